@@ -1,0 +1,85 @@
+//! All the set-up that this project needs, and all its checks, in two commands:
+//! `cargo xtask caption` and `cargo xtask test`.
+
+mod apt;
+mod check;
+mod driver;
+mod setup;
+mod shell;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use shell::{Cargo, Result, note};
+
+const USAGE: &str = "\
+Usage: cargo xtask <COMMAND>
+
+Commands:
+  caption [ARGS...]  Make sure that there is a GPU adapter (a software one is installed where there is none),
+                     build `shadetell` in release, and run `shadetell caption ARGS...`.
+                     Without ARGS it captions the photos in photos/.
+  test [OPTIONS] [-- CARGO_TEST_ARGS...]
+                     The same set-up, then every check: format, lints, documentation, all tests on Mesa's
+                     software driver (lavapipe), and the kernel tests once more on SwiftShader.
+      --quick        Only format, lints and tests, on whatever adapter this machine has
+      --mesa22       Run the kernel tests on Debian 12's own Mesa 22 too
+
+The set-up prints every command before running it, and asks for nothing where nothing is missing.";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<OsString> = args.collect();
+    let done = match command.to_str() {
+        Some("caption") => caption(&rest),
+        Some("test") => check::Options::parse(&rest).and_then(|options| check::test(&options)),
+        Some("help" | "-h" | "--help") => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some("") => Err(format!("no command given\n\n{USAGE}")),
+        _ => Err(format!("unknown command {command:?}\n\n{USAGE}")),
+    };
+    done.unwrap_or_else(|problem| {
+        eprintln!("error: {problem}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Builds the command in release, sees to an adapter, and captions; the exit code is the command's own.
+fn caption(args: &[OsString]) -> Result<ExitCode> {
+    let cargo = Cargo::in_workspace();
+    note("building shadetell in release: a few minutes the first time");
+    cargo.run(&["build", "--release", "--bin", "shadetell"])?;
+
+    let shadetell = cargo.program(&["--release"]);
+    setup::ensure_adapter(&shadetell)?;
+    let mut command = shadetell.command("caption");
+    if args.is_empty() {
+        command.args(samples(&cargo)?)
+    } else {
+        command.args(args)
+    };
+    let code = shell::status(&mut command)?.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// The photos that come with the project, in alphabetical order.
+fn samples(cargo: &Cargo) -> Result<Vec<std::path::PathBuf>> {
+    const PHOTOS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
+    let folder = cargo.root().join("photos");
+    let entries = std::fs::read_dir(&folder).map_err(|e| format!("cannot list {}: {e}", folder.display()))?;
+    let mut photos: Vec<_> = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|ext| PHOTOS.iter().any(|photo| ext == *photo)))
+        .collect();
+    photos.sort();
+    if photos.is_empty() {
+        return Err(format!(
+            "no photo in {}: give one, as in `cargo xtask caption dog.jpg`",
+            folder.display()
+        ));
+    }
+    Ok(photos)
+}

@@ -1,0 +1,317 @@
+//! Sees to it that this machine has a GPU adapter, if only a software one.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::apt::{self, FAST_MESA, Source, Step};
+use crate::driver;
+use crate::shell::{self, Program, Result, note};
+
+/// A Linux distribution, by its ID or by the ID of one it is like, with what brings lavapipe and what SwiftShader.
+struct Distribution {
+    ids: &'static [&'static str],
+    lavapipe: &'static str,
+    swiftshader: &'static str,
+}
+
+const DISTRIBUTIONS: [Distribution; 7] = [
+    Distribution {
+        ids: &["fedora", "rhel", "centos"],
+        lavapipe: "sudo dnf install mesa-vulkan-drivers vulkan-loader",
+        swiftshader: "sudo dnf install chromium",
+    },
+    Distribution {
+        ids: &["arch"],
+        lavapipe: "sudo pacman -S vulkan-swrast vulkan-icd-loader",
+        swiftshader: "sudo pacman -S chromium",
+    },
+    Distribution {
+        ids: &["alpine"],
+        lavapipe: "doas apk add mesa-vulkan-swrast vulkan-loader",
+        swiftshader: "doas apk add chromium chromium-swiftshader",
+    },
+    Distribution {
+        ids: &["opensuse", "suse", "sles"],
+        lavapipe: "sudo zypper install libvulkan_lvp libvulkan1",
+        swiftshader: "sudo zypper install chromium",
+    },
+    Distribution {
+        ids: &["nixos"],
+        lavapipe: "set `hardware.graphics.enable = true;` in configuration.nix and rebuild",
+        swiftshader: "use a machine with another distribution: NixOS keeps Chromium's driver out of the usual folders",
+    },
+    Distribution {
+        ids: &["ubuntu"],
+        lavapipe: "sudo apt-get install mesa-vulkan-drivers libvulkan1",
+        swiftshader: "sudo snap install chromium",
+    },
+    Distribution {
+        ids: &["debian"],
+        lavapipe: "sudo apt-get install mesa-vulkan-drivers libvulkan1",
+        swiftshader: "sudo apt-get install chromium",
+    },
+];
+
+/// What the machine says of itself in /etc/os-release; empty elsewhere than on Linux.
+#[derive(Debug, Default, PartialEq)]
+pub struct Release {
+    ids: Vec<String>,
+    codename: String,
+}
+
+impl Release {
+    pub fn of_this_machine() -> Self {
+        let read = |path| fs::read_to_string(path).ok();
+        read("/etc/os-release")
+            .or_else(|| read("/usr/lib/os-release"))
+            .map_or_else(Self::default, |t| Self::parse(&t))
+    }
+
+    fn parse(text: &str) -> Self {
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            line.unwrap_or_default().trim_matches(['"', '\''])
+        };
+        let ids = [value("ID"), value("ID_LIKE")].join(" ");
+        Self {
+            ids: ids.split_whitespace().map(String::from).collect(),
+            codename: value("VERSION_CODENAME").into(),
+        }
+    }
+
+    /// The codename where this is Debian itself.
+    pub fn debian(&self) -> Option<&str> {
+        (self.ids.first()? == "debian" && !self.codename.is_empty()).then_some(&self.codename)
+    }
+
+    fn distribution(&self) -> Option<&'static Distribution> {
+        // SUSE's IDs carry a product name: opensuse-leap, opensuse-tumbleweed.
+        let families = self.ids.iter().filter_map(|id| id.split('-').next());
+        families.into_iter().find_map(|id| DISTRIBUTIONS.iter().find(|known| known.ids.contains(&id)))
+    }
+
+    fn lavapipe_advice(&self) -> String {
+        let how = match (self.distribution(), std::env::consts::OS) {
+            (Some(known), _) => format!("run: {}", known.lavapipe),
+            (None, "macos") => "macOS brings Metal: run this outside of virtual machines that hide it".into(),
+            (None, "windows") => {
+                "update the graphics driver; for a software adapter get Mesa's lavapipe for Windows and let \
+                 VK_DRIVER_FILES name its lvp_icd.x86_64.json"
+                    .into()
+            }
+            _ => "install Mesa's Vulkan drivers (lavapipe) and the Vulkan loader with the system's package manager".into(),
+        };
+        format!("no usable GPU adapter. To get one, {how}")
+    }
+
+    pub fn swiftshader_advice(&self) -> String {
+        let how = self
+            .distribution()
+            .map_or("install Chromium or Chrome, which carry it", |known| known.swiftshader);
+        format!("SwiftShader (libvk_swiftshader.so) is not there. To get it: {how}")
+    }
+}
+
+/// Installs a software driver where `shadetell devices` finds no adapter.
+pub fn ensure_adapter(shadetell: &Program) -> Result {
+    let devices = || shell::output(&mut shadetell.command("devices"));
+    let Some(list) = devices() else {
+        note("no GPU adapter here: installing Mesa's software driver");
+        install_mesa(&Release::of_this_machine())?;
+        return devices().map(drop).ok_or_else(|| {
+            "the software driver is installed, and still `shadetell devices` finds no adapter: run it to see why".into()
+        });
+    };
+    if let Some(version) = installed_mesa().filter(|version| is_slow(version) && list.contains("llvmpipe")) {
+        note(&format!(
+            "Mesa {version} is slow: where backports have a newer one, `cargo xtask test` installs it"
+        ));
+    }
+    Ok(())
+}
+
+/// The lavapipe of this machine, installed or brought up to date first.
+pub fn lavapipe() -> Result<PathBuf> {
+    let release = Release::of_this_machine();
+    match driver::lavapipe_icd() {
+        Some(icd) if !installed_mesa().is_some_and(|version| is_slow(&version)) => return Ok(icd),
+        Some(_) => {
+            install_mesa(&release).unwrap_or_else(|problem| note(&format!("keeping the old Mesa: {problem}")))
+        }
+        None => install_mesa(&release)?,
+    }
+    driver::lavapipe_icd().ok_or_else(|| release.lavapipe_advice())
+}
+
+/// The Debian version of the installed drivers; `None` where they are not there, or not from a Debian package.
+fn installed_mesa() -> Option<String> {
+    let query = ["-W", "-f=${Version}", "mesa-vulkan-drivers"];
+    shell::output(Command::new("dpkg-query").args(query)).filter(|version| !version.is_empty())
+}
+
+fn is_slow(version: &str) -> bool {
+    apt::major(version).is_some_and(|major| major < FAST_MESA)
+}
+
+/// Installs Mesa's Vulkan drivers, from the release's backports where its own are slow.
+fn install_mesa(release: &Release) -> Result {
+    if !driver::has_apt() {
+        return Err(release.lavapipe_advice());
+    }
+    let sources = read_sources(Path::new("/etc/apt"));
+    let from_backports = || {
+        let policy = shell::output(
+            Command::new("apt-cache").env("LC_ALL", "C").args(["policy", "mesa-vulkan-drivers"]),
+        );
+        let candidate = policy.as_deref().and_then(apt::candidate);
+        let codename = release.debian().filter(|_| candidate.is_none_or(is_slow))?;
+        apt::install_from_backports(&sources, codename)
+    };
+    let Some(root) = Root::find() else {
+        let mut steps = vec![apt::update()];
+        steps.extend(from_backports().unwrap_or_else(|| vec![apt::install(None)]));
+        let script = steps.iter().map(Step::to_string).collect::<Vec<_>>().join("\n");
+        return Err(format!(
+            "Mesa's software driver has to be installed. Run this as root, then try again:\n\n{script}\n"
+        ));
+    };
+    root.refresh();
+    if let Some(steps) = from_backports() {
+        if steps.iter().try_for_each(|step| root.perform(step)).is_ok() {
+            return Ok(());
+        }
+        if steps.iter().any(|step| matches!(step, Step::Write { .. })) {
+            root.perform(&apt::forget_backports())?;
+            root.refresh();
+        }
+        note("backports are not to be had: taking the release's own Mesa");
+    }
+    root.perform(&apt::install(None))?;
+    if let Some(version) = installed_mesa().filter(|version| is_slow(version)) {
+        note(&format!(
+            "only Mesa {version} is to be had here: it works, and is 6 to 8 times slower than Mesa 25"
+        ));
+    }
+    Ok(())
+}
+
+/// Fetches apt's package lists, where that is possible.
+pub fn refresh_package_lists() {
+    if let Some(root) = Root::find() {
+        root.refresh();
+    }
+}
+
+/// All binary package sources that apt reads.
+fn read_sources(etc_apt: &Path) -> Vec<Source> {
+    let parts = fs::read_dir(etc_apt.join("sources.list.d")).into_iter().flatten();
+    let mut files: Vec<PathBuf> = parts.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.push(etc_apt.join("sources.list"));
+    files.sort();
+    let parse = |path: &PathBuf| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        match path.extension().and_then(|extension| extension.to_str()) {
+            Some("list") => apt::parse_list(&text),
+            Some("sources") => apt::parse_deb822(&text),
+            _ => Vec::new(),
+        }
+    };
+    files.iter().flat_map(parse).collect()
+}
+
+/// A way to do things as root.
+enum Root {
+    Already,
+    Sudo,
+}
+
+impl Root {
+    fn find() -> Option<Self> {
+        if shell::output(Command::new("id").arg("-u"))?.trim() == "0" {
+            return Some(Self::Already);
+        }
+        shell::output(Command::new("sudo").arg("--version")).map(|_| Self::Sudo)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let (program, args) = match self {
+            Self::Already => (words[0], &words[1..]),
+            Self::Sudo => ("sudo", words),
+        };
+        let mut command = Command::new(program);
+        command.args(args);
+        command
+    }
+
+    fn perform(&self, step: &Step) -> Result {
+        match step {
+            Step::Run(words) => {
+                shell::run(&mut self.command(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+            }
+            Step::Write { path, text } => {
+                note(&format!("writing {path}:\n{text}"));
+                let failed = |e| format!("cannot write {path}: {e}");
+                let mut tee = self.command(&["tee", path]);
+                let mut tee = tee.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().map_err(failed)?;
+                tee.stdin
+                    .take()
+                    .map_or(Ok(()), |mut input| input.write_all(text.as_bytes()))
+                    .map_err(failed)?;
+                let status = tee.wait().map_err(failed)?;
+                if status.success() {
+                    Ok(())
+                } else {
+                    Err(format!("cannot write {path}: tee failed ({status})"))
+                }
+            }
+        }
+    }
+
+    /// Fetches the package lists. One broken source among many is no reason to stop: what follows shows whether it matters.
+    fn refresh(&self) {
+        if let Err(problem) = self.perform(&apt::update()) {
+            note(&format!("going on although {problem}"));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn release(text: &str) -> Release {
+        Release::parse(text)
+    }
+
+    #[test]
+    fn only_debian_itself_has_its_backports() {
+        let debian =
+            release("PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n");
+        assert_eq!(debian.debian(), Some("bookworm"));
+        let ubuntu = release("ID=ubuntu\nID_LIKE=debian\nVERSION_CODENAME=noble\n");
+        assert_eq!(ubuntu.debian(), None);
+        assert_eq!(release("ID=debian\n").debian(), None);
+    }
+
+    #[test]
+    fn every_distribution_is_told_what_to_install() {
+        let advice = |text| release(text).lavapipe_advice();
+        assert!(advice("ID=fedora\n").contains("dnf"));
+        assert!(advice("ID=manjaro\nID_LIKE=arch\n").contains("pacman"));
+        assert!(advice("ID=\"opensuse-tumbleweed\"\nID_LIKE=\"opensuse suse\"\n").contains("zypper"));
+        assert!(advice("ID=alpine\n").contains("apk"));
+        assert!(advice("ID=linuxmint\nID_LIKE=\"ubuntu debian\"\n").contains("apt-get"));
+        assert!(release("ID=ubuntu\nID_LIKE=debian\n").swiftshader_advice().contains("snap"));
+        assert!(advice("ID=something\n").contains("no usable GPU adapter"));
+    }
+
+    #[test]
+    fn old_mesa_is_slow() {
+        assert!(is_slow("22.3.6-1+deb12u1"));
+        assert!(!is_slow("25.0.7-2~bpo12+1"));
+        assert!(!is_slow(""));
+    }
+}
