@@ -1,0 +1,26 @@
+// y = activation(a + b), element by element. One invocation per value, bytes 12 a value.
+
+//!import activation
+//!import flat
+
+struct Params {
+    count: u32, activation: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> a: array<f32>;
+@group(0) @binding(2) var<storage, read_write> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = flat_index(workgroup, workgroups, local);
+    if i >= p.count {
+        return;
+    }
+    y[i] = activate(p.activation, vec4(a[i] + b[i])).x;
+}

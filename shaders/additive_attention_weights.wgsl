@@ -1,0 +1,52 @@
+// alpha[r, p] = softmax_p(v . relu(keys[n, p] + query[r]) + b), with n = r / rows_per_image
+//
+// keys: [N, P, A]; query: [R, Q], the first A columns count; v: [A]; b: [1]; alpha: [R, P]
+// A workgroup of 64 per row, lanes along the pixels. FLOPs 4 R P A, bytes 4 (N P A + R A + R P).
+
+//!import row
+
+struct Params {
+    rows: u32, rows_per_image: u32, pixels: u32, width: u32, query_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> keys: array<f32>;
+@group(0) @binding(2) var<storage, read_write> query: array<f32>;
+@group(0) @binding(3) var<storage, read> v: array<f32>;
+@group(0) @binding(4) var<storage, read> b: array<f32>;
+@group(0) @binding(5) var<storage, read_write> alpha: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = row_index(workgroup, workgroups);
+    if row >= p.rows {
+        return;
+    }
+    let start = row * p.pixels;
+    var largest = -3.0e38;
+    for (var pixel = local; pixel < p.pixels; pixel += 64u) {
+        let key = (row / p.rows_per_image * p.pixels + pixel) * p.width;
+        var score = b[0];
+        for (var a = 0u; a < p.width; a++) {
+            score += v[a] * max(keys[key + a] + query[row * p.query_width + a], 0.0);
+        }
+        alpha[start + pixel] = score;
+        largest = max(largest, score);
+    }
+    largest = row_max(local, largest);
+    // An invocation reads back only what it wrote itself.
+    var sum = 0.0;
+    for (var pixel = local; pixel < p.pixels; pixel += 64u) {
+        let mass = exp(alpha[start + pixel] - largest);
+        alpha[start + pixel] = mass;
+        sum += mass;
+    }
+    sum = row_sum(local, sum);
+    for (var pixel = local; pixel < p.pixels; pixel += 64u) {
+        alpha[start + pixel] /= sum;
+    }
+}

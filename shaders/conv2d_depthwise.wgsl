@@ -1,0 +1,66 @@
+// y[m, c] = activation(sum_taps x[tap of m, c] w[tap, c] + bias[c] + residual[m, c]): one filter for each channel
+//
+// x: [N, H, W, C]       weight: [KH, KW, C]       bias: [C]       residual, y: [N, OH, OW, C], C % 4 == 0
+//
+// An invocation computes 4 neighbouring pixels of 4 channels (the columns of one mat4x4), so that each weight that
+// is read serves four times. Lanes run along the channels. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
+
+//!import activation
+//!import conv2d
+
+override LANES: u32 = 8u;
+
+@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+
+fn store(pixel: u32, channel: u32, sum: vec4<f32>) {
+    if pixel < p.pixels {
+        let at = pixel * (p.out_channels / 4u) + channel;
+        var value = sum;
+        if p.has_residual != 0u {
+            value += residual[at];
+        }
+        y[at] = activate(p.activation, value);
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let columns = p.out_channels / 4u;
+    let channel = workgroup.x * LANES + local.x;
+    let first = (workgroup.z * workgroups.y + workgroup.y) * 4u;
+    if channel >= columns || first >= p.pixels {
+        return;
+    }
+    let o = origins(min(first + vec4(0u, 1u, 2u, 3u), vec4(p.pixels - 1u)));
+    let start = bias[channel];
+    var a = start;
+    var b = start;
+    var c = start;
+    var d = start;
+    var w = channel;
+    for (var ky = 0u; ky < p.kernel_height; ky++) {
+        for (var kx = 0u; kx < p.kernel_width; kx++) {
+            let tap = taps(o, ky, kx);
+            let at = vec4<u32>(max(tap, vec4(0))) * columns + channel;
+            let inside = select(vec4(0.0), vec4(1.0), tap >= vec4(0));
+            let weights = weight[w];
+            a += select(vec4(0.0), x[at.x], inside.x > 0.0) * weights;
+            b += select(vec4(0.0), x[at.y], inside.y > 0.0) * weights;
+            c += select(vec4(0.0), x[at.z], inside.z > 0.0) * weights;
+            d += select(vec4(0.0), x[at.w], inside.w > 0.0) * weights;
+            w += columns;
+        }
+    }
+    store(first, channel, a);
+    store(first + 1u, channel, b);
+    store(first + 2u, channel, c);
+    store(first + 3u, channel, d);
+}

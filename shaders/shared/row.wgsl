@@ -1,0 +1,36 @@
+// A workgroup of 64 works on one row: partial results meet in workgroup memory.
+
+var<workgroup> sh_values: array<f32, 64>;
+
+// The number of the row when workgroups are spread over two dimensions (`flat_grid` in ops/dispatch.rs).
+fn row_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
+    return workgroup.y * workgroups.x + workgroup.x;
+}
+
+fn row_max(local: u32, value: f32) -> f32 {
+    sh_values[local] = value;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half >>= 1u) {
+        if local < half {
+            sh_values[local] = max(sh_values[local], sh_values[local + half]);
+        }
+        workgroupBarrier();
+    }
+    let result = sh_values[0];
+    workgroupBarrier();
+    return result;
+}
+
+fn row_sum(local: u32, value: f32) -> f32 {
+    sh_values[local] = value;
+    workgroupBarrier();
+    for (var half = 32u; half > 0u; half >>= 1u) {
+        if local < half {
+            sh_values[local] += sh_values[local + half];
+        }
+        workgroupBarrier();
+    }
+    let result = sh_values[0];
+    workgroupBarrier();
+    return result;
+}

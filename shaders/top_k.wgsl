@@ -1,0 +1,99 @@
+// The K largest entries of each row, in descending order, ties by the lowest column
+//
+// x: [R, V]; values, ids: [R, K]. A workgroup of 64 per row finds one entry after the other: the largest that comes
+// after the one before. Values are compared as integers of the same order, in which NaN equals -inf.
+// Comparisons R V K, bytes 4 R V (read K times, mostly from the cache).
+
+struct Params {
+    rows: u32, columns: u32, k: u32,
+    suppressed_0: u32, suppressed_1: u32, suppressed_2: u32, suppressed_3: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> x: array<f32>;
+@group(0) @binding(2) var<storage, read_write> values: array<f32>;
+@group(0) @binding(3) var<storage, read_write> ids: array<u32>;
+
+const NONE = 0xffffffffu;
+// As `cpu::top_k::NOTHING`.
+const NOTHING = -3.0e38;
+const INFINITY_BITS = 0x7f800000u;
+const MINUS_INFINITY_BITS = 0xff800000u;
+
+var<workgroup> sh_keys: array<u32, 64>;
+var<workgroup> sh_ids: array<u32, 64>;
+
+// An unsigned integer that grows with the float of these bits; 0 is below all of them.
+fn key_of(value: u32) -> u32 {
+    var bits = value;
+    if (bits & 0x7fffffffu) > INFINITY_BITS {
+        bits = MINUS_INFINITY_BITS;
+    }
+    if bits == 0x80000000u {
+        bits = 0u;
+    }
+    return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+}
+
+fn value_of(key: u32) -> f32 {
+    return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u));
+}
+
+fn is_suppressed(id: u32) -> bool {
+    return id == p.suppressed_0 || id == p.suppressed_1 || id == p.suppressed_2 || id == p.suppressed_3;
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let row = workgroup.y * workgroups.x + workgroup.x;
+    if row >= p.rows {
+        return;
+    }
+    let start = row * p.columns;
+    var previous_key = NONE;
+    var previous_id = NONE;
+    for (var rank = 0u; rank < p.k; rank++) {
+        var key = 0u;
+        var id = NONE;
+        for (var i = local; i < p.columns; i += 64u) {
+            let candidate = key_of(bitcast<u32>(x[start + i]));
+            let is_after = candidate < previous_key || (candidate == previous_key && i > previous_id);
+            // Columns ascend, so that the first of equal candidates stays.
+            if is_after && candidate > key && !is_suppressed(i) {
+                key = candidate;
+                id = i;
+            }
+        }
+        sh_keys[local] = key;
+        sh_ids[local] = id;
+        workgroupBarrier();
+        for (var half = 32u; half > 0u; half >>= 1u) {
+            if local < half {
+                let other_key = sh_keys[local + half];
+                let other_id = sh_ids[local + half];
+                if other_key > sh_keys[local] || (other_key == sh_keys[local] && other_id < sh_ids[local]) {
+                    sh_keys[local] = other_key;
+                    sh_ids[local] = other_id;
+                }
+            }
+            workgroupBarrier();
+        }
+        previous_key = sh_keys[0];
+        previous_id = sh_ids[0];
+        if local == 0u {
+            let at = row * p.k + rank;
+            if previous_id == NONE {
+                values[at] = NOTHING;
+                ids[at] = 0u;
+            } else {
+                values[at] = value_of(previous_key);
+                ids[at] = previous_id;
+            }
+        }
+        workgroupBarrier();
+    }
+}

@@ -1,0 +1,27 @@
+//! The readable reference twins of the kernels, one file per op: the oracle of the tests.
+//!
+//! Activations are NHWC `f32` slices, weights lie as PyTorch keeps them. Every function returns a fresh
+//! vector. Shapes have been checked by the graph before anything arrives here.
+
+pub mod activation;
+pub mod adaptive_avg_pool2d;
+pub mod add;
+pub mod additive_attention;
+pub mod avg_pool2d;
+pub mod batch_norm;
+pub mod beam_step;
+pub mod conv2d;
+pub mod embedding;
+mod executor;
+pub mod gather_rows;
+mod gemm;
+pub mod linear;
+pub mod lstm_cell;
+pub mod max_pool2d;
+pub mod preprocess;
+pub mod softmax;
+#[cfg(test)]
+mod test_data;
+pub mod top_k;
+
+pub use executor::{run, run_timed};

@@ -1,0 +1,87 @@
+//! The k largest values of each row.
+
+/// The value of a slot that holds no candidate. Not `-inf`: shaders may assume that there are none.
+pub const NOTHING: f32 = -3.0e38;
+
+/// The `k` largest values of each row of `x` `[R, columns]` and their columns, both `[R, k]`, descending;
+/// of equal values the one with the lowest id comes first.
+///
+/// Ids in `suppressed` are never chosen, NaN counts as `-inf`. Slots beyond the last candidate hold
+/// [`NOTHING`] and id 0.
+pub fn top_k(x: &[f32], columns: usize, k: usize, suppressed: &[u32]) -> (Vec<f32>, Vec<u32>) {
+    let rows = x.len().checked_div(columns).unwrap_or(0);
+    let mut values = Vec::with_capacity(rows * k);
+    let mut ids = Vec::with_capacity(rows * k);
+    for row in x.chunks_exact(columns.max(1)) {
+        let mut best = best_of(row, k, suppressed);
+        best.resize(k, (NOTHING, 0));
+        values.extend(best.iter().map(|&(value, _)| value));
+        ids.extend(best.iter().map(|&(_, id)| id));
+    }
+    (values, ids)
+}
+
+/// At most `k` pairs of value and id, descending.
+fn best_of(row: &[f32], k: usize, suppressed: &[u32]) -> Vec<(f32, u32)> {
+    let mut best: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
+    for (id, &value) in (0u32..).zip(row) {
+        let value = if value.is_nan() { f32::NEG_INFINITY } else { value };
+        // Behind its equals: ids ascend, so that the lowest id stays first.
+        let place = best.partition_point(|&(other, _)| other >= value);
+        if place < k && !suppressed.contains(&id) {
+            best.truncate(k - 1);
+            best.insert(place, (value, id));
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test_data::values;
+    use super::*;
+
+    #[test]
+    fn descending_with_ties_by_the_lowest_id() {
+        let x = [1.0, 5.0, 5.0, 2.0, 7.0, 7.0, 7.0, 7.0];
+        let (v, ids) = top_k(&x, 4, 3, &[]);
+        assert_eq!(v, [5.0, 5.0, 2.0, 7.0, 7.0, 7.0]);
+        assert_eq!(ids, [1, 2, 3, 0, 1, 2]);
+    }
+
+    #[test]
+    fn suppressed_ids_are_never_chosen() {
+        let (v, ids) = top_k(&[9.0, 3.0, 8.0, 1.0], 4, 4, &[0, 2, 77]);
+        assert_eq!(v, [3.0, 1.0, NOTHING, NOTHING]);
+        assert_eq!(ids, [1, 3, 0, 0]);
+    }
+
+    #[test]
+    fn nan_and_minus_infinity_come_last() {
+        let x = [f32::NAN, -4.0, f32::NEG_INFINITY, f32::INFINITY];
+        let (v, ids) = top_k(&x, 4, 4, &[]);
+        assert_eq!(v, [f32::INFINITY, -4.0, f32::NEG_INFINITY, f32::NEG_INFINITY]);
+        assert_eq!(ids, [3, 1, 0, 2]);
+    }
+
+    #[test]
+    fn more_slots_than_candidates() {
+        assert_eq!(top_k(&[2.0], 1, 3, &[]), (vec![2.0, NOTHING, NOTHING], vec![0, 0, 0]));
+        assert_eq!(top_k(&[2.0], 1, 0, &[]), (vec![], vec![]));
+    }
+
+    #[test]
+    fn agrees_with_a_stable_sort() {
+        // Rounded, so that there are many ties.
+        let x: Vec<f32> = values(3 * 500, 1).iter().map(|v| (v * 20.0).round()).collect();
+        let (v, ids) = top_k(&x, 500, 9, &[]);
+        for (r, row) in x.chunks(500).enumerate() {
+            let mut order: Vec<usize> = (0..500).collect();
+            order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+            for j in 0..9 {
+                assert_eq!(ids[r * 9 + j] as usize, order[j]);
+                assert_eq!(v[r * 9 + j], row[order[j]]);
+            }
+        }
+    }
+}

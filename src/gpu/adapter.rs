@@ -1,0 +1,165 @@
+//! Which adapter to use, and a device on it.
+
+use super::GpuError;
+use crate::ops::{AdapterClass, Target};
+use std::sync::{Arc, OnceLock};
+
+/// What a user may ask for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AdapterChoice {
+    /// Part of a name, or a number as `shadetell devices` lists them.
+    pub adapter: Option<String>,
+    /// The only backends to look at.
+    pub backends: Option<wgpu::Backends>,
+}
+
+/// An adapter with what can be known before a device is made.
+#[derive(Clone, Debug)]
+pub struct AdapterReport {
+    /// Name, type and driver.
+    pub info: wgpu::AdapterInfo,
+    /// Its limits.
+    pub limits: wgpu::Limits,
+    /// Its features.
+    pub features: wgpu::Features,
+}
+
+impl AdapterReport {
+    fn of(adapter: &wgpu::Adapter) -> Self {
+        Self { info: adapter.get_info(), limits: adapter.limits(), features: adapter.features() }
+    }
+}
+
+/// Hardware first, the fastest kind first; native APIs before OpenGL.
+fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    };
+    (kind, u8::from(info.backend == wgpu::Backend::Gl))
+}
+
+fn sorted_adapters(choice: &AdapterChoice) -> Vec<wgpu::Adapter> {
+    let native = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let wanted = choice.backends.or_else(wgpu::Backends::from_env);
+    // OpenGL is slow to open and seldom needed: it is looked at when nothing else is there.
+    let rounds = match wanted {
+        Some(backends) => vec![backends],
+        None => vec![native, wgpu::Backends::GL],
+    };
+    for backends in rounds {
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = backends;
+        descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+        let instance = wgpu::Instance::new(descriptor);
+        let mut found = pollster::block_on(instance.enumerate_adapters(backends));
+        found.sort_by_key(|a| rank(&a.get_info()));
+        if !found.is_empty() {
+            return found;
+        }
+    }
+    Vec::new()
+}
+
+/// All adapters, best first: the order in which their numbers count.
+pub fn adapters(choice: &AdapterChoice) -> Vec<AdapterReport> {
+    sorted_adapters(choice).iter().map(AdapterReport::of).collect()
+}
+
+/// A device that we own, for programs that have none of their own.
+#[derive(Debug)]
+pub struct Gpu {
+    /// The device.
+    pub device: wgpu::Device,
+    /// Its queue.
+    pub queue: wgpu::Queue,
+    /// Name, type and driver of the adapter.
+    pub info: wgpu::AdapterInfo,
+    lost: Arc<OnceLock<String>>,
+}
+
+impl Gpu {
+    /// Opens the adapter that fits the choice best.
+    ///
+    /// The device has the WebGPU default limits, with larger buffers and bindings where the adapter allows them;
+    /// what a model needs of them is checked when it is prepared.
+    ///
+    /// # Errors
+    /// There is no such adapter, or it gives no device.
+    pub fn open(choice: &AdapterChoice) -> Result<Gpu, GpuError> {
+        let defaults = wgpu::Limits::default();
+        Self::open_with(choice, |available| wgpu::Limits {
+            max_buffer_size: available.max_buffer_size,
+            max_storage_buffer_binding_size: available.max_storage_buffer_binding_size,
+            ..defaults.or_worse_values_from(available)
+        })
+    }
+
+    /// Opens an adapter with limits chosen from those that it has.
+    ///
+    /// # Errors
+    /// As [`Gpu::open`].
+    pub fn open_with(
+        choice: &AdapterChoice,
+        limits: impl FnOnce(&wgpu::Limits) -> wgpu::Limits,
+    ) -> Result<Gpu, GpuError> {
+        let found = sorted_adapters(choice);
+        let adapter = select(&found, choice)?;
+        let info = adapter.get_info();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("shadetell"),
+            required_features: wgpu::Features::empty(),
+            required_limits: limits(&adapter.limits()),
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|e| GpuError::NoDevice { adapter: info.name.clone(), reason: e.to_string() })?;
+        let lost = Arc::new(OnceLock::new());
+        let cell = Arc::clone(&lost);
+        device.set_device_lost_callback(move |reason, message| {
+            // A second loss tells nothing new.
+            let _ = cell.set(format!("{reason:?}: {message}"));
+        });
+        Ok(Gpu { device, queue, info, lost })
+    }
+
+    /// Why the device went away, if it did.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.get().map(String::as_str)
+    }
+
+    /// What the planner needs to know.
+    pub fn target(&self) -> Target {
+        target(&self.device, &self.info)
+    }
+}
+
+/// What the planner needs to know of any device.
+pub(crate) fn target(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Target {
+    let class = match info.device_type {
+        wgpu::DeviceType::Cpu => AdapterClass::Software,
+        _ => AdapterClass::Hardware,
+    };
+    Target { class, max_workgroups: device.limits().max_compute_workgroups_per_dimension }
+}
+
+fn select<'a>(found: &'a [wgpu::Adapter], choice: &AdapterChoice) -> Result<&'a wgpu::Adapter, GpuError> {
+    let environment = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
+    let names = || found.iter().map(|a| a.get_info().name).collect::<Vec<_>>();
+    let Some(first) = found.first() else {
+        let backends = choice.backends.or_else(wgpu::Backends::from_env).unwrap_or(wgpu::Backends::all());
+        return Err(GpuError::NoAdapter { backends: format!("looked at {backends:?}") });
+    };
+    let Some(wanted) = choice.adapter.clone().or(environment) else {
+        return Ok(first);
+    };
+    let by_number = wanted.parse::<usize>().ok().and_then(|n| found.get(n));
+    let lower = wanted.to_lowercase();
+    by_number
+        .or_else(|| found.iter().find(|a| a.get_info().name.to_lowercase().contains(&lower)))
+        .ok_or_else(|| GpuError::AdapterNotFound { wanted, found: names().join(", ") })
+}

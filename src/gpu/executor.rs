@@ -1,0 +1,246 @@
+//! Runs a plan: everything is allocated and bound once, a run only writes inputs, records dispatches and reads back.
+
+use super::weights::DeviceWeights;
+use super::{GpuError, Pipelines, scoped};
+use crate::graph::plan::{ALIGNMENT, Plan};
+use crate::graph::{Data, Graph};
+use crate::ops::Binding;
+use std::ops::Range;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A plan on a device, ready to run.
+#[derive(Debug)]
+pub struct Executor {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    plan: Plan,
+    arena: wgpu::Buffer,
+    readback: wgpu::Buffer,
+    weight_bytes: u64,
+    steps: Vec<BoundStep>,
+}
+
+/// A dispatch with everything resolved.
+#[derive(Debug)]
+struct BoundStep {
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    workgroups: [u32; 3],
+}
+
+/// What a run gives.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The results, in the order in which the graph declares them.
+    pub outputs: Vec<Data>,
+    /// Wall-clock time from the end of the previous phase to the end of each.
+    pub phases: Vec<Duration>,
+}
+
+impl Executor {
+    /// Allocates memory, uploads the weights, compiles kernels and makes all bind groups.
+    ///
+    /// # Errors
+    /// The device's limits are too low, it is out of memory, or the driver refuses a kernel.
+    pub fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        pipelines: &mut Pipelines,
+        graph: &Graph,
+        plan: Plan,
+    ) -> Result<Executor, GpuError> {
+        check_limits(&device.limits(), graph, &plan)?;
+        pipelines.prepare(device, &plan)?;
+        let weights = DeviceWeights::upload(device, queue, graph, &plan)?;
+        let buffer = |label, size: usize, usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: size as u64,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        use wgpu::BufferUsages as Usage;
+        let (arena, readback, params) = scoped(device, || {
+            (
+                buffer("arena", plan.arena_bytes, Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC),
+                buffer("readback", plan.output_range.len(), Usage::MAP_READ | Usage::COPY_DST),
+                buffer("params", plan.steps.len().max(1) * ALIGNMENT, Usage::UNIFORM | Usage::COPY_DST),
+            )
+        })?;
+        let mut words = vec![0u32; plan.steps.len() * ALIGNMENT / 4];
+        for (slot, step) in words.chunks_exact_mut(ALIGNMENT / 4).zip(&plan.steps) {
+            slot[..step.dispatch.params.len()].copy_from_slice(&step.dispatch.params);
+        }
+        let steps = scoped(device, || {
+            queue.write_buffer(&params, 0, bytemuck::cast_slice(&words));
+            let mut bound = Vec::with_capacity(plan.steps.len());
+            for (index, step) in plan.steps.iter().enumerate() {
+                let dispatch = &step.dispatch;
+                let Some(compiled) = pipelines.get(&dispatch.kernel) else {
+                    return Err(GpuError::Refused(format!("{} was not compiled", dispatch.kernel.label())));
+                };
+                let params_range = index * ALIGNMENT..index * ALIGNMENT + 4 * dispatch.params.len();
+                let mut entries = vec![entry(0, &params, &params_range)];
+                for (number, binding) in (1..).zip(&dispatch.bindings) {
+                    entries.push(match binding {
+                        Binding::Activation(id) => entry(number, &arena, &plan.ranges[id]),
+                        Binding::Absent => entry(number, &arena, &(0..ALIGNMENT)),
+                        Binding::Weight(weight) => {
+                            let (buffer, range) = weights.binding(weight);
+                            entry(number, buffer, &range)
+                        }
+                    });
+                }
+                let bind_group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&step.node),
+                    layout: &compiled.layout,
+                    entries: &entries,
+                });
+                let pipeline = compiled.pipeline.clone();
+                bound.push(BoundStep { pipeline, bind_group, workgroups: dispatch.workgroups });
+            }
+            Ok(bound)
+        })??;
+        let weight_bytes = weights.bytes();
+        Ok(Executor {
+            device: device.clone(),
+            queue: queue.clone(),
+            plan,
+            arena,
+            readback,
+            weight_bytes,
+            steps,
+        })
+    }
+
+    /// The plan that it runs.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Bytes of weights on the device.
+    pub fn weight_bytes(&self) -> u64 {
+        self.weight_bytes
+    }
+
+    /// Runs the plan once and waits for its results: one compute pass and one submission for each phase, and one
+    /// readback at the end.
+    ///
+    /// # Errors
+    /// The inputs are not those of the graph, or the device was lost.
+    pub fn run(&self, inputs: &[Data]) -> Result<Run, GpuError> {
+        self.check_inputs(inputs)?;
+        let clock = Instant::now();
+        let submissions = scoped(&self.device, || self.submit(inputs))?;
+        let (sender, receiver) = mpsc::channel();
+        self.readback.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver lives until this function returns.
+            let _ = sender.send(result);
+        });
+        let lost = |e: &dyn std::fmt::Display| GpuError::DeviceLost(e.to_string());
+        let mut ends = Vec::with_capacity(submissions.len());
+        for index in submissions {
+            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
+            self.device.poll(wait).map_err(|e| lost(&e))?;
+            ends.push(clock.elapsed());
+        }
+        let mapped = receiver.recv().map_err(|e| lost(&e))?;
+        mapped.map_err(|e| lost(&e))?;
+        let outputs = {
+            let view = self.readback.get_mapped_range(..).map_err(|e| lost(&e))?;
+            let base = self.plan.output_range.start;
+            let read = |port: &crate::graph::plan::Port| {
+                let bytes = &view[port.range.start - base..port.range.end - base];
+                Data::from_bytes(port.dtype, bytes)
+            };
+            self.plan.outputs.iter().map(read).collect()
+        };
+        self.readback.unmap();
+        let starts = std::iter::once(Duration::ZERO).chain(ends.iter().copied());
+        let phases = ends.iter().zip(starts).map(|(&end, start)| end - start).collect();
+        Ok(Run { outputs, phases })
+    }
+
+    fn submit(&self, inputs: &[Data]) -> Vec<wgpu::SubmissionIndex> {
+        for (port, data) in self.plan.inputs.iter().zip(inputs) {
+            // Copies are of whole words: bytes are filled up.
+            let bytes = data.bytes();
+            let whole = bytes.len() / 4 * 4;
+            self.queue.write_buffer(&self.arena, port.range.start as u64, &bytes[..whole]);
+            if whole < bytes.len() {
+                let mut word = [0; 4];
+                word[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
+                self.queue.write_buffer(&self.arena, (port.range.start + whole) as u64, &word);
+            }
+        }
+        let phases = &self.plan.phases;
+        let last = phases.len().saturating_sub(1);
+        let submit_phase = |(number, (name, steps)): (usize, &(String, Range<usize>))| {
+            let descriptor = wgpu::CommandEncoderDescriptor { label: Some(name) };
+            let mut encoder = self.device.create_command_encoder(&descriptor);
+            let mut pass =
+                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(name), timestamp_writes: None });
+            for step in &self.steps[steps.clone()] {
+                pass.set_pipeline(&step.pipeline);
+                pass.set_bind_group(0, &step.bind_group, &[]);
+                let [x, y, z] = step.workgroups;
+                pass.dispatch_workgroups(x, y, z);
+            }
+            drop(pass);
+            if number == last {
+                let range = &self.plan.output_range;
+                let size = range.len() as u64;
+                encoder.copy_buffer_to_buffer(&self.arena, range.start as u64, &self.readback, 0, size);
+            }
+            self.queue.submit([encoder.finish()])
+        };
+        phases.iter().enumerate().map(submit_phase).collect()
+    }
+
+    fn check_inputs(&self, inputs: &[Data]) -> Result<(), GpuError> {
+        let expected: Vec<_> = self.plan.inputs.iter().map(|p| (p.dtype, p.shape.elements())).collect();
+        let found: Vec<_> = inputs.iter().map(|d| (d.dtype(), d.len())).collect();
+        if expected == found {
+            Ok(())
+        } else {
+            Err(GpuError::Refused(format!("expected inputs {expected:?}, found {found:?}")))
+        }
+    }
+}
+
+fn entry<'a>(binding: u32, buffer: &'a wgpu::Buffer, range: &Range<usize>) -> wgpu::BindGroupEntry<'a> {
+    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer,
+        offset: range.start as u64,
+        size: std::num::NonZeroU64::new(range.len() as u64),
+    });
+    wgpu::BindGroupEntry { binding, resource }
+}
+
+fn check_limits(limits: &wgpu::Limits, graph: &Graph, plan: &Plan) -> Result<(), GpuError> {
+    let check = |limit, need: u64, have: u64, advice| {
+        if need <= have { Ok(()) } else { Err(GpuError::LimitTooLow { limit, need, have, advice }) }
+    };
+    let smaller = "use a smaller batch or a smaller beam";
+    let device = "request the device with a higher limit, or choose another adapter";
+    check("maxBufferSize", plan.arena_bytes as u64, limits.max_buffer_size, smaller)?;
+    let activations = plan.ranges.values().map(Range::len).max().unwrap_or(0);
+    check("maxStorageBufferBindingSize", activations as u64, limits.max_storage_buffer_binding_size, smaller)?;
+    for weight in &plan.weights {
+        let bytes = 4 * weight.packing.len(&graph.get(weight.tensor).shape) as u64;
+        check("maxStorageBufferBindingSize", bytes, limits.max_storage_buffer_binding_size, device)?;
+        check("maxBufferSize", bytes, limits.max_buffer_size, device)?;
+    }
+    for step in &plan.steps {
+        let bindings = step.dispatch.bindings.len() as u64;
+        check("maxStorageBuffersPerShaderStage", bindings, limits.max_storage_buffers_per_shader_stage.into(), device)?;
+        for count in step.dispatch.workgroups {
+            let have = limits.max_compute_workgroups_per_dimension.into();
+            check("maxComputeWorkgroupsPerDimension", count.into(), have, smaller)?;
+        }
+    }
+    let alignment = limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment);
+    check("minStorageBufferOffsetAlignment", alignment.into(), ALIGNMENT as u64, device)
+}

@@ -1,0 +1,91 @@
+//! Adapters, devices, pipelines, and the executor that records a plan into compute passes.
+
+mod adapter;
+mod executor;
+mod pipelines;
+pub mod source;
+mod weights;
+
+pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
+pub use executor::{Executor, Run};
+pub use pipelines::Pipelines;
+
+/// Something went wrong between us and a GPU.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GpuError {
+    /// The machine has no adapter at all.
+    #[error(
+        "no GPU adapter found ({backends}): install a Vulkan driver (on Debian and Ubuntu: \
+         `apt-get install mesa-vulkan-drivers`, which brings a software one too), or use `--device cpu`"
+    )]
+    NoAdapter {
+        /// Where it was looked for.
+        backends: String,
+    },
+    /// No adapter has the name or number that was asked for.
+    #[error("no adapter matches `{wanted}`; found: {found}; `shadetell devices` lists them")]
+    AdapterNotFound {
+        /// The name or number asked for.
+        wanted: String,
+        /// What there is.
+        found: String,
+    },
+    /// The adapter would not give a device.
+    #[error("adapter `{adapter}` gives no device: {reason}")]
+    NoDevice {
+        /// Its name.
+        adapter: String,
+        /// The driver's words.
+        reason: String,
+    },
+    /// The device's limits are below what the model needs.
+    #[error("the device allows {limit} = {have}, but this model needs {need}: {advice}")]
+    LimitTooLow {
+        /// The name of the limit in WebGPU.
+        limit: &'static str,
+        /// What the model needs.
+        need: u64,
+        /// What the device allows.
+        have: u64,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// A buffer could not be allocated.
+    #[error("the GPU is out of memory ({0}): close other programs that use it, or use `--device cpu`")]
+    OutOfMemory(String),
+    /// The device went away.
+    #[error("the GPU device was lost ({0}): try again, or use `--device cpu`")]
+    DeviceLost(String),
+    /// A mistake of ours that the driver or wgpu refused.
+    #[error("the GPU refused our work: {0}")]
+    Refused(String),
+}
+
+impl From<wgpu::Error> for GpuError {
+    fn from(error: wgpu::Error) -> Self {
+        match error {
+            wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory(error.to_string()),
+            _ => GpuError::Refused(error.to_string()),
+        }
+    }
+}
+
+/// Runs `work` and turns what wgpu reports meanwhile into an error, so that no handler of the host hears of it.
+pub(crate) fn scoped<T>(device: &wgpu::Device, work: impl FnOnce() -> T) -> Result<T, GpuError> {
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let result = work();
+    // Innermost first; natively these futures are ready at once.
+    let errors = [
+        pollster::block_on(validation.pop()),
+        pollster::block_on(internal.pop()),
+        pollster::block_on(memory.pop()),
+    ];
+    // Running out of memory is the cause where several are reported.
+    match errors.into_iter().flatten().next_back() {
+        Some(error) => Err(error.into()),
+        None => Ok(result),
+    }
+}

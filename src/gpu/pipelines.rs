@@ -1,0 +1,116 @@
+//! Compute pipelines: each kernel compiled once per device.
+
+use super::{GpuError, scoped, source};
+use crate::graph::plan::Plan;
+use crate::ops::{Binding, Dispatch, Kernel};
+use std::collections::HashMap;
+
+/// A compiled kernel with the layout of its bindings.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+/// The kernels compiled on one device so far.
+#[derive(Debug, Default)]
+pub struct Pipelines {
+    compiled: HashMap<Kernel, Pipeline>,
+}
+
+impl Pipelines {
+    /// Compiles the kernels of a plan that are not there yet, on all cores.
+    ///
+    /// # Errors
+    /// The driver refuses a kernel.
+    pub fn prepare(&mut self, device: &wgpu::Device, plan: &Plan) -> Result<(), GpuError> {
+        let mut missing: Vec<&Dispatch> = Vec::new();
+        for step in &plan.steps {
+            let kernel = &step.dispatch.kernel;
+            if !self.compiled.contains_key(kernel) && missing.iter().all(|d| d.kernel != *kernel) {
+                missing.push(&step.dispatch);
+            }
+        }
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len().max(1));
+        let compiled: Result<Vec<Vec<_>>, GpuError> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|worker| {
+                    let share: Vec<_> = missing.iter().skip(worker).step_by(threads).copied().collect();
+                    scope.spawn(move || {
+                        share.into_iter().map(|d| Ok((d.kernel.clone(), compile(device, d)?))).collect()
+                    })
+                })
+                .collect();
+            let crashed = |_| Err(GpuError::Refused("the shader compiler crashed".to_owned()));
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(crashed)).collect()
+        });
+        self.compiled.extend(compiled?.into_iter().flatten());
+        Ok(())
+    }
+
+    pub(super) fn get(&self, kernel: &Kernel) -> Option<&Pipeline> {
+        self.compiled.get(kernel)
+    }
+
+    /// How many kernels are compiled.
+    pub fn len(&self) -> usize {
+        self.compiled.len()
+    }
+
+    /// Whether no kernel is compiled.
+    pub fn is_empty(&self) -> bool {
+        self.compiled.is_empty()
+    }
+}
+
+fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Result<Pipeline, GpuError> {
+    let kernel = &dispatch.kernel;
+    let label = kernel.label();
+    let text = source::assemble(kernel.shader, kernel.defines).map_err(GpuError::Refused)?;
+    let storage = |binding: &Binding| wgpu::BufferBindingType::Storage {
+        read_only: matches!(binding, Binding::Weight(_)),
+    };
+    let kinds = std::iter::once(wgpu::BufferBindingType::Uniform).chain(dispatch.bindings.iter().map(storage));
+    let entries: Vec<_> = (0..)
+        .zip(kinds)
+        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        })
+        .collect();
+    let constants: Vec<(&str, f64)> = kernel.constants.iter().map(|&(name, v)| (name, f64::from(v))).collect();
+    scoped(device, || {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.shader.name),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        };
+        // SAFETY: our own shaders, each checked by the tests against its twin at the edges of its tensors. Every
+        // index is below a bound that the planner derived from the bound ranges, every loop ends at such a bound,
+        // and no divisor is zero.
+        let module = unsafe {
+            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        };
+        let layout = device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // No shader reads workgroup memory that it has not written.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: None,
+        });
+        Pipeline { pipeline, layout }
+    })
+}

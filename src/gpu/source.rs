@@ -1,0 +1,82 @@
+//! From a `.wgsl` file to the text that a driver compiles: imports and conditions, nothing else.
+//!
+//! `//!import NAME` is replaced by `shaders/shared/NAME.wgsl`; `#ifdef NAME`, `#else` and `#endif`, which nest, keep
+//! or drop the lines between them.
+
+use crate::ops::Shader;
+
+/// The files of `shaders/shared/`.
+const SHARED: &[(&str, &str)] = &[
+    ("activation", include_str!("../../shaders/shared/activation.wgsl")),
+    ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
+    ("flat", include_str!("../../shaders/shared/flat.wgsl")),
+    ("row", include_str!("../../shaders/shared/row.wgsl")),
+];
+
+/// The text of a shader in the variant that these names select.
+///
+/// # Errors
+/// Names the file and the line of an unknown import or an unbalanced condition.
+pub fn assemble(shader: &Shader, defines: &[&str]) -> Result<String, String> {
+    let mut text = String::with_capacity(2 * shader.source.len());
+    // Whether the lines of each open condition are kept.
+    let mut open: Vec<bool> = Vec::new();
+    for (number, line) in shader.source.lines().enumerate() {
+        let at = |message: String| format!("shaders/{}.wgsl:{}: {message}", shader.name, number + 1);
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next()) {
+            (Some("#ifdef"), Some(name)) => open.push(defines.contains(&name)),
+            (Some("#else"), None) => match open.last_mut() {
+                Some(kept) => *kept = !*kept,
+                None => return Err(at("#else without #ifdef".to_owned())),
+            },
+            (Some("#endif"), None) => {
+                if open.pop().is_none() {
+                    return Err(at("#endif without #ifdef".to_owned()));
+                }
+            }
+            (Some(word), _) if word.starts_with('#') => return Err(at(format!("unknown directive {word}"))),
+            _ if open.contains(&false) => {}
+            (Some("//!import"), Some(name)) => match SHARED.iter().find(|s| s.0 == name) {
+                Some((_, shared)) => text.push_str(shared),
+                None => return Err(at(format!("no shaders/shared/{name}.wgsl"))),
+            },
+            _ => {
+                text.push_str(line);
+                text.push('\n');
+            }
+        }
+    }
+    if open.is_empty() { Ok(text) } else { Err(format!("shaders/{}.wgsl: #ifdef without #endif", shader.name)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shader(source: &'static str) -> Shader {
+        Shader { name: "test", source, params: &[], variants: &[&[]] }
+    }
+
+    #[test]
+    fn conditions_nest() {
+        let s = shader("a\n#ifdef X\nb\n#ifdef Y\nc\n#else\nd\n#endif\n#else\ne\n#endif\nf\n");
+        assert_eq!(assemble(&s, &[]).unwrap(), "a\ne\nf\n");
+        assert_eq!(assemble(&s, &["X"]).unwrap(), "a\nb\nd\nf\n");
+        assert_eq!(assemble(&s, &["X", "Y"]).unwrap(), "a\nb\nc\nf\n");
+        assert_eq!(assemble(&s, &["Y"]).unwrap(), "a\ne\nf\n");
+    }
+
+    #[test]
+    fn mistakes_name_file_and_line() {
+        for (source, expected) in [
+            ("a\n#endif\n", "shaders/test.wgsl:2: #endif without #ifdef"),
+            ("#else\n", "shaders/test.wgsl:1: #else without #ifdef"),
+            ("#ifdef X\n", "shaders/test.wgsl: #ifdef without #endif"),
+            ("//!import nothing\n", "shaders/test.wgsl:1: no shaders/shared/nothing.wgsl"),
+            ("#define X\n", "shaders/test.wgsl:1: unknown directive #define"),
+        ] {
+            assert_eq!(assemble(&shader(source), &[]), Err(expected.to_owned()));
+        }
+    }
+}

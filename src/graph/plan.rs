@@ -1,0 +1,182 @@
+//! How a graph runs on a GPU: which kernels, where each tensor lies, what is bound. Plain data, made without a GPU.
+
+use super::{Arena, DType, Graph, GraphError, Lifetime, Phase, Shape, TensorId};
+use crate::ops::{Binding, Cost, Dispatch, Lowering, Packing, Target};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Every storage binding starts at a multiple of this: the WebGPU default of `minStorageBufferOffsetAlignment`.
+pub const ALIGNMENT: usize = 256;
+
+/// A dispatch with the node that it serves.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The node's name.
+    pub node: String,
+    /// The operation's name.
+    pub op: &'static str,
+    /// What the GPU is told.
+    pub dispatch: Dispatch,
+    /// Arithmetic and traffic of the node (counted at its first dispatch).
+    pub cost: Cost,
+}
+
+/// A weight in the layout in which a kernel reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PackedWeight {
+    /// The constant of the graph.
+    pub tensor: TensorId,
+    /// Its layout.
+    pub packing: Packing,
+}
+
+/// A tensor that enters or leaves the graph.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its name.
+    pub name: String,
+    /// Its sizes.
+    pub shape: Shape,
+    /// Its element type.
+    pub dtype: DType,
+    /// Its bytes in the arena.
+    pub range: Range<usize>,
+}
+
+/// A graph made ready for one kind of device.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The dispatches, in order.
+    pub steps: Vec<Step>,
+    /// Runs of steps whose time is measured apart.
+    pub phases: Vec<(String, Range<usize>)>,
+    /// Bytes of each activation in the arena.
+    pub ranges: HashMap<TensorId, Range<usize>>,
+    /// Bytes of the arena. Its first [`ALIGNMENT`] bytes stand in for optional operands that are absent.
+    pub arena_bytes: usize,
+    /// Bytes that one buffer per tensor would have taken.
+    pub naive_bytes: usize,
+    /// The results lie side by side here, so that one copy reads them all.
+    pub output_range: Range<usize>,
+    /// What is handed in at each run.
+    pub inputs: Vec<Port>,
+    /// What comes out.
+    pub outputs: Vec<Port>,
+    /// The weights, each layout once.
+    pub weights: Vec<PackedWeight>,
+}
+
+impl Plan {
+    /// Chooses kernels and places tensors.
+    ///
+    /// # Errors
+    /// An operation has no kernel for its shapes on this target; the message says what would be needed.
+    pub fn new(graph: &Graph, target: &Target) -> Result<Plan, GraphError> {
+        let mut steps = Vec::new();
+        let mut phase_starts: Vec<(String, usize)> = Vec::new();
+        let mut weights = Vec::new();
+        for (index, node) in graph.nodes().iter().enumerate() {
+            for Phase { name, .. } in graph.phases().iter().filter(|p| p.start == index) {
+                phase_starts.push((name.clone(), steps.len()));
+            }
+            let operation = node.op.operation();
+            let lowering = Lowering::new(graph, node, target);
+            let dispatches = operation
+                .lower(&lowering)
+                .map_err(|message| GraphError { node: format!("{} ({})", node.name, operation.name()), message })?;
+            let mut cost = operation.cost(&lowering);
+            for dispatch in dispatches {
+                for binding in &dispatch.bindings {
+                    if let &Binding::Weight(weight) = binding
+                        && !weights.contains(&weight)
+                    {
+                        weights.push(weight);
+                    }
+                }
+                steps.push(Step { node: node.name.clone(), op: operation.name(), dispatch, cost });
+                cost = Cost::default();
+            }
+        }
+        if phase_starts.first().is_none_or(|p| p.1 > 0) {
+            phase_starts.insert(0, ("run".to_owned(), 0));
+        }
+        let ends = phase_starts.iter().skip(1).map(|p| p.1).chain([steps.len()]);
+        let phases = phase_starts.iter().zip(ends).map(|(p, end)| (p.0.clone(), p.1..end)).collect();
+
+        let memory = Memory::of(graph);
+        let port = |&id: &TensorId| {
+            let tensor = graph.get(id);
+            let range = memory.ranges[&id].clone();
+            Port { name: tensor.name.clone(), shape: tensor.shape.clone(), dtype: tensor.dtype, range }
+        };
+        Ok(Plan {
+            steps,
+            phases,
+            inputs: graph.inputs().iter().map(port).collect(),
+            outputs: graph.outputs().iter().map(port).collect(),
+            ranges: memory.ranges,
+            arena_bytes: memory.bytes,
+            naive_bytes: memory.naive_bytes,
+            output_range: memory.output_range,
+            weights,
+        })
+    }
+
+    /// Arithmetic and traffic of the whole plan.
+    pub fn cost(&self) -> Cost {
+        self.steps.iter().fold(Cost::default(), |sum, step| sum + step.cost)
+    }
+}
+
+/// Layout of the arena: the absent operand, then the results side by side, then everything else by liveness.
+struct Memory {
+    ranges: HashMap<TensorId, Range<usize>>,
+    bytes: usize,
+    naive_bytes: usize,
+    output_range: Range<usize>,
+}
+
+impl Memory {
+    fn of(graph: &Graph) -> Memory {
+        let mut ranges = HashMap::new();
+        let mut end = ALIGNMENT;
+        for &id in graph.outputs() {
+            let bytes = graph.get(id).bytes();
+            ranges.entry(id).or_insert_with(|| {
+                let start = end;
+                end += bytes.next_multiple_of(ALIGNMENT);
+                start..start + bytes
+            });
+        }
+        let output_range = ALIGNMENT..end;
+
+        let mut lifetimes: Vec<(TensorId, Lifetime)> = Vec::new();
+        let mut index: HashMap<TensorId, usize> = HashMap::new();
+        let mut begin = |id: TensorId, step: usize, lifetimes: &mut Vec<(TensorId, Lifetime)>| {
+            index.insert(id, lifetimes.len());
+            lifetimes.push((id, Lifetime { first: step, last: step, bytes: graph.get(id).bytes() }));
+        };
+        // Inputs are written before the first step.
+        for &id in graph.inputs() {
+            begin(id, 0, &mut lifetimes);
+        }
+        for (step, node) in graph.nodes().iter().enumerate() {
+            for &id in node.outputs.iter().filter(|id| !ranges.contains_key(id)) {
+                begin(id, step, &mut lifetimes);
+            }
+        }
+        for (step, node) in graph.nodes().iter().enumerate() {
+            for id in &node.inputs {
+                if let Some(&i) = index.get(id) {
+                    lifetimes[i].1.last = step;
+                }
+            }
+        }
+        let spans: Vec<Lifetime> = lifetimes.iter().map(|l| l.1).collect();
+        let arena = Arena::place(&spans, ALIGNMENT);
+        for ((id, lifetime), offset) in lifetimes.iter().zip(&arena.offsets) {
+            ranges.insert(*id, end + offset..end + offset + lifetime.bytes);
+        }
+        Memory { ranges, bytes: end + arena.bytes, naive_bytes: end + arena.naive_bytes, output_range }
+    }
+}

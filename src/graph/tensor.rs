@@ -1,0 +1,181 @@
+//! Shapes, element types and the tensors that the nodes of a graph read and write.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The sizes of a tensor, outermost first: `[N, H, W, C]` for images, `[R, W]` for rows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Shape(Vec<usize>);
+
+impl Shape {
+    /// The number of elements.
+    pub fn elements(&self) -> usize {
+        self.0.iter().product()
+    }
+
+    /// The sizes as an array of known rank, or `None` if the rank differs.
+    pub fn sizes<const RANK: usize>(&self) -> Option<[usize; RANK]> {
+        self.0.as_slice().try_into().ok()
+    }
+
+    /// The innermost size (1 for a scalar).
+    pub fn last(&self) -> usize {
+        self.0.last().copied().unwrap_or(1)
+    }
+
+    /// How many rows of the innermost size there are.
+    pub fn rows(&self) -> usize {
+        self.0.split_last().map_or(1, |(_, outer)| outer.iter().product())
+    }
+}
+
+impl<const RANK: usize> From<[usize; RANK]> for Shape {
+    fn from(sizes: [usize; RANK]) -> Self {
+        Shape(sizes.to_vec())
+    }
+}
+
+impl From<Vec<usize>> for Shape {
+    fn from(sizes: Vec<usize>) -> Self {
+        Shape(sizes)
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    fn deref(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<String> = self.0.iter().map(usize::to_string).collect();
+        write!(f, "[{}]", sizes.join(", "))
+    }
+}
+
+/// The type of a tensor's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DType {
+    /// 32-bit floating point: activations and weights.
+    F32,
+    /// 32-bit unsigned integers: token ids and row indices.
+    U32,
+    /// Bytes: the pixels that enter the graph. Shaders read them four to a word.
+    U8,
+}
+
+impl DType {
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            DType::F32 | DType::U32 => 4,
+            DType::U8 => 1,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DType::F32 => "f32",
+            DType::U32 => "u32",
+            DType::U8 => "u8",
+        })
+    }
+}
+
+/// Names a tensor of one graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub(crate) usize);
+
+/// What a graph knows of a tensor.
+#[derive(Clone, Debug)]
+pub struct Tensor {
+    /// The name of the node or weight that it came from.
+    pub name: String,
+    /// Its sizes.
+    pub shape: Shape,
+    /// Its element type.
+    pub dtype: DType,
+    /// The values of a weight, in PyTorch's layout. `None` for what is computed.
+    pub constant: Option<Arc<Vec<f32>>>,
+}
+
+impl Tensor {
+    /// Bytes that the tensor takes, rounded up to whole words.
+    pub fn bytes(&self) -> usize {
+        (self.shape.elements() * self.dtype.size()).next_multiple_of(4)
+    }
+}
+
+/// Values of a tensor in main memory.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Data {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 32-bit unsigned integers.
+    U32(Vec<u32>),
+    /// Bytes.
+    U8(Vec<u8>),
+}
+
+impl Data {
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        match self {
+            Data::F32(_) => DType::F32,
+            Data::U32(_) => DType::U32,
+            Data::U8(_) => DType::U8,
+        }
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        match self {
+            Data::F32(v) => v.len(),
+            Data::U32(v) => v.len(),
+            Data::U8(v) => v.len(),
+        }
+    }
+
+    /// Whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The values as floats; empty for other types.
+    pub fn f32(&self) -> &[f32] {
+        if let Data::F32(v) = self { v } else { &[] }
+    }
+
+    /// The values as unsigned integers; empty for other types.
+    pub fn u32(&self) -> &[u32] {
+        if let Data::U32(v) = self { v } else { &[] }
+    }
+
+    /// The values as bytes; empty for other types.
+    pub fn u8(&self) -> &[u8] {
+        if let Data::U8(v) = self { v } else { &[] }
+    }
+
+    /// The memory of the values.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Data::F32(v) => bytemuck::cast_slice(v),
+            Data::U32(v) => bytemuck::cast_slice(v),
+            Data::U8(v) => v,
+        }
+    }
+
+    /// Reads values back from memory; bytes that make no whole element are dropped.
+    pub(crate) fn from_bytes(dtype: DType, bytes: &[u8]) -> Data {
+        match dtype {
+            DType::F32 => Data::F32(bytemuck::pod_collect_to_vec(bytes)),
+            DType::U32 => Data::U32(bytemuck::pod_collect_to_vec(bytes)),
+            DType::U8 => Data::U8(bytes.to_vec()),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! From the bytes of a photo file to upright RGB pixels.
+//!
+//! * The format is told by content; the file name is ignored.
+//! * Limits are checked on the declared size, before memory for pixels is taken.
+//! * Animations (GIF, WebP, APNG) give their first frame, the default picture in the case of APNG.
+//! * 16-bit samples are rounded to the nearest 8-bit value. Grey, palette, CMYK and YCCK become RGB.
+//! * Colour profiles (ICC) and gamma are ignored, as the loaders do that captioning models are trained with.
+//! * Damaged and cut-off files are errors. Nothing is filled up with grey. What follows the last pixel's data is
+//!   not looked at, except that a JPEG file must have its end marker.
+
+use std::{
+    fs::{self, File},
+    io::{Cursor, Read},
+    panic,
+    path::Path,
+};
+
+use ::image::{
+    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, error::ImageError as CodecError,
+    metadata::Orientation,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ImageError, Rgb8,
+    sniff::{Sniffed, sniff},
+};
+
+mod jpeg;
+#[cfg(test)]
+mod tests;
+
+/// What becomes of transparent pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Alpha {
+    /// They are laid over white, as a viewer shows them. Straight alpha, `(c * a + 255 * (255 - a)) / 255` rounded
+    /// to the nearest.
+    #[default]
+    White,
+    /// They are laid over black.
+    Black,
+    /// Alpha is dropped, as Pillow's `convert("RGB")` does.
+    Drop,
+}
+
+/// Limits and choices for [`read`] and [`decode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodeOptions {
+    /// Most pixels that a file may declare: 100 million. Decoding takes up to 8 bytes for each, and a copy in RGB.
+    pub max_pixels: u64,
+    /// Most bytes that a file may have: 256 MiB.
+    pub max_bytes: u64,
+    /// Whether the orientation in the Exif data turns the picture: yes. Some reference models were trained without.
+    pub apply_orientation: bool,
+    /// What becomes of transparent pixels.
+    pub alpha: Alpha,
+}
+
+impl Default for DecodeOptions {
+    fn default() -> Self {
+        Self {
+            max_pixels: 100_000_000,
+            max_bytes: 256 << 20,
+            apply_orientation: true,
+            alpha: Alpha::default(),
+        }
+    }
+}
+
+impl DecodeOptions {
+    fn check_pixels(&self, width: u32, height: u32) -> Result<(), ImageError> {
+        if u64::from(width) * u64::from(height) > self.max_pixels {
+            return Err(ImageError::TooManyPixels { width, height, limit: self.max_pixels });
+        }
+        Ok(())
+    }
+
+    /// Bytes that a decoder may allocate: the deepest pixels that there are (four 16-bit samples) and some room.
+    fn max_alloc(&self) -> u64 {
+        self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
+    }
+}
+
+/// Reads and decodes a photo file.
+///
+/// # Errors
+/// Any [`ImageError`] about files; none of them names the file.
+pub fn read(path: &Path, options: &DecodeOptions) -> Result<Rgb8, ImageError> {
+    decode(&read_bytes(path, options.max_bytes)?, options)
+}
+
+fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ImageError> {
+    use std::io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    let io = |error: std::io::Error| match error.kind() {
+        NotFound | NotADirectory => ImageError::NotFound,
+        IsADirectory => ImageError::IsDirectory,
+        _ => ImageError::Io(error),
+    };
+    let metadata = fs::metadata(path).map_err(io)?;
+    if metadata.is_dir() {
+        return Err(ImageError::IsDirectory);
+    }
+    if metadata.len() > limit {
+        return Err(ImageError::TooManyBytes { found: metadata.len(), limit });
+    }
+    // Pipes have no length and files may grow: what counts is what is read.
+    let mut bytes = Vec::new();
+    File::open(path).map_err(io)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// Decodes a photo that is in memory.
+///
+/// # Errors
+/// Any [`ImageError`] about the content of files.
+pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {
+    if bytes.is_empty() {
+        return Err(ImageError::EmptyFile);
+    }
+    if bytes.len() as u64 > options.max_bytes {
+        return Err(ImageError::TooManyBytes { found: bytes.len() as u64, limit: options.max_bytes });
+    }
+    let format = match sniff(bytes) {
+        Sniffed::Supported(format) => format,
+        Sniffed::Unsupported(format) => {
+            return Err(ImageError::UnsupportedFormat { format: format.to_owned() });
+        }
+        Sniffed::NotAnImage(found) => return Err(ImageError::NotAnImage { found }),
+    };
+    // The decoders are other people's code, fed with other people's bytes: one that trips over a strange file must
+    // not take down a batch of thousands or a server. Nothing it could leave half-done outlives the call. The panic
+    // hook belongs to the host and is left alone.
+    panic::catch_unwind(|| decode_as(format, bytes, options))
+        .unwrap_or_else(|_| Err(corrupt(format, "the decoder gave up on it")))
+}
+
+fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {
+    let (image, orientation) = if format == ImageFormat::Jpeg {
+        jpeg::decode(bytes, options)?
+    } else {
+        decode_other(format, bytes, options).map_err(|error| match error {
+            Failure::Codec(error) => from_codec(format, error, options),
+            Failure::Refused(error) => error,
+        })?
+    };
+    let (width, height) = (image.width(), image.height());
+    let data = to_rgb(image, options.alpha);
+    if !options.apply_orientation || orientation == Orientation::NoTransforms {
+        return Rgb8::new(width, height, data);
+    }
+    // Turning by a quarter is the only case that needs a second picture: the rest happens in place.
+    let Some(rgb) = RgbImage::from_raw(width, height, data) else {
+        return Err(ImageError::InvalidSize { width, height, bytes: None });
+    };
+    let mut image = DynamicImage::ImageRgb8(rgb);
+    image.apply_orientation(orientation);
+    Rgb8::new(image.width(), image.height(), image.into_rgb8().into_raw())
+}
+
+/// A decoder's error, or a refusal of our own.
+enum Failure {
+    Codec(CodecError),
+    Refused(ImageError),
+}
+
+impl From<CodecError> for Failure {
+    fn from(error: CodecError) -> Self {
+        Self::Codec(error)
+    }
+}
+
+/// Everything but JPEG.
+fn decode_other(
+    format: ImageFormat,
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<(DynamicImage, Orientation), Failure> {
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(options.max_alloc());
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(limits);
+
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    options.check_pixels(width, height).map_err(Failure::Refused)?;
+    let orientation = match format {
+        ImageFormat::Tiff => decoder.orientation()?,
+        // A picture with broken metadata is still a picture, so errors count as no metadata.
+        ImageFormat::Png => {
+            orientation(decoder.exif_metadata().ok().flatten().as_deref().or_else(|| late_exif(bytes)))
+        }
+        _ => orientation(decoder.exif_metadata().ok().flatten().as_deref()),
+    };
+    Ok((DynamicImage::from_decoder(decoder)?, orientation))
+}
+
+/// The orientation in Exif data. Some WebP files keep the prefix in front of it that only JPEG calls for.
+fn orientation(exif: Option<&[u8]>) -> Orientation {
+    let exif = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
+    exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
+}
+
+/// The eXIf chunk of a PNG file wherever it stands: it may follow the pixels, which the decoder does not reach.
+fn late_exif(png: &[u8]) -> Option<&[u8]> {
+    let mut rest = png.get(8..)?;
+    loop {
+        let (length, after) = rest.split_first_chunk::<4>()?;
+        let (name, body) = after.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        if name == b"eXIf" {
+            return body.get(..length);
+        }
+        rest = body.get(length.checked_add(4)?..)?;
+    }
+}
+
+/// 8-bit RGB bytes of any picture.
+fn to_rgb(image: DynamicImage, alpha: Alpha) -> Vec<u8> {
+    if !image.color().has_alpha() {
+        return image.into_rgb8().into_raw();
+    }
+    // RGB is shorter than RGBA, so it can be written over it from the start: no second copy.
+    let mut data = image.into_rgba8().into_raw();
+    let pixels = data.len() / 4;
+    for i in 0..pixels {
+        let [r, g, b, a] = [data[4 * i], data[4 * i + 1], data[4 * i + 2], data[4 * i + 3]];
+        let rgb = match alpha {
+            Alpha::White => [r, g, b].map(|c| over(c, 255, a)),
+            Alpha::Black => [r, g, b].map(|c| over(c, 0, a)),
+            Alpha::Drop => [r, g, b],
+        };
+        data[3 * i..3 * i + 3].copy_from_slice(&rgb);
+    }
+    data.truncate(pixels * 3);
+    data.shrink_to_fit();
+    data
+}
+
+/// `front` over an opaque `back`, rounded to the nearest.
+fn over(front: u8, back: u8, alpha: u8) -> u8 {
+    let [front, back, alpha] = [front, back, alpha].map(u32::from);
+    ((front * alpha + back * (255 - alpha) + 127) / 255) as u8
+}
+
+fn name(format: ImageFormat) -> &'static str {
+    match format {
+        ImageFormat::Jpeg => "JPEG",
+        ImageFormat::Png => "PNG",
+        ImageFormat::WebP => "WebP",
+        ImageFormat::Gif => "GIF",
+        ImageFormat::Bmp => "BMP",
+        ImageFormat::Tiff => "TIFF",
+        _ => "image",
+    }
+}
+
+fn corrupt(format: ImageFormat, reason: impl ToString) -> ImageError {
+    ImageError::Corrupt { format: name(format), reason: reason.to_string() }
+}
+
+fn from_codec(format: ImageFormat, error: CodecError, options: &DecodeOptions) -> ImageError {
+    match error {
+        CodecError::Limits(_) => ImageError::OutOfMemory {
+            what: "decoding the picture",
+            limit: format!("{} MiB", options.max_alloc() >> 20),
+        },
+        CodecError::Unsupported(error) => ImageError::UnsupportedFormat {
+            format: format!("a kind of {} that is not supported ({error})", name(format)),
+        },
+        // The bytes are in memory: reading can only fail because there are too few of them.
+        CodecError::IoError(_) => corrupt(format, "it ends too early"),
+        error => corrupt(format, error),
+    }
+}

@@ -1,0 +1,152 @@
+//! JPEG, decoded strictly.
+//!
+//! JPEG decoders are made to show something at any price: where data is missing or damaged they go on with grey.
+//! A caption of a half-grey picture looks like a caption, so here such files are errors. The decoder's strict mode
+//! finds damage inside of a scan. It does not find every cut in the last row of blocks; the missing end marker does.
+
+use ::image::{DynamicImage, ImageFormat, RgbImage, metadata::Orientation};
+use zune_jpeg::{
+    JpegDecoder,
+    errors::DecodeErrors,
+    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
+};
+
+use super::{DecodeOptions, ImageError, corrupt, orientation};
+
+pub(super) fn decode(
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<(DynamicImage, Orientation), ImageError> {
+    let layout = Layout::of(bytes);
+    if let Some(kind) = layout.unsupported() {
+        return Err(ImageError::UnsupportedFormat { format: kind.to_owned() });
+    }
+    // Headers are read leniently: stray bytes between them harm no pixel, and real cameras write them.
+    let lenient = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::from(u16::MAX))
+        .set_max_height(usize::from(u16::MAX))
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), lenient);
+    decoder.decode_headers().map_err(from_decoder)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    // At most 65,535 each, as the format has 16 bits for them.
+    let (width, height) = (width as u32, height as u32);
+    options.check_pixels(width, height)?;
+    if !layout.has_end {
+        return Err(corrupt(ImageFormat::Jpeg, "it ends too early: the end-of-image marker is missing"));
+    }
+
+    let orientation = orientation(decoder.exif().map(Vec::as_slice));
+    let strict = decoder.options().set_strict_mode(true);
+    decoder.set_options(strict);
+    let mut data = vec![0; decoder.output_buffer_size().unwrap_or_default()];
+    decoder.decode_into(&mut data).map_err(from_decoder)?;
+    match RgbImage::from_raw(width, height, data) {
+        Some(image) => Ok((DynamicImage::ImageRgb8(image), orientation)),
+        None => Err(corrupt(ImageFormat::Jpeg, "it holds fewer pixels than it declares")),
+    }
+}
+
+fn from_decoder(error: DecodeErrors) -> ImageError {
+    match error {
+        DecodeErrors::Unsupported(_) => {
+            ImageError::UnsupportedFormat { format: "an unusual kind of JPEG".to_owned() }
+        }
+        DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_) => {
+            corrupt(ImageFormat::Jpeg, "it ends too early")
+        }
+        error => corrupt(ImageFormat::Jpeg, error.to_string().trim_matches('"')),
+    }
+}
+
+/// What the markers tell without any pixel being decoded.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Layout {
+    /// The second byte of the first frame's marker, which is the kind of coding, and the bits of a sample.
+    frame: Option<(u8, u8)>,
+    /// Whether an end-of-image marker follows a scan.
+    has_end: bool,
+}
+
+impl Layout {
+    /// Walks from marker to marker. What is inside of segments, as thumbnails are, does not count.
+    fn of(bytes: &[u8]) -> Self {
+        let mut layout = Self::default();
+        layout.walk(bytes.get(2..).unwrap_or_default());
+        layout
+    }
+
+    /// Returns early, with `None`, where the data ends before the end marker.
+    fn walk(&mut self, mut rest: &[u8]) -> Option<()> {
+        let mut seen_scan = false;
+        loop {
+            // Entropy-coded data and stray bytes: on to the next 0xFF.
+            let at = rest.iter().position(|&byte| byte == 0xFF)?;
+            rest = &rest[at + 1..];
+            let (&marker, after) = rest.split_first()?;
+            match marker {
+                0xD9 if seen_scan => {
+                    self.has_end = true;
+                    return Some(());
+                }
+                // A fill byte: the next one may be the marker.
+                0xFF => continue,
+                // An escaped 0xFF, restarts and other markers without a segment.
+                0x00..=0x01 | 0xD0..=0xD9 => rest = after,
+                _ => {
+                    let (length, body) = after.split_first_chunk::<2>()?;
+                    // 0xC4, 0xC8 and 0xCC lie among the frames but are none; 0xF7 is that of JPEG-LS.
+                    if matches!(marker, 0xC0..=0xCF | 0xF7) && !matches!(marker, 0xC4 | 0xC8 | 0xCC) {
+                        self.frame = self.frame.or(body.first().map(|&bits| (marker, bits)));
+                    }
+                    seen_scan |= marker == 0xDA;
+                    rest = after.get(usize::from(u16::from_be_bytes(*length))..)?;
+                }
+            }
+        }
+    }
+
+    /// The name of a coding that the decoder does not know.
+    fn unsupported(&self) -> Option<&'static str> {
+        match self.frame? {
+            (0xC3 | 0xC7 | 0xCB | 0xCF, _) => Some("a lossless JPEG"),
+            (0xC9 | 0xCA | 0xCD | 0xCE, _) => Some("an arithmetic-coded JPEG"),
+            (0xC5 | 0xC6, _) => Some("a hierarchical JPEG"),
+            (0xF7, _) => Some("JPEG-LS"),
+            (_, 12) => Some("a JPEG with 12 bits for each sample"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Layout;
+
+    #[test]
+    fn end_counts_after_a_scan_only() {
+        let thumbnail = b"\xFF\xD8\xFF\xE1\0\x06\xFF\xDA\xFF\xD9";
+        let scan = b"\xFF\xDA\0\x03\x01\x12\xFF\0\xD9\xFF\xD0\x34";
+        let with = |parts: &[&[u8]]| Layout::of(&parts.concat()).has_end;
+        assert!(!with(&[thumbnail]));
+        assert!(!with(&[thumbnail, b"\xFF\xD9"]));
+        assert!(!with(&[thumbnail, scan]));
+        assert!(!with(&[thumbnail, scan, b"\xFF"]));
+        assert!(with(&[thumbnail, scan, b"\xFF\xD9"]));
+        assert!(with(&[thumbnail, scan, b"\xFF\xFF\xD9trailer"]));
+        assert!(!Layout::of(b"\xFF").has_end);
+    }
+
+    #[test]
+    fn kinds_that_cannot_be_decoded_are_named() {
+        let kind = |marker, bits| Layout::of(&[0xFF, 0xD8, 0xFF, marker, 0, 8, bits]).unsupported();
+        for marker in [0xC0, 0xC1, 0xC2, 0xC4] {
+            assert_eq!(kind(marker, 8), None);
+        }
+        for marker in [0xC3, 0xC5, 0xC9, 0xCA, 0xF7] {
+            assert!(kind(marker, 8).is_some_and(|name| name.contains("JPEG")), "{marker:x}");
+        }
+        assert!(kind(0xC1, 12).is_some());
+    }
+}

@@ -1,0 +1,87 @@
+//! Elementwise activations, alone or fused behind a convolution, an addition or a linear layer.
+
+use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use crate::cpu;
+use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
+use crate::ops::Dispatch;
+
+/// The function applied to every value of an op's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x`
+    #[default]
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `min(max(x, 0), 6)`, as used by MobileNet and EfficientNet-Lite.
+    Relu6,
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// `(exp(x) - exp(-x)) / (exp(x) + exp(-x))`
+    Tanh,
+}
+
+impl Activation {
+    /// The number by which shaders know this activation.
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Identity => 0,
+            Self::Relu => 1,
+            Self::Relu6 => 2,
+            Self::Sigmoid => 3,
+            Self::Tanh => 4,
+        }
+    }
+}
+
+params! { count: usize, activation: u32 }
+
+pub(super) const SHADER: Shader = Shader {
+    name: "activation",
+    source: include_str!("../../shaders/activation.wgsl"),
+    params: Params::FIELDS,
+    variants: &[&[]],
+};
+
+impl Operation for Activation {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn infer(&self, inputs: &[&Tensor]) -> Infer {
+        match inputs {
+            [x] if x.dtype == DType::F32 => Ok(vec![(x.shape.clone(), DType::F32)]),
+            [x] => Err(format!("expected f32, found {} {}", x.dtype, x.shape)),
+            _ => Err(format!("expected 1 operand, found {}", inputs.len())),
+        }
+    }
+
+    fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
+        vec![Data::F32(cpu::activation::activation(*self, inputs[0].1.f32()))]
+    }
+
+    fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
+        let count = node.outputs[0].shape.elements();
+        let params = Params { count, activation: self.code() };
+        Ok(node.flat(&SHADER, vec![node.input(0), node.output(0)], params.words(), count))
+    }
+
+    fn flops(&self, node: &Lowering<'_>) -> u64 {
+        node.outputs[0].shape.elements() as u64
+    }
+}
+
+impl Graph {
+    /// Appends an [`Activation`] node.
+    ///
+    /// # Errors
+    /// `x` are not floats.
+    pub fn activation(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        activation: Activation,
+    ) -> Result<TensorId, GraphError> {
+        self.add(name, activation, vec![x])
+    }
+}

@@ -1,0 +1,127 @@
+//! Which kernel runs an operation: pure functions of plain numbers.
+
+use super::AdapterClass;
+
+/// The shaders that can run a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ConvKernel {
+    /// 1x1 without padding: a plain matrix product.
+    Pointwise,
+    /// Dense, input channels a multiple of four: implicit matrix product over the window.
+    Window,
+    /// Dense, any number of input channels.
+    WindowScalar,
+    /// One filter for each channel.
+    Depthwise,
+    /// Anything else.
+    Direct,
+}
+
+/// The numbers on which the choice depends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvShape {
+    pub(crate) groups: usize,
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    pub(crate) kernel: [usize; 2],
+    pub(crate) padded: bool,
+}
+
+/// Chooses the shader of a convolution.
+pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
+    let ConvShape { groups, inputs, outputs, kernel, padded } = shape;
+    if groups > 1 && groups == inputs && groups == outputs && outputs.is_multiple_of(4) {
+        ConvKernel::Depthwise
+    } else if groups > 1 || !outputs.is_multiple_of(4) {
+        ConvKernel::Direct
+    } else if !inputs.is_multiple_of(4) {
+        ConvKernel::WindowScalar
+    } else if kernel == [1, 1] && !padded {
+        ConvKernel::Pointwise
+    } else {
+        ConvKernel::Window
+    }
+}
+
+/// The shaders that can run a matrix times rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinearKernel {
+    /// Rows are pixels of a 1x1 convolution.
+    Gemm,
+    /// Blocks of so many rows share each weight that is read.
+    Rows(u32),
+}
+
+/// The largest block of rows of `linear.wgsl` and `lstm_cell.wgsl`.
+const MAX_ROWS: usize = 8;
+
+/// Chooses the shader of a linear layer.
+pub(crate) fn linear(rows: usize, inputs: usize, outputs: usize) -> LinearKernel {
+    if rows > MAX_ROWS && inputs.is_multiple_of(4) && outputs.is_multiple_of(4) {
+        LinearKernel::Gemm
+    } else {
+        LinearKernel::Rows(row_block(rows))
+    }
+}
+
+/// How many rows share each weight: all of them, or equal blocks of at most eight.
+pub(crate) fn row_block(rows: usize) -> u32 {
+    rows.max(1).div_ceil(rows.max(1).div_ceil(MAX_ROWS)) as u32
+}
+
+/// Invocations along the output channels: one vector of lanes on a CPU, a full workgroup on a GPU.
+pub(crate) fn lanes(class: AdapterClass) -> u32 {
+    match class {
+        AdapterClass::Software => 8,
+        AdapterClass::Hardware => 64,
+    }
+}
+
+/// Workgroup size of the matrix kernel: `[along output channels, along pixels]`.
+pub(crate) fn gemm_workgroup(class: AdapterClass) -> [u32; 2] {
+    match class {
+        // One vector: the pixel operand is then the same for all lanes and read once.
+        AdapterClass::Software => [8, 1],
+        AdapterClass::Hardware => [8, 8],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn convolutions_get_the_kernel_of_their_shape() {
+        let table = [
+            (1, 64, 256, [1, 1], false, ConvKernel::Pointwise),
+            (1, 64, 256, [1, 1], true, ConvKernel::Window),
+            (1, 64, 64, [3, 3], true, ConvKernel::Window),
+            (1, 3, 64, [7, 7], true, ConvKernel::WindowScalar),
+            (1, 6, 8, [1, 1], false, ConvKernel::WindowScalar),
+            (1, 64, 66, [1, 1], false, ConvKernel::Direct),
+            (32, 32, 32, [3, 3], true, ConvKernel::Depthwise),
+            (5, 5, 5, [3, 3], true, ConvKernel::Direct),
+            (32, 32, 64, [3, 3], true, ConvKernel::Direct),
+            (2, 8, 8, [3, 3], true, ConvKernel::Direct),
+            (1, 1, 1, [3, 3], true, ConvKernel::Direct),
+        ];
+        for (groups, inputs, outputs, kernel, padded, expected) in table {
+            let shape = ConvShape { groups, inputs, outputs, kernel, padded };
+            assert_eq!(conv2d(shape), expected, "{shape:?}");
+        }
+    }
+
+    #[test]
+    fn linear_layers_get_the_kernel_of_their_rows() {
+        assert_eq!(linear(1, 512, 2917), LinearKernel::Rows(1));
+        assert_eq!(linear(5, 512, 2917), LinearKernel::Rows(5));
+        assert_eq!(linear(49, 1280, 256), LinearKernel::Gemm);
+        assert_eq!(linear(49, 1280, 255), LinearKernel::Rows(7));
+        assert_eq!(linear(9, 3, 4), LinearKernel::Rows(5));
+    }
+
+    #[test]
+    fn row_blocks_are_even() {
+        assert_eq!([0, 1, 5, 8, 9, 10, 16, 17, 40].map(row_block), [1, 1, 5, 8, 5, 5, 8, 6, 8]);
+    }
+}

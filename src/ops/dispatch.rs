@@ -1,0 +1,274 @@
+//! What every operation tells the planner: shapes, cost, and the dispatches that carry it out.
+
+use crate::graph::plan::PackedWeight;
+use crate::graph::{DType, Data, Graph, Node, Shape, Tensor, TensorId};
+use crate::ops::Packing;
+use std::hash::{Hash, Hasher};
+use std::ops;
+
+/// A WGSL file with what the engine knows about it.
+#[derive(Debug)]
+pub struct Shader {
+    /// The file's stem.
+    pub name: &'static str,
+    /// Its text, before imports and conditions are resolved.
+    pub source: &'static str,
+    /// The members of its `Params`, in order; each is one 32-bit word.
+    pub params: &'static [&'static str],
+    /// The sets of `#ifdef` names that it is compiled with.
+    pub variants: &'static [&'static [&'static str]],
+}
+
+/// A shader in one variant, with its pipeline constants: what one pipeline is made from.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The file.
+    pub shader: &'static Shader,
+    /// The names that `#ifdef` finds defined.
+    pub defines: &'static [&'static str],
+    /// Values for its `override` constants.
+    pub constants: Vec<(&'static str, u32)>,
+}
+
+impl Kernel {
+    /// A shader without variants or constants.
+    pub(crate) fn plain(shader: &'static Shader) -> Kernel {
+        Kernel { shader, defines: &[], constants: Vec::new() }
+    }
+
+    /// A name that tells variants apart, such as `conv2d_gemm[POINTWISE] LANES=8`.
+    pub fn label(&self) -> String {
+        let mut label = self.shader.name.to_owned();
+        if !self.defines.is_empty() {
+            label += &format!("[{}]", self.defines.join(","));
+        }
+        for (name, value) in &self.constants {
+            label += &format!(" {name}={value}");
+        }
+        label
+    }
+}
+
+impl PartialEq for Kernel {
+    fn eq(&self, other: &Self) -> bool {
+        (self.shader.name, self.defines, &self.constants)
+            == (other.shader.name, other.defines, &other.constants)
+    }
+}
+
+impl Eq for Kernel {}
+
+impl Hash for Kernel {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.shader.name, self.defines, &self.constants).hash(state);
+    }
+}
+
+/// What a shader finds behind one of its storage variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binding {
+    /// An activation in the arena: `var<storage, read_write>`, since all share one buffer.
+    Activation(TensorId),
+    /// A weight: `var<storage, read>`.
+    Weight(PackedWeight),
+    /// Nothing: an optional operand that is absent. Declared as an activation; the shader must not read it.
+    Absent,
+}
+
+/// One `dispatchWorkgroups`, as plain data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dispatch {
+    /// What runs.
+    pub kernel: Kernel,
+    /// Storage bindings 1, 2, 3 ...; binding 0 is the uniform `Params`.
+    pub bindings: Vec<Binding>,
+    /// The words of `Params`.
+    pub params: Vec<u32>,
+    /// How many workgroups run.
+    pub workgroups: [u32; 3],
+}
+
+/// Arithmetic and memory traffic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Floating-point operations; a multiply-add counts as two.
+    pub flops: u64,
+    /// Bytes of operands and results, each counted once.
+    pub bytes: u64,
+}
+
+impl ops::Add for Cost {
+    type Output = Cost;
+    fn add(self, other: Cost) -> Cost {
+        Cost { flops: self.flops + other.flops, bytes: self.bytes + other.bytes }
+    }
+}
+
+/// Which family of kernels suits an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdapterClass {
+    /// A driver that runs shaders on the CPU: a workgroup is one vector of lanes.
+    Software,
+    /// A GPU: a workgroup fills several subgroups.
+    Hardware,
+}
+
+/// What the planner needs to know of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its family.
+    pub class: AdapterClass,
+    /// `maxComputeWorkgroupsPerDimension`.
+    pub max_workgroups: u32,
+}
+
+impl Target {
+    /// The least that WebGPU promises, for the given family.
+    pub const fn baseline(class: AdapterClass) -> Target {
+        Target { class, max_workgroups: 65_535 }
+    }
+}
+
+/// Sizes and element type of a result.
+pub(crate) type Infer = Result<Vec<(Shape, DType)>, String>;
+
+/// The one interface of all operations.
+pub(crate) trait Operation {
+    /// The stem of its files.
+    fn name(&self) -> &'static str;
+
+    /// The results for these operands, or what was expected and what was found.
+    fn infer(&self, inputs: &[&Tensor]) -> Infer;
+
+    /// Runs the reference twin. Operands and results have the shapes that `infer` agreed to.
+    fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data>;
+
+    /// The dispatches that carry it out.
+    fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String>;
+
+    /// Floating-point operations of one run.
+    fn flops(&self, node: &Lowering<'_>) -> u64;
+
+    /// Arithmetic and traffic of one run.
+    fn cost(&self, node: &Lowering<'_>) -> Cost {
+        let tensors = node.inputs.iter().chain(&node.outputs);
+        Cost { flops: self.flops(node), bytes: tensors.map(|t| t.bytes() as u64).sum() }
+    }
+}
+
+/// A node with its tensors resolved, and the device it is planned for.
+pub(crate) struct Lowering<'a> {
+    node: &'a Node,
+    /// The operands.
+    pub(crate) inputs: Vec<&'a Tensor>,
+    /// The results.
+    pub(crate) outputs: Vec<&'a Tensor>,
+    /// The device.
+    pub(crate) target: &'a Target,
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn new(graph: &'a Graph, node: &'a Node, target: &'a Target) -> Self {
+        Lowering {
+            node,
+            inputs: node.inputs.iter().map(|&id| graph.get(id)).collect(),
+            outputs: node.outputs.iter().map(|&id| graph.get(id)).collect(),
+            target,
+        }
+    }
+
+    /// Operand `index` as an activation; absent if the node has fewer operands.
+    pub(crate) fn input(&self, index: usize) -> Binding {
+        self.node.inputs.get(index).map_or(Binding::Absent, |&id| Binding::Activation(id))
+    }
+
+    /// Operand `index` as a weight in the given layout.
+    pub(crate) fn weight(&self, index: usize, packing: Packing) -> Binding {
+        Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing })
+    }
+
+    /// Result `index`.
+    pub(crate) fn output(&self, index: usize) -> Binding {
+        Binding::Activation(self.node.outputs[index])
+    }
+
+    /// A dispatch of one invocation per element of a flat range, in workgroups of 64.
+    pub(crate) fn flat(
+        &self,
+        shader: &'static Shader,
+        bindings: Vec<Binding>,
+        params: Vec<u32>,
+        count: usize,
+    ) -> Vec<Dispatch> {
+        let workgroups = flat_grid(count.div_ceil(64), self.target.max_workgroups);
+        vec![Dispatch { kernel: Kernel::plain(shader), bindings, params, workgroups }]
+    }
+}
+
+/// Spreads `groups` workgroups over two dimensions when one is too short.
+/// The shader numbers them `x + y * num_workgroups.x` and ignores the surplus.
+pub(crate) fn flat_grid(groups: usize, limit: u32) -> [u32; 3] {
+    let limit = limit as usize;
+    if groups <= limit {
+        return [groups.max(1) as u32, 1, 1];
+    }
+    let y = groups.div_ceil(limit);
+    [groups.div_ceil(y) as u32, y as u32, 1]
+}
+
+/// Declares the `Params` of a shader: 32-bit words, their names checked against the WGSL by a test.
+macro_rules! params {
+    ($($field:ident: $kind:ty),+ $(,)?) => {
+        struct Params {
+            $($field: $kind,)+
+        }
+
+        impl Params {
+            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
+
+            fn words(&self) -> Vec<u32> {
+                vec![$(<$kind as $crate::ops::dispatch::Word>::word(self.$field)),+]
+            }
+        }
+    };
+}
+pub(crate) use params;
+
+/// What fits into one word of `Params`.
+pub(crate) trait Word {
+    fn word(self) -> u32;
+}
+
+impl Word for u32 {
+    fn word(self) -> u32 {
+        self
+    }
+}
+
+impl Word for usize {
+    fn word(self) -> u32 {
+        // Sizes are below 2^32: the planner refuses larger tensors.
+        self as u32
+    }
+}
+
+impl Word for f32 {
+    fn word(self) -> u32 {
+        self.to_bits()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flat_grids_cover_all_groups_within_the_limit() {
+        for groups in [0, 1, 64, 65_535, 65_536, 100_352, 5_000_000] {
+            let [x, y, z] = flat_grid(groups, 65_535);
+            assert!(x <= 65_535 && y <= 65_535 && z == 1);
+            let covered = x as usize * y as usize;
+            assert!(covered >= groups && covered < groups.max(1) + y as usize, "{groups}: {x} x {y}");
+        }
+    }
+}

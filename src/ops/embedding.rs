@@ -1,0 +1,72 @@
+//! Rows of a table, by token id.
+
+use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use crate::cpu;
+use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
+use crate::ops::{Dispatch, Packing};
+
+/// Row `tokens[r]` of the table for each `r`: `[R]` ids and a constant `[V, E]` give `[R, E]`.
+/// An id outside of the table gives zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embedding;
+
+params! { count: usize, width: usize, entries: usize }
+
+pub(super) const SHADER: Shader = Shader {
+    name: "embedding",
+    source: include_str!("../../shaders/embedding.wgsl"),
+    params: Params::FIELDS,
+    variants: &[&[]],
+};
+
+impl Operation for Embedding {
+    fn name(&self) -> &'static str {
+        "embedding"
+    }
+
+    fn infer(&self, inputs: &[&Tensor]) -> Infer {
+        match inputs {
+            [tokens, table] if tokens.dtype == DType::U32 && table.constant.is_some() => match table.shape.sizes() {
+                Some([_, width]) => Ok(vec![([tokens.shape.elements(), width].into(), DType::F32)]),
+                None => Err(format!("expected a table [V, E], found {}", table.shape)),
+            },
+            [tokens, table] => Err(format!(
+                "expected u32 ids and a constant table, found {} {} and {}",
+                tokens.dtype, tokens.shape, table.shape
+            )),
+            _ => Err(format!("expected 2 operands, found {}", inputs.len())),
+        }
+    }
+
+    fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
+        let width = inputs[1].0.shape.last();
+        vec![Data::F32(cpu::embedding::embedding(inputs[0].1.u32(), inputs[1].1.f32(), width))]
+    }
+
+    fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
+        let table = &node.inputs[1].shape;
+        let count = node.outputs[0].shape.elements();
+        let params = Params { count, width: table.last(), entries: table.rows() };
+        let bindings = vec![node.input(0), node.weight(1, Packing::Flat), node.output(0)];
+        Ok(node.flat(&SHADER, bindings, params.words(), count))
+    }
+
+    fn flops(&self, _: &Lowering<'_>) -> u64 {
+        0
+    }
+
+    fn cost(&self, node: &Lowering<'_>) -> super::Cost {
+        // Only the rows that are looked up are read.
+        super::Cost { flops: 0, bytes: 2 * node.outputs[0].bytes() as u64 }
+    }
+}
+
+impl Graph {
+    /// Appends an [`Embedding`] node.
+    ///
+    /// # Errors
+    /// `tokens` are not ids, or `table` is not a constant `[V, E]`.
+    pub fn embedding(&mut self, name: &str, tokens: TensorId, table: TensorId) -> Result<TensorId, GraphError> {
+        self.add(name, Embedding, vec![tokens, table])
+    }
+}

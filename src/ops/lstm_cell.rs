@@ -1,0 +1,128 @@
+//! One step of an LSTM.
+
+use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use crate::cpu;
+use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
+use crate::ops::{Dispatch, Kernel, Packing, choose};
+
+/// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
+///
+/// `i, f, g, o = W [x; h] + b`, `c' = sigmoid(f) c + sigmoid(i) tanh(g)`, `h' = sigmoid(o) tanh(c')`.
+///
+/// Operands: `h [R, H]`, `c [R, H]`, constants `weight [4 H, X + H]` (the input's and the state's side by side)
+/// and `bias [4 H]` (their sum), then one or two tensors `[R, X1]`, `[R, X2]` whose columns together are `x`.
+/// Results: `h' [R, H]`, `c' [R, H]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LstmCell;
+
+params! { rows: usize, hidden: usize, first: usize, second: usize }
+
+pub(super) const SHADER: Shader = Shader {
+    name: "lstm_cell",
+    source: include_str!("../../shaders/lstm_cell.wgsl"),
+    params: Params::FIELDS,
+    variants: &[&[]],
+};
+
+impl Operation for LstmCell {
+    fn name(&self) -> &'static str {
+        "lstm_cell"
+    }
+
+    fn infer(&self, inputs: &[&Tensor]) -> Infer {
+        let [h, c, weight, bias, x @ ..] = inputs else {
+            return Err(format!("expected 5 or 6 operands, found {}", inputs.len()));
+        };
+        let Some([rows, hidden]) = h.shape.sizes() else {
+            return Err(format!("expected a state [R, H], found {}", h.shape));
+        };
+        if c.shape != h.shape {
+            return Err(format!("expected two states of one shape, found {} and {}", h.shape, c.shape));
+        }
+        if x.is_empty() || x.len() > 2 || x.iter().any(|x| x.shape.rows() != rows || x.dtype != DType::F32) {
+            let found: Vec<String> = x.iter().map(|x| x.shape.to_string()).collect();
+            return Err(format!("expected one or two inputs of {rows} rows, found {}", found.join(" and ")));
+        }
+        let columns = hidden + x.iter().map(|x| x.shape.last()).sum::<usize>();
+        if *weight.shape != [4 * hidden, columns] || *bias.shape != [4 * hidden] {
+            return Err(format!(
+                "expected a weight [{}, {columns}] and a bias [{}], found {} and {}",
+                4 * hidden,
+                4 * hidden,
+                weight.shape,
+                bias.shape
+            ));
+        }
+        Ok(vec![(h.shape.clone(), DType::F32); 2])
+    }
+
+    fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
+        let [h, c, weight, bias] = [0, 1, 2, 3].map(|i| inputs[i].1.f32());
+        let [rows, hidden] = inputs[0].0.shape.sizes().unwrap_or_default();
+        let mut x = Vec::new();
+        for row in 0..rows {
+            for (tensor, data) in &inputs[4..] {
+                let width = tensor.shape.last();
+                x.extend_from_slice(&data.f32()[row * width..(row + 1) * width]);
+            }
+        }
+        let (h, c) = cpu::lstm_cell::lstm_cell(&x, h, c, weight, bias, rows, hidden);
+        vec![Data::F32(h), Data::F32(c)]
+    }
+
+    fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
+        let [rows, hidden] = node.inputs[0].shape.sizes().unwrap_or_default();
+        let params = Params {
+            rows,
+            hidden,
+            first: node.inputs[4].shape.last(),
+            second: node.inputs.get(5).map_or(0, |x| x.shape.last()),
+        };
+        let bindings = vec![
+            node.input(0),
+            node.input(1),
+            node.weight(2, Packing::LstmGates),
+            node.weight(3, Packing::Flat),
+            node.input(4),
+            node.input(5),
+            node.output(0),
+            node.output(1),
+        ];
+        let lanes = choose::lanes(node.target.class);
+        let block = choose::row_block(rows);
+        let kernel = Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
+        let workgroups = [hidden.div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
+        Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
+    }
+
+    fn flops(&self, node: &Lowering<'_>) -> u64 {
+        2 * (node.inputs[0].shape.rows() * node.inputs[2].shape.elements()) as u64
+    }
+}
+
+/// The weights of an [`LstmCell`].
+#[derive(Clone, Copy, Debug)]
+pub struct LstmWeights {
+    /// `[4 H, X + H]`.
+    pub weight: TensorId,
+    /// `[4 H]`.
+    pub bias: TensorId,
+}
+
+impl Graph {
+    /// Appends an [`LstmCell`] node; gives `(h', c')`.
+    ///
+    /// # Errors
+    /// The sizes of states, inputs and weights do not fit together.
+    pub fn lstm_cell(
+        &mut self,
+        name: &str,
+        inputs: &[TensorId],
+        [h, c]: [TensorId; 2],
+        weights: LstmWeights,
+    ) -> Result<[TensorId; 2], GraphError> {
+        let mut operands = vec![h, c, weights.weight, weights.bias];
+        operands.extend_from_slice(inputs);
+        self.add_node(name, LstmCell, operands).map(|outputs| [outputs[0], outputs[1]])
+    }
+}
