@@ -1,7 +1,7 @@
 //! Every check of the project, one stage after the other, with a summary of what each one said and took.
 
 use std::ffi::OsString;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::driver::{self, Driver};
@@ -14,7 +14,7 @@ pub struct Options {
     quick: bool,
     mesa22: bool,
     /// Passed on to every `cargo test`.
-    cargo_test: Vec<OsString>,
+    filter: Vec<OsString>,
 }
 
 impl Options {
@@ -25,7 +25,7 @@ impl Options {
             match arg.to_str() {
                 Some("--quick") => options.quick = true,
                 Some("--mesa22") => options.mesa22 = true,
-                Some("--") => options.cargo_test = args.by_ref().cloned().collect(),
+                Some("--") => options.filter = args.by_ref().cloned().collect(),
                 _ => return Err(format!("unknown option {arg:?}: `cargo xtask help` tells the options")),
             }
         }
@@ -36,34 +36,32 @@ impl Options {
     }
 }
 
-/// Runs every check; a stage that fails does not keep the later ones from running.
+/// Runs every check; a stage that fails does not keep those from running that do not need it.
 pub fn test(options: &Options) -> Result<ExitCode> {
-    let checks = Checks { cargo: Cargo::in_workspace(), cargo_test: &options.cargo_test };
+    let checks = Checks {
+        cargo: Cargo::in_workspace(),
+        shadetell: Program::built_in("debug")?,
+        filter: &options.filter,
+    };
     let mut report = Report::default();
-    if options.quick || !cfg!(target_os = "linux") {
-        report.stage("set-up: adapter", || setup::ensure_adapter(&checks.shadetell()));
-        checks.read_the_code(&mut report, options.quick);
-        report.stage("tests on this machine's adapter", || checks.tests(&[], None));
+    let on_drivers = cfg!(target_os = "linux") && !options.quick;
+    // Where a driver cannot be had, its stage here has failed, and the tests on it are left out.
+    let drivers = if on_drivers { checks.drivers(&mut report, options.mesa22) } else { Vec::new() };
+    checks.read_the_code(&mut report, options.quick);
+    if report.stage("build", || shell::run(&mut checks.cargo_test(&["--no-run"]))).is_none() {
+        return Ok(report.print());
+    }
+    for (driver, targets) in &drivers {
+        let name = if targets.is_empty() { "tests" } else { "kernels" };
+        report.stage(&format!("{name} on {}", driver.name), || checks.test_on(driver, targets));
+    }
+    if !on_drivers {
+        report.stage("set-up: adapter", || setup::ensure_adapter(&checks.shadetell));
+        report.stage("tests on this machine's adapter", || {
+            shell::run(checks.cargo_test(&[]).args(&options.filter))
+        });
         if !options.quick {
             note("the tests on lavapipe and on SwiftShader run on Linux only");
-        }
-    } else {
-        let drivers = checks.cargo.root().join("target/drivers");
-        let lavapipe = report.stage("set-up: lavapipe", driver::lavapipe);
-        let swiftshader = report.stage("set-up: SwiftShader", || driver::swiftshader(&drivers));
-        let mesa22 =
-            options.mesa22.then(|| report.stage("set-up: Mesa 22", || driver::mesa22(&drivers))).flatten();
-        checks.read_the_code(&mut report, false);
-        // A driver that could not be had has failed in its set-up stage already.
-        let kernels: &[&str] = &["--test", "kernels"];
-        let runs = [
-            ("tests", &lavapipe, &[][..]),
-            ("kernels", &swiftshader, kernels),
-            ("kernels", &mesa22, kernels),
-        ];
-        for (name, driver, targets) in runs {
-            let Some(driver) = driver else { continue };
-            report.stage(&format!("{name} on {}", driver.name), || checks.tests(targets, Some(driver)));
         }
     }
     Ok(report.print())
@@ -71,11 +69,26 @@ pub fn test(options: &Options) -> Result<ExitCode> {
 
 struct Checks<'a> {
     cargo: Cargo,
-    cargo_test: &'a [OsString],
+    /// The command as the tests build it.
+    shadetell: Program,
+    /// What `cargo test` is given besides.
+    filter: &'a [OsString],
 }
 
 impl Checks<'_> {
-    /// The checks that need no adapter.
+    /// The drivers to test on, each with the targets to test there; none means all of them.
+    fn drivers(&self, report: &mut Report, mesa22: bool) -> Vec<(Driver, &'static [&'static str])> {
+        const ALL: &[&str] = &[];
+        const KERNELS: &[&str] = &["--test", "kernels"];
+        let folder = self.cargo.root().join("target/drivers");
+        let lavapipe = report.stage("set-up: lavapipe", driver::lavapipe);
+        let swiftshader = report.stage("set-up: SwiftShader", || driver::swiftshader(&folder));
+        let mesa22 = mesa22.then(|| report.stage("set-up: Mesa 22", || driver::mesa22(&folder))).flatten();
+        let wanted = [(lavapipe, ALL), (swiftshader, KERNELS), (mesa22, KERNELS)];
+        wanted.into_iter().filter_map(|(driver, targets)| Some((driver?, targets))).collect()
+    }
+
+    /// The checks that run nothing.
     fn read_the_code(&self, report: &mut Report, quick: bool) {
         let cargo = &self.cargo;
         report.stage("format", || cargo.run(&["fmt", "--all", "--check"]));
@@ -84,44 +97,30 @@ impl Checks<'_> {
         if !quick {
             let doc = ["doc", "--workspace", "--no-deps", "--all-features"];
             report.stage("documentation", || {
-                shell::run(
-                    cargo.command(&doc).env("RUSTDOCFLAGS", "-D warnings").env("CARGO_TERM_COLOR", "never"),
-                )
+                shell::run(cargo.command(&doc).env("RUSTDOCFLAGS", "-D warnings"))
             });
             report.stage("library alone", || cargo.run(&["check", "--lib", "--no-default-features"]));
         }
     }
 
-    /// The tests of some targets (none: all of them), on one driver (none: on what the machine has).
-    fn tests(&self, targets: &[&str], driver: Option<&Driver>) -> Result {
-        let mut command = self.cargo.command(&["test", "--workspace", "--all-features"]);
-        command.args(targets).args(self.cargo_test);
-        if let Some(driver) = driver {
-            self.make_sure_of(driver)?;
-            driver.apply(&mut command);
-        }
-        shell::run(&mut command)
+    /// Runs the tests of some targets on one driver.
+    fn test_on(&self, driver: &Driver, targets: &[&str]) -> Result {
+        // A driver that does not load would leave the tests to another adapter, or to none.
+        let list = self.shadetell.devices(Some(driver))?.unwrap_or_default();
+        let Some(adapter) = list.lines().find(|line| line.contains(driver.mark)) else {
+            let icd = driver.icd.display();
+            return Err(format!(
+                "{} does not load: look at `VK_LOADER_DEBUG=error VK_DRIVER_FILES={icd} shadetell devices`\n{list}",
+                driver.name
+            ));
+        };
+        note(&format!("on {}", adapter.trim()));
+        shell::run(driver.apply(self.cargo_test(targets).args(self.filter)))
     }
 
-    /// A driver that does not load would leave the tests to another adapter, or to none.
-    fn make_sure_of(&self, driver: &Driver) -> Result {
-        let list = shell::output(driver.apply(&mut self.shadetell().command("devices"))).unwrap_or_default();
-        match list.lines().find(|line| line.contains(driver.mark)) {
-            Some(adapter) => note(&format!("on {}", adapter.trim())),
-            None => {
-                return Err(format!(
-                    "`shadetell devices` does not list {} with VK_DRIVER_FILES={}: does that driver load?\n{list}",
-                    driver.name,
-                    driver.icd.display()
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// The command as the tests build it.
-    fn shadetell(&self) -> Program {
-        self.cargo.program(&["--all-features"])
+    /// `cargo test` with everything switched on.
+    fn cargo_test(&self, args: &[&str]) -> Command {
+        self.cargo.command(&[&["test", "--workspace", "--all-features", "--no-fail-fast"], args].concat())
     }
 }
 
@@ -174,7 +173,7 @@ mod tests {
     fn options_are_told_from_what_cargo_test_gets() {
         let options = parse(&["--mesa22", "--", "--quick", "lstm"]).unwrap();
         assert!(options.mesa22 && !options.quick);
-        assert_eq!(options.cargo_test, ["--quick", "lstm"]);
+        assert_eq!(options.filter, ["--quick", "lstm"]);
         assert!(parse(&["--quik"]).unwrap_err().contains("--quik"));
         assert!(parse(&["--quick", "--mesa22"]).is_err());
     }

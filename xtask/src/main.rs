@@ -8,9 +8,10 @@ mod setup;
 mod shell;
 
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use shell::{Cargo, Result, note};
+use shell::{Cargo, Program, Result};
 
 const USAGE: &str = "\
 Usage: cargo xtask <COMMAND>
@@ -47,13 +48,12 @@ fn main() -> ExitCode {
     })
 }
 
-/// Builds the command in release, sees to an adapter, and captions; the exit code is the command's own.
+/// Builds the command, sees to an adapter, and captions; the exit code is the command's own.
 fn caption(args: &[OsString]) -> Result<ExitCode> {
     let cargo = Cargo::in_workspace();
-    note("building shadetell in release: a few minutes the first time");
     cargo.run(&["build", "--release", "--bin", "shadetell"])?;
 
-    let shadetell = cargo.program(&["--release"]);
+    let shadetell = Program::built_in("release")?;
     setup::ensure_adapter(&shadetell)?;
     let mut command = shadetell.command("caption");
     if args.is_empty() {
@@ -66,12 +66,14 @@ fn caption(args: &[OsString]) -> Result<ExitCode> {
 }
 
 /// The photos that come with the project, in alphabetical order.
-fn samples(cargo: &Cargo) -> Result<Vec<std::path::PathBuf>> {
+fn samples(cargo: &Cargo) -> Result<Vec<PathBuf>> {
     const PHOTOS: [&str; 4] = ["jpg", "jpeg", "png", "webp"];
     let folder = cargo.root().join("photos");
     let entries = std::fs::read_dir(&folder).map_err(|e| format!("cannot list {}: {e}", folder.display()))?;
+    let here = std::env::current_dir().unwrap_or_default();
     let mut photos: Vec<_> = entries
         .filter_map(|entry| Some(entry.ok()?.path()))
+        .map(|path| path.strip_prefix(&here).map(Path::to_path_buf).unwrap_or(path))
         .filter(|path| path.extension().is_some_and(|ext| PHOTOS.iter().any(|photo| ext == *photo)))
         .collect();
     photos.sort();

@@ -116,11 +116,10 @@ impl Release {
 
 /// Installs a software driver where `shadetell devices` finds no adapter.
 pub fn ensure_adapter(shadetell: &Program) -> Result {
-    let devices = || shell::output(&mut shadetell.command("devices"));
-    let Some(list) = devices() else {
+    let Some(list) = shadetell.devices(None)? else {
         note("no GPU adapter here: installing Mesa's software driver");
         install_mesa(&Release::of_this_machine())?;
-        return devices().map(drop).ok_or_else(|| {
+        return shadetell.devices(None)?.map(drop).ok_or_else(|| {
             "the software driver is installed, and still `shadetell devices` finds no adapter: run it to see why".into()
         });
     };

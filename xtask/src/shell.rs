@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
+use crate::driver::Driver;
+
 /// What can go wrong is told in one sentence that says what to do next.
 pub type Result<T = ()> = std::result::Result<T, String>;
 
@@ -62,25 +64,45 @@ impl Cargo {
     pub fn run(&self, args: &[&str]) -> Result {
         run(&mut self.command(args))
     }
-
-    /// The `shadetell` command as `cargo run FLAGS...` builds it.
-    pub fn program(&self, flags: &[&str]) -> Program {
-        let flags = flags.iter().map(|flag| flag.to_string()).collect();
-        Program { manifest: self.root.join("Cargo.toml"), flags }
-    }
 }
 
-/// The `shadetell` command, run from the caller's folder so that relative paths mean what they say.
+/// The built `shadetell` command.
 pub struct Program {
-    manifest: PathBuf,
-    flags: Vec<String>,
+    path: PathBuf,
 }
 
 impl Program {
+    /// The one that a profile's build put into this folder of the target folder: `debug`, `release`.
+    pub fn built_in(profile: &str) -> Result<Self> {
+        // This program stands in the target folder's `debug` itself, wherever the target folder is.
+        let own =
+            std::env::current_exe().map_err(|e| format!("cannot tell where the target folder is: {e}"))?;
+        let target = own.ancestors().nth(2).unwrap_or(&own);
+        Ok(Self { path: target.join(profile).join(format!("shadetell{}", std::env::consts::EXE_SUFFIX)) })
+    }
+
     pub fn command(&self, subcommand: &str) -> Command {
-        let mut command = Command::new("cargo");
-        command.args(["run", "--quiet", "--bin", "shadetell", "--manifest-path"]).arg(&self.manifest);
-        command.args(&self.flags).arg("--").arg(subcommand);
+        let mut command = Command::new(&self.path);
+        command.arg(subcommand);
         command
+    }
+
+    /// What `shadetell devices` prints, on one driver or on those of this machine; `None` where there is no adapter.
+    pub fn devices(&self, driver: Option<&Driver>) -> Result<Option<String>> {
+        const NO_ADAPTER: i32 = 4;
+        let mut command = self.command("devices");
+        if let Some(driver) = driver {
+            driver.apply(&mut command);
+        }
+        let output = command.output().map_err(|e| format!("cannot start {}: {e}", self.path.display()))?;
+        match output.status.code() {
+            Some(0) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+            Some(NO_ADAPTER) => Ok(None),
+            _ => Err(format!(
+                "`shadetell devices` failed ({}):\n{}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr).trim()
+            )),
+        }
     }
 }
