@@ -20,7 +20,9 @@ impl Driver {
     /// Makes a command see this driver and no other.
     pub fn apply<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         // The loader reads VK_DRIVER_FILES; older ones know it as VK_ICD_FILENAMES.
-        command.env("VK_DRIVER_FILES", &self.icd).env("VK_ICD_FILENAMES", &self.icd)
+        // Without Vulkan's own name the tests might go on through OpenGL where the driver does not load.
+        let icd = &self.icd;
+        command.env("VK_DRIVER_FILES", icd).env("VK_ICD_FILENAMES", icd).env("WGPU_BACKEND", "vulkan")
     }
 }
 
