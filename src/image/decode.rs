@@ -110,6 +110,9 @@ fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ImageError> {
     Ok(bytes)
 }
 
+/// What is said of a file that makes its decoder panic.
+const GAVE_UP: &str = "the decoder gave up on it";
+
 /// Decodes a photo that is in memory.
 ///
 /// # Errors
@@ -132,7 +135,7 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError>
     // not take down a batch of thousands or a server. Nothing it could leave half-done outlives the call. The panic
     // hook belongs to the host and is left alone.
     panic::catch_unwind(|| decode_as(format, bytes, options))
-        .unwrap_or_else(|_| Err(corrupt(format, "the decoder gave up on it")))
+        .unwrap_or_else(|_| Err(corrupt(format, GAVE_UP)))
 }
 
 fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {

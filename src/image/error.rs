@@ -48,7 +48,7 @@ pub enum ImageError {
     },
     /// The file is larger than [`DecodeOptions::max_bytes`](crate::image::DecodeOptions::max_bytes) allows.
     #[error(
-        "expected a file of at most {limit} bytes, found {found} or more; shrink the photo or raise the file size limit"
+        "expected a file of at most {limit} bytes, found at least {found}; shrink the photo or raise the file size limit"
     )]
     TooManyBytes {
         /// Bytes seen before reading was given up.

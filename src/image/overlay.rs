@@ -25,7 +25,7 @@ const LETTER_WIDTH: u32 = get_raster_width(WEIGHT, HEIGHT) as u32;
 const DIM: f32 = 0.22;
 /// The colour of the light, and how much of it is mixed in where the model looked most.
 const LIGHT: [f32; 3] = [255.0, 176.0, 48.0];
-const LIGHT_SHARE: f32 = 0.38;
+const LIGHT_SHARE: f32 = 0.3;
 
 /// Draws a contact sheet: the photo, then one copy for each word, lit where the model looked when it said the word.
 ///

@@ -3,6 +3,8 @@
 //! JPEG decoders are made to show something at any price: where data is missing or damaged they go on with grey.
 //! A caption of a half-grey picture looks like a caption, so here such files are errors. The decoder's strict mode
 //! finds damage inside of a scan. It does not find every cut in the last row of blocks; the missing end marker does.
+//! What neither finds is a scan that was cut and closed with an end marker again: it is grey from there on, as in
+//! Pillow.
 
 use ::image::{DynamicImage, ImageFormat, RgbImage, metadata::Orientation};
 use zune_jpeg::{
