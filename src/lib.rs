@@ -1,9 +1,16 @@
 //! Shade & Tell: looks at a photo and says what is in it, with hand-written WGSL compute shaders.
 
+mod captioner;
 pub mod cpu;
+mod error;
 pub mod gpu;
 pub mod graph;
 pub mod image;
+mod models;
 pub mod ops;
+pub mod text;
+pub mod weights;
 
+pub use captioner::{Alternative, Backend, Caption, CaptionOptions, Captioner, Timings, Token, plan};
+pub use error::Error;
 pub use wgpu;

@@ -8,7 +8,7 @@ use crate::ops::{Dispatch, Packing, flat_grid};
 /// Where a row looks (Xu et al., "Show, Attend and Tell", arXiv 1502.03044, equations 4 and 5):
 /// `alpha[r, p] = softmax_p(v . relu(keys[n, p] + query[r]) + b)`.
 ///
-/// Operands: `keys [N, P, A]`; `query [R, Q]`, whose first `A` columns count; constants `v [A]` and `b [1]`.
+/// Operands: `keys [N, .., A]`, pixels in any number of dimensions; `query [R, Q]`, whose first `A` columns count; constants `v [A]` and `b [1]`.
 /// Row `r` belongs to image `r / (R / N)`. Result: `[R, P]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionWeights;
@@ -16,7 +16,7 @@ pub struct AttentionWeights;
 /// What a row sees, gated (equations 8 and 14 of the same paper):
 /// `context[r] = sigmoid(gate[r]) * sum_p alpha[r, p] grid[n, p]`.
 ///
-/// Operands: `grid [N, P, C]`, `alpha [R, P]`, `query [R, Q]`, whose last `C` columns are the gate before its
+/// Operands: `grid [N, .., C]`, `alpha [R, P]`, `query [R, Q]`, whose last `C` columns are the gate before its
 /// sigmoid. Result: `[R, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttentionContext;
@@ -37,15 +37,18 @@ pub(super) const CONTEXT: Shader = Shader {
     variants: &[&[]],
 };
 
-/// The sizes of grid or keys `[N, P, W]` and query `[R, Q]`, checked against each other.
+/// The sizes of grid or keys and query as `([N, P, W], [R, Q])`, checked against each other.
 fn sizes(grid: &Tensor, query: &Tensor) -> Result<([usize; 3], [usize; 2]), String> {
-    match (grid.shape.sizes(), query.shape.sizes()) {
-        (Some([n, p, w]), Some([rows, q])) if n > 0 && rows % n == 0 && q >= w && p > 0 => Ok(([n, p, w], [rows, q])),
-        _ => Err(format!(
-            "expected [N, P, W] and a query [R, Q] with R a multiple of N and Q at least W, found {} and {}",
+    let (n, width) = (grid.shape.first().copied().unwrap_or(0), grid.shape.last());
+    let (rows, query_width) = (query.shape.rows(), query.shape.last());
+    let pixels = grid.shape.rows().checked_div(n).unwrap_or(0);
+    if pixels == 0 || rows % n != 0 || query_width < width {
+        return Err(format!(
+            "expected [N, .., W] and a query [R, Q] with R a multiple of N and Q at least W, found {} and {}",
             grid.shape, query.shape
-        )),
+        ));
     }
+    Ok(([n, pixels, width], [rows, query_width]))
 }
 
 fn attention_params(grid: &Tensor, query: &Tensor) -> Result<Params, String> {
@@ -71,8 +74,7 @@ impl Operation for AttentionWeights {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [keys, query, v, bias] = [0, 1, 2, 3].map(|i| inputs[i].1.f32());
-        let [n, p, a] = inputs[0].0.shape.sizes().unwrap_or_default();
-        let [rows, q] = inputs[1].0.shape.sizes().unwrap_or_default();
+        let ([n, p, a], [rows, q]) = sizes(inputs[0].0, inputs[1].0).unwrap_or_default();
         let alpha =
             cpu::additive_attention::additive_attention_weights(keys, query, v, bias[0], n, rows, p, a, q);
         vec![Data::F32(alpha)]
@@ -115,8 +117,7 @@ impl Operation for AttentionContext {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [grid, alpha, query] = [0, 1, 2].map(|i| inputs[i].1.f32());
-        let [n, p, c] = inputs[0].0.shape.sizes().unwrap_or_default();
-        let [rows, q] = inputs[2].0.shape.sizes().unwrap_or_default();
+        let ([n, p, c], [rows, q]) = sizes(inputs[0].0, inputs[2].0).unwrap_or_default();
         let context =
             cpu::additive_attention::additive_attention_context(grid, alpha, query, n, rows, p, c, q);
         vec![Data::F32(context)]
@@ -130,7 +131,7 @@ impl Operation for AttentionContext {
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {
-        2 * (node.outputs[0].shape.elements() * node.inputs[0].shape[1]) as u64
+        2 * (node.outputs[0].shape.elements() * node.inputs[1].shape.last()) as u64
     }
 }
 

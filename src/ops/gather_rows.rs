@@ -5,7 +5,7 @@ use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::ops::Dispatch;
 
-/// Row `indices[m]` of `x [R, W]` for each `m`, as `[M, W]`. An index outside of `x` gives zeros.
+/// Row `indices[m]` of `x [.., W]` for each `m`, as `[M, W]`. An index outside of `x` gives zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GatherRows;
 
@@ -25,10 +25,9 @@ impl Operation for GatherRows {
 
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         match inputs {
-            [x, indices] if x.dtype == DType::F32 && indices.dtype == DType::U32 => match x.shape.sizes() {
-                Some([_, width]) => Ok(vec![([indices.shape.elements(), width].into(), DType::F32)]),
-                None => Err(format!("expected rows [R, W], found {}", x.shape)),
-            },
+            [x, indices] if x.dtype == DType::F32 && indices.dtype == DType::U32 => {
+                Ok(vec![([indices.shape.elements(), x.shape.last()].into(), DType::F32)])
+            }
             [x, indices] => {
                 Err(format!("expected f32 rows and u32 indices, found {} and {}", x.dtype, indices.dtype))
             }
@@ -57,7 +56,7 @@ impl Graph {
     /// Appends a [`GatherRows`] node.
     ///
     /// # Errors
-    /// `x` is not `[R, W]`, or `indices` are not integers.
+    /// `x` are not floats, or `indices` are not integers.
     pub fn gather_rows(&mut self, name: &str, x: TensorId, indices: TensorId) -> Result<TensorId, GraphError> {
         self.add(name, GatherRows, vec![x, indices])
     }

@@ -2,8 +2,10 @@
 
 use super::dispatch::{Infer, Lowering, Operation, Shader, params};
 use crate::cpu;
+use crate::error::Error;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::ops::{Dispatch, Kernel, Packing, choose};
+use crate::weights::Section;
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
 ///
@@ -33,9 +35,7 @@ impl Operation for LstmCell {
         let [h, c, weight, bias, x @ ..] = inputs else {
             return Err(format!("expected 5 or 6 operands, found {}", inputs.len()));
         };
-        let Some([rows, hidden]) = h.shape.sizes() else {
-            return Err(format!("expected a state [R, H], found {}", h.shape));
-        };
+        let (rows, hidden) = (h.shape.rows(), h.shape.last());
         if c.shape != h.shape {
             return Err(format!("expected two states of one shape, found {} and {}", h.shape, c.shape));
         }
@@ -53,12 +53,12 @@ impl Operation for LstmCell {
                 bias.shape
             ));
         }
-        Ok(vec![(h.shape.clone(), DType::F32); 2])
+        Ok(vec![([rows, hidden].into(), DType::F32); 2])
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [h, c, weight, bias] = [0, 1, 2, 3].map(|i| inputs[i].1.f32());
-        let [rows, hidden] = inputs[0].0.shape.sizes().unwrap_or_default();
+        let (rows, hidden) = (inputs[0].0.shape.rows(), inputs[0].0.shape.last());
         let mut x = Vec::new();
         for row in 0..rows {
             for (tensor, data) in &inputs[4..] {
@@ -71,7 +71,7 @@ impl Operation for LstmCell {
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
-        let [rows, hidden] = node.inputs[0].shape.sizes().unwrap_or_default();
+        let (rows, hidden) = (node.inputs[0].shape.rows(), node.inputs[0].shape.last());
         let params = Params {
             rows,
             hidden,
@@ -107,6 +107,32 @@ pub struct LstmWeights {
     pub weight: TensorId,
     /// `[4 H]`.
     pub bias: TensorId,
+}
+
+impl LstmWeights {
+    /// Reads PyTorch's four tensors (input's weight, state's weight, and their biases) and joins them.
+    /// `sizes` are those of input and state.
+    pub(crate) fn read(
+        graph: &mut Graph,
+        section: &Section<'_>,
+        names: [&str; 4],
+        [inputs, hidden]: [usize; 2],
+    ) -> Result<LstmWeights, Error> {
+        let of_input = section.values(names[0], &[4 * hidden, inputs])?;
+        let of_state = section.values(names[1], &[4 * hidden, hidden])?;
+        let mut weight = Vec::with_capacity(of_input.len() + of_state.len());
+        for (input, state) in of_input.chunks_exact(inputs).zip(of_state.chunks_exact(hidden)) {
+            weight.extend_from_slice(input);
+            weight.extend_from_slice(state);
+        }
+        let biases = section.values(names[2], &[4 * hidden])?;
+        let others = section.values(names[3], &[4 * hidden])?;
+        let bias = biases.iter().zip(&others).map(|(a, b)| a + b).collect();
+        Ok(LstmWeights {
+            weight: graph.constant(names[0], [4 * hidden, inputs + hidden], weight)?,
+            bias: graph.constant(names[2], [4 * hidden], bias)?,
+        })
+    }
 }
 
 impl Graph {

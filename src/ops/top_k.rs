@@ -42,17 +42,14 @@ impl Operation for TopK {
 
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         match inputs {
-            [x] => match x.shape.sizes() {
-                Some([rows, columns]) if (1..=TopK::MAX.min(columns)).contains(&self.k) => {
-                    Ok(vec![([rows, self.k].into(), DType::F32), ([rows, self.k].into(), DType::U32)])
-                }
-                _ => Err(format!(
-                    "expected [R, V] with k = {} from 1 to V, at most {}, found {}",
-                    self.k,
-                    TopK::MAX,
-                    x.shape
-                )),
-            },
+            [x] if (1..=TopK::MAX.min(x.shape.last())).contains(&self.k) => {
+                let shape = [x.shape.rows(), self.k];
+                Ok(vec![(shape.into(), DType::F32), (shape.into(), DType::U32)])
+            }
+            [x] => {
+                let most = TopK::MAX.min(x.shape.last());
+                Err(format!("expected rows and k from 1 to {most}, found {} and k = {}", x.shape, self.k))
+            }
             _ => Err(format!("expected 1 operand, found {}", inputs.len())),
         }
     }

@@ -1,0 +1,254 @@
+//! From a photo to its caption: the one place that knows the whole way.
+
+use crate::cpu;
+use crate::error::Error;
+use crate::gpu::{Executor, Gpu, Pipelines};
+use crate::graph::plan::Plan;
+use crate::graph::{Data, Graph};
+use crate::image::{Rgb8, resize};
+use crate::models::{self, SearchOptions};
+use crate::ops::{AdapterClass, Target, TopK};
+use crate::text::{Hypothesis, SearchTrace, hypotheses};
+use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
+use std::time::{Duration, Instant};
+
+/// How captions are searched; what is `None` is the model's own choice.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CaptionOptions {
+    /// Which of the model's decoders speaks.
+    pub decoder: Option<DecoderFamily>,
+    /// Hypotheses that are followed at a time; 1 is greedy search.
+    pub beam: Option<usize>,
+    /// Exponent of the length by which log-probabilities are divided.
+    pub length_penalty: Option<f32>,
+    /// Most words in a caption, the end token included.
+    pub max_length: Option<usize>,
+}
+
+impl CaptionOptions {
+    /// The widest beam.
+    pub const MAX_BEAM: usize = TopK::MAX;
+    /// The longest caption.
+    pub const MAX_LENGTH: usize = 200;
+}
+
+/// Where captions are computed.
+#[derive(Clone, Copy, Debug)]
+pub enum Backend<'a> {
+    /// On a GPU, or a driver that stands in for one.
+    Gpu(&'a Gpu),
+    /// By the reference twins.
+    Cpu,
+}
+
+/// A sentence about a photo.
+#[derive(Clone, Debug)]
+pub struct Caption {
+    /// The sentence.
+    pub text: String,
+    /// Its tokens, without the end token.
+    pub tokens: Vec<Token>,
+    /// The natural logarithm of its probability, the end token included.
+    pub log_prob: f32,
+    /// Whether the model ended the sentence itself, rather than being cut off at the greatest length.
+    pub finished: bool,
+    /// The other sentences that the search found, best first.
+    pub alternatives: Vec<Alternative>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// A word of a caption.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// Its id in the vocabulary.
+    pub id: u32,
+    /// The word.
+    pub word: String,
+    /// The natural logarithm of its probability after the words before it.
+    pub log_prob: f32,
+    /// How strongly each cell of the grid was looked at, row by row; they sum to 1. Empty without attention.
+    pub attention: Vec<f32>,
+}
+
+/// A sentence that the search found but did not choose.
+#[derive(Clone, Debug)]
+pub struct Alternative {
+    /// The sentence.
+    pub text: String,
+    /// The natural logarithm of its probability.
+    pub log_prob: f32,
+}
+
+/// Where the time of a caption went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// Resizing the photo.
+    pub preprocess: Duration,
+    /// The encoder, from the upload of the pixels on.
+    pub encode: Duration,
+    /// The decoder, to the end of the readback.
+    pub generate: Duration,
+}
+
+/// A model made ready for one kind of search on one device.
+#[derive(Debug)]
+pub struct Captioner {
+    engine: Engine,
+    constant_inputs: Vec<Data>,
+    preprocessing: Preprocessing,
+    vocabulary: Vec<String>,
+    special: Special,
+    beams: usize,
+    length_penalty: f32,
+    grid: Option<[usize; 2]>,
+}
+
+/// The executor of the graph.
+#[derive(Debug)]
+enum Engine {
+    Gpu(Box<Executor>),
+    Cpu(Box<Graph>),
+}
+
+impl Captioner {
+    /// Builds the model's graph and prepares it on a device: weights are uploaded and kernels compiled.
+    ///
+    /// # Errors
+    /// The model lacks a tensor or the decoder asked for, an option is out of range, or the device is not up to it.
+    pub fn new(model: &Model, backend: Backend<'_>, options: &CaptionOptions) -> Result<Captioner, Error> {
+        let search = Search::of(model, options)?;
+        let built = models::build(model, search.decoder, search.options)?;
+        let engine = match backend {
+            Backend::Cpu => Engine::Cpu(Box::new(built.graph)),
+            Backend::Gpu(gpu) => {
+                let plan = Plan::new(&built.graph, &gpu.target())?;
+                let mut pipelines = Pipelines::default();
+                Engine::Gpu(Box::new(Executor::new(&gpu.device, &gpu.queue, &mut pipelines, &built.graph, plan)?))
+            }
+        };
+        let manifest = model.manifest();
+        Ok(Captioner {
+            engine,
+            constant_inputs: built.constant_inputs,
+            preprocessing: manifest.preprocess.clone(),
+            vocabulary: manifest.vocabulary.clone(),
+            special: manifest.special,
+            beams: search.options.beams,
+            length_penalty: search.length_penalty,
+            grid: built.grid,
+        })
+    }
+
+    /// Captions a photo.
+    ///
+    /// # Errors
+    /// The device was lost.
+    pub fn caption(&self, photo: &Rgb8) -> Result<Caption, Error> {
+        let clock = Instant::now();
+        let Preprocessing { width, height, filter, .. } = self.preprocessing;
+        let pixels = resize(photo, width, height, filter)?.into_data();
+        let preprocess = clock.elapsed();
+        let mut inputs = vec![Data::U8(pixels)];
+        inputs.extend(self.constant_inputs.iter().cloned());
+        let (outputs, phases) = match &self.engine {
+            Engine::Gpu(executor) => {
+                let run = executor.run(&inputs)?;
+                (run.outputs, run.phases)
+            }
+            Engine::Cpu(graph) => cpu::run_timed(graph, &inputs)?,
+        };
+        let encode = phases.first().copied().unwrap_or_default();
+        let generate = clock.elapsed() - preprocess - encode;
+        let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs: &outputs };
+        let found = hypotheses(&trace, 0, self.special.end, self.length_penalty);
+        Ok(self.speak(found, Timings { preprocess, encode, generate }))
+    }
+
+    /// Rows and columns of the grid that attention is given on, or `None` for a decoder without attention.
+    pub fn attention_grid(&self) -> Option<[usize; 2]> {
+        self.grid
+    }
+
+    /// How the model runs on a GPU, if it does.
+    pub fn plan(&self) -> Option<&Plan> {
+        match &self.engine {
+            Engine::Gpu(executor) => Some(executor.plan()),
+            Engine::Cpu(_) => None,
+        }
+    }
+
+    fn speak(&self, found: Vec<Hypothesis>, timings: Timings) -> Caption {
+        let mut found = found.into_iter();
+        let best = found.next().unwrap_or(Hypothesis { words: Vec::new(), log_prob: 0.0, finished: false });
+        let alternatives =
+            found.map(|h| Alternative { text: self.sentence(&h), log_prob: h.log_prob }).collect();
+        Caption {
+            text: self.sentence(&best),
+            log_prob: best.log_prob,
+            finished: best.finished,
+            alternatives,
+            timings,
+            tokens: best
+                .words
+                .into_iter()
+                .filter(|w| w.id != self.special.end)
+                .map(|w| Token {
+                    id: w.id,
+                    word: self.word(w.id).to_owned(),
+                    log_prob: w.log_prob,
+                    attention: w.attention,
+                })
+                .collect(),
+        }
+    }
+
+    fn word(&self, id: u32) -> &str {
+        self.vocabulary.get(id as usize).map_or("", String::as_str)
+    }
+
+    fn sentence(&self, hypothesis: &Hypothesis) -> String {
+        let ids = hypothesis.words.iter().map(|w| w.id).filter(|&id| id != self.special.end);
+        ids.map(|id| self.word(id)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Plans a model without a device, as for a software or a hardware adapter with the WebGPU default limits.
+///
+/// # Errors
+/// As [`Captioner::new`].
+pub fn plan(model: &Model, options: &CaptionOptions, class: AdapterClass) -> Result<Plan, Error> {
+    let search = Search::of(model, options)?;
+    let built = models::build(model, search.decoder, search.options)?;
+    Ok(Plan::new(&built.graph, &Target::baseline(class))?)
+}
+
+/// Options with the model's own choices filled in.
+struct Search<'a> {
+    decoder: &'a crate::weights::DecoderManifest,
+    options: SearchOptions,
+    length_penalty: f32,
+}
+
+impl<'a> Search<'a> {
+    fn of(model: &'a Model, options: &CaptionOptions) -> Result<Search<'a>, Error> {
+        let decoders = &model.manifest().decoders;
+        let decoder = match options.decoder {
+            None => decoders.first(),
+            Some(family) => decoders.iter().find(|d| d.family == family),
+        };
+        let Some(decoder) = decoder else {
+            let found = decoders.iter().map(|d| d.family.to_string()).collect::<Vec<_>>().join(", ");
+            let wanted = options.decoder.unwrap_or(DecoderFamily::ShowTell);
+            return Err(model.error(ModelErrorKind::NoDecoder { wanted, found }).into());
+        };
+        let largest = CaptionOptions::MAX_BEAM.min(model.manifest().vocabulary.len());
+        let options_ = SearchOptions {
+            images: 1,
+            beams: options.beam.unwrap_or(decoder.beam).clamp(1, largest),
+            max_length: options.max_length.unwrap_or(decoder.max_length).clamp(1, CaptionOptions::MAX_LENGTH),
+        };
+        let length_penalty = options.length_penalty.unwrap_or(decoder.length_penalty);
+        Ok(Search { decoder, options: options_, length_penalty })
+    }
+}

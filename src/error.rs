@@ -1,0 +1,24 @@
+//! The error of everything that goes from a model file to a caption.
+
+use crate::gpu::GpuError;
+use crate::graph::GraphError;
+use crate::image::ImageError;
+use crate::weights::ModelError;
+
+/// What can go wrong between a model file, a device, a photo and its caption.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The model file cannot be used.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The model's tensors do not fit together.
+    #[error("the model cannot be built: {0}")]
+    Graph(#[from] GraphError),
+    /// The adapter or device cannot be used.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// The photo cannot be used.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+}

@@ -1,0 +1,111 @@
+//! EfficientNet-Lite0: EfficientNet (Tan and Le, arXiv 1905.11946) without squeeze-and-excitation, with ReLU6.
+//!
+//! Tensor names and `SAME` padding are those of the weights that were ported from TensorFlow.
+
+use crate::cpu;
+use crate::error::Error;
+use crate::graph::{Graph, TensorId};
+use crate::ops::{Activation, Conv2d, Padding};
+use crate::weights::Section;
+
+/// Added to a batch norm's variance.
+const EPSILON: f32 = 1e-3;
+
+/// Blocks of one kind in a row: how often, kernel, stride of the first, expansion, output channels.
+const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+];
+const STEM: usize = 32;
+const HEAD: usize = 1280;
+
+/// The shape of one convolution and what follows it.
+struct Layer<'a> {
+    conv: &'a str,
+    norm: &'a str,
+    outputs: usize,
+    kernel: usize,
+    stride: usize,
+    depthwise: bool,
+    activation: Activation,
+}
+
+/// Normalised pixels `[N, H, W, 3]` to a grid `[N, H / 32, W / 32, 1280]`.
+pub(super) fn build(graph: &mut Graph, section: &Section<'_>, pixels: TensorId) -> Result<TensorId, Error> {
+    let relu6 = Activation::Relu6;
+    let dense = |conv, norm, outputs, kernel, stride, activation| Layer {
+        conv,
+        norm,
+        outputs,
+        kernel,
+        stride,
+        depthwise: false,
+        activation,
+    };
+    let mut x = layer(graph, section, "", pixels, dense("_conv_stem", "_bn0", STEM, 3, 2, relu6))?;
+    let mut block = 0;
+    for (repeats, kernel, first_stride, expansion, outputs) in STAGES {
+        for repeat in 0..repeats {
+            let stride = if repeat == 0 { first_stride } else { 1 };
+            let name = format!("_blocks.{block}.");
+            let inputs = graph.shape(x).last();
+            let mut y = x;
+            if expansion > 1 {
+                let expand = dense("_expand_conv", "_bn0", inputs * expansion, 1, 1, relu6);
+                y = layer(graph, section, &name, y, expand)?;
+            }
+            let depthwise = Layer {
+                depthwise: true,
+                ..dense("_depthwise_conv", "_bn1", inputs * expansion, kernel, stride, relu6)
+            };
+            y = layer(graph, section, &name, y, depthwise)?;
+            let project = dense("_project_conv", "_bn2", outputs, 1, 1, Activation::Identity);
+            y = layer(graph, section, &name, y, project)?;
+            x = if stride == 1 && inputs == outputs {
+                graph.sum(&format!("{}{name}skip", section.prefix), y, x)?
+            } else {
+                y
+            };
+            block += 1;
+        }
+    }
+    layer(graph, section, "", x, dense("_conv_head", "_bn1", HEAD, 1, 1, relu6))
+}
+
+/// Convolution, batch norm, activation.
+fn layer(
+    graph: &mut Graph,
+    section: &Section<'_>,
+    scope: &str,
+    x: TensorId,
+    layer: Layer<'_>,
+) -> Result<TensorId, Error> {
+    let Layer { conv, norm, outputs, kernel, stride, depthwise, activation } = layer;
+    let [_, height, width, inputs] = graph.shape(x).sizes().unwrap_or_default();
+    let groups = if depthwise { inputs } else { 1 };
+    let shape = [outputs, inputs / groups, kernel, kernel];
+    let weight = section.constant(graph, &format!("{scope}{conv}.weight"), shape)?;
+    let bias = graph.constant("zeros", [outputs], vec![0.0; outputs])?;
+    let padding = Padding::same([height, width], [kernel; 2], [stride; 2]);
+    let attributes = Conv2d { stride: [stride; 2], padding, groups, ..Conv2d::default() };
+    let y = graph.conv2d(&format!("{}{scope}{conv}", section.prefix), x, weight, bias, attributes)?;
+
+    let statistic = |name: &str| section.values(&format!("{scope}{norm}.{name}"), &[outputs]);
+    let (scale, shift) = cpu::batch_norm::fold(
+        &statistic("weight")?,
+        &statistic("bias")?,
+        &statistic("running_mean")?,
+        &statistic("running_var")?,
+        EPSILON,
+    );
+    let name = format!("{}{scope}{norm}", section.prefix);
+    let scale = graph.constant(&name, [outputs], scale)?;
+    let shift = graph.constant(&name, [outputs], shift)?;
+    let y = graph.batch_norm(&name, y, scale, shift)?;
+    if activation == Activation::Identity { Ok(y) } else { Ok(graph.activation(&name, y, activation)?) }
+}

@@ -1,0 +1,118 @@
+//! Encoder, decoder and beam search as one graph: all steps are laid out one after another, so that a device runs
+//! them without asking back.
+
+use super::efficientnet_lite;
+use super::show_attend_tell::ShowAttendTell;
+use super::show_tell::ShowTell;
+use super::{Decoder, Step};
+use crate::cpu::top_k::NOTHING;
+use crate::error::Error;
+use crate::graph::{DType, Data, Graph, TensorId};
+use crate::ops::TopK;
+use crate::weights::{DecoderFamily, DecoderManifest, Model, ModelErrorKind, Section};
+
+/// Sizes of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct SearchOptions {
+    /// Photos at a time.
+    pub(crate) images: usize,
+    /// Hypotheses for each photo; 1 is greedy.
+    pub(crate) beams: usize,
+    /// Most words in a caption, the end token included.
+    pub(crate) max_length: usize,
+}
+
+/// The graph with what is needed to feed it and to read its results.
+pub(crate) struct SearchGraph {
+    /// Its results are, for each step: totals, tokens, parents, and, if the decoder attends, attention.
+    pub(crate) graph: Graph,
+    /// All inputs but the photos' pixels, which come first.
+    pub(crate) constant_inputs: Vec<Data>,
+    /// The grid that attention looks at, rows and columns.
+    pub(crate) grid: Option<[usize; 2]>,
+}
+
+/// Lays out encoder and search for a decoder of the model.
+pub(crate) fn build(
+    model: &Model,
+    decoder: &DecoderManifest,
+    options: SearchOptions,
+) -> Result<SearchGraph, Error> {
+    let manifest = model.manifest();
+    let SearchOptions { images, beams, max_length } = options;
+    let rows = images * beams;
+    let mut graph = Graph::new();
+    let g = &mut graph;
+
+    g.phase("encode");
+    let input = &manifest.preprocess;
+    let (height, width) = (input.height as usize, input.width as usize);
+    let pixels = g.input("photo", [images, height, width, 3], DType::U8);
+    let x = g.preprocess("preprocess", pixels, input.mean, input.std)?;
+    let section = Section { model, prefix: &manifest.encoder.prefix };
+    let features = match manifest.encoder.family.as_str() {
+        "efficientnet-lite0" => efficientnet_lite::build(g, &section, x)?,
+        other => {
+            let message = format!("expected an encoder `efficientnet-lite0`, found `{other}`");
+            return Err(model.error(ModelErrorKind::Inconsistent(message)).into());
+        }
+    };
+    let [_, grid_height, grid_width, _] = g.shape(features).sizes().unwrap_or_default();
+    let pooled = g.adaptive_avg_pool2d("pooled", features, [1, 1])?;
+
+    g.phase("generate");
+    let mut constant_inputs = Vec::new();
+    let section = Section { model, prefix: &decoder.prefix };
+    let attends = decoder.family == DecoderFamily::ShowAttendTell;
+    let mut decoder: Box<dyn Decoder> = match decoder.family {
+        DecoderFamily::ShowTell => {
+            let decoder = ShowTell::new(g, section, pooled)?;
+            constant_inputs.push(Data::F32(vec![0.0; images * decoder.hidden]));
+            Box::new(decoder)
+        }
+        DecoderFamily::ShowAttendTell => Box::new(ShowAttendTell::new(g, section, features, pooled)?),
+    };
+    if decoder.vocabulary() != manifest.vocabulary.len() {
+        let message = format!(
+            "expected as many words as embeddings, found {} words and {} embeddings",
+            manifest.vocabulary.len(),
+            decoder.vocabulary()
+        );
+        return Err(model.error(ModelErrorKind::Inconsistent(message)).into());
+    }
+    let mut state = decoder.start(g)?;
+    // Each image begins with one live hypothesis: the start token.
+    let mut scores = g.input("scores", [images, beams], DType::F32);
+    let mut tokens = g.input("start", [rows], DType::U32);
+    let first = |row: usize| if row.is_multiple_of(beams) { 0.0 } else { NOTHING };
+    constant_inputs.push(Data::F32((0..rows).map(first).collect()));
+    constant_inputs.push(Data::U32(vec![manifest.special.start; rows]));
+    if beams > 1 {
+        let image_of_row = g.input("images", [rows], DType::U32);
+        constant_inputs.push(Data::U32((0..rows).map(|row| (row / beams) as u32).collect()));
+        state = gather(g, state, image_of_row)?;
+    }
+    let mut suppressed = [TopK::NONE; 4];
+    for (place, &id) in suppressed.iter_mut().zip(&manifest.suppress) {
+        *place = id;
+    }
+    for step in 0..max_length {
+        let Step { logits, state: next, attention } = decoder.step(g, tokens, state)?;
+        let log_probs = g.log_softmax("log_softmax", logits)?;
+        let top = g.top_k("top_k", log_probs, TopK { k: beams, suppressed })?;
+        let beam = g.beam_step("beam_step", scores, top, manifest.special.end)?;
+        for id in [beam.totals, beam.tokens, beam.parents].into_iter().chain(attention) {
+            g.output(id);
+        }
+        (scores, tokens, state) = (beam.scores, beam.tokens, next);
+        if beams > 1 && step + 1 < max_length {
+            state = gather(g, state, beam.parents)?;
+        }
+    }
+    graph.fuse();
+    Ok(SearchGraph { graph, constant_inputs, grid: attends.then_some([grid_height, grid_width]) })
+}
+
+fn gather(g: &mut Graph, [h, c]: [TensorId; 2], rows: TensorId) -> Result<[TensorId; 2], Error> {
+    Ok([g.gather_rows("gather.h", h, rows)?, g.gather_rows("gather.c", c, rows)?])
+}

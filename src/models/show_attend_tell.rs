@@ -1,0 +1,94 @@
+//! Show, Attend and Tell (Xu et al., arXiv 1502.03044) with soft attention and its gate.
+
+use super::{Decoder, Step};
+use crate::error::Error;
+use crate::graph::{Graph, TensorId};
+use crate::ops::LstmWeights;
+use crate::weights::Section;
+
+/// The network's weights in a graph.
+pub(super) struct ShowAttendTell<'a> {
+    section: Section<'a>,
+    pooled: TensorId,
+    /// `[N, P, C]`.
+    grid: TensorId,
+    /// The grid as attention compares it, `[N, P, A]`.
+    keys: TensorId,
+    embedding: TensorId,
+    /// Attention query and context gate from one product with the state: `[A + C, H]` and `[A + C]`.
+    query: [TensorId; 2],
+    score: [TensorId; 2],
+    lstm: LstmWeights,
+    output: [TensorId; 2],
+    hidden: usize,
+    words: usize,
+}
+
+impl<'a> ShowAttendTell<'a> {
+    /// Reads the weights. `grid [N, P, C]` and its mean `pooled [N, C]` come from the encoder.
+    pub(super) fn new(
+        graph: &mut Graph,
+        section: Section<'a>,
+        grid: TensorId,
+        pooled: TensorId,
+    ) -> Result<Self, Error> {
+        let channels = graph.shape(grid).last();
+        let [words, width] = section.sizes("embedding.weight")?;
+        let [_, hidden] = section.sizes("decode_step.weight_hh")?;
+        let [attention, _] = section.sizes("attention.decoder_att.weight")?;
+        let lstm = LstmWeights::read(
+            graph,
+            &section,
+            ["decode_step.weight_ih", "decode_step.weight_hh", "decode_step.bias_ih", "decode_step.bias_hh"],
+            [width + channels, hidden],
+        )?;
+        let mut query = section.values("attention.decoder_att.weight", &[attention, hidden])?;
+        query.extend(section.values("f_beta.weight", &[channels, hidden])?);
+        let mut query_bias = section.values("attention.decoder_att.bias", &[attention])?;
+        query_bias.extend(section.values("f_beta.bias", &[channels])?);
+        Ok(ShowAttendTell {
+            section,
+            pooled,
+            grid,
+            keys: section.linear(graph, "attention.encoder_att", grid, attention)?,
+            embedding: section.constant(graph, "embedding.weight", [words, width])?,
+            query: [
+                graph.constant("query", [attention + channels, hidden], query)?,
+                graph.constant("query", [attention + channels], query_bias)?,
+            ],
+            score: [
+                section.constant(graph, "attention.full_att.weight", [1, attention])?,
+                section.constant(graph, "attention.full_att.bias", [1])?,
+            ],
+            lstm,
+            output: [
+                section.constant(graph, "fc.weight", [words, hidden])?,
+                section.constant(graph, "fc.bias", [words])?,
+            ],
+            hidden,
+            words,
+        })
+    }
+}
+
+impl Decoder for ShowAttendTell<'_> {
+    fn start(&mut self, graph: &mut Graph) -> Result<[TensorId; 2], Error> {
+        let h = self.section.linear(graph, "init_h", self.pooled, self.hidden)?;
+        let c = self.section.linear(graph, "init_c", self.pooled, self.hidden)?;
+        Ok([h, c])
+    }
+
+    fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: [TensorId; 2]) -> Result<Step, Error> {
+        let query = graph.linear("attend.query", state[0], self.query[0], self.query[1])?;
+        let alpha = graph.attention_weights("attend.weights", self.keys, query, self.score)?;
+        let context = graph.attention_context("attend.context", self.grid, alpha, query)?;
+        let word = graph.embedding("attend.embedding", tokens, self.embedding)?;
+        let state = graph.lstm_cell("attend.lstm", &[word, context], state, self.lstm)?;
+        let logits = graph.linear("attend.fc", state[0], self.output[0], self.output[1])?;
+        Ok(Step { logits, state, attention: Some(alpha) })
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.words
+    }
+}

@@ -1,0 +1,162 @@
+//! The description in a model file's metadata: what the tensors are for, and how photos and words enter and leave.
+
+use super::ModelErrorKind;
+use crate::image::Filter;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The description of a model, as JSON under the metadata key `shadetell`.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Manifest {
+    /// 1. Larger numbers are refused.
+    pub format_version: u32,
+    /// A short name.
+    pub name: String,
+    /// The network that sees.
+    pub encoder: EncoderManifest,
+    /// The networks that speak; the first is the default.
+    pub decoders: Vec<DecoderManifest>,
+    /// How a photo becomes the encoder's input.
+    pub preprocess: Preprocessing,
+    /// The words, in the order of their ids.
+    pub vocabulary: Vec<String>,
+    /// Ids with a meaning of their own.
+    pub special: Special,
+    /// Ids that are never emitted; at most four.
+    #[serde(default)]
+    pub suppress: Vec<u32>,
+    /// The licence of the weights.
+    #[serde(default)]
+    pub licence: Option<String>,
+    /// Where the weights come from.
+    #[serde(default)]
+    pub sources: Vec<Source>,
+}
+
+/// The network that sees.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct EncoderManifest {
+    /// `efficientnet-lite0`.
+    pub family: String,
+    /// What the names of its tensors begin with.
+    pub prefix: String,
+}
+
+/// A network that speaks.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct DecoderManifest {
+    /// Its architecture.
+    pub family: DecoderFamily,
+    /// What the names of its tensors begin with.
+    pub prefix: String,
+    /// Beams that score best.
+    pub beam: usize,
+    /// Exponent of the length by which a caption's log-probability is divided.
+    pub length_penalty: f32,
+    /// Most words in a caption, the end token included.
+    pub max_length: usize,
+}
+
+/// Architectures of decoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DecoderFamily {
+    /// Vinyals et al., "Show and Tell", arXiv 1411.4555: the pooled image starts an LSTM.
+    ShowTell,
+    /// Xu et al., "Show, Attend and Tell", arXiv 1502.03044: an LSTM looks at a grid before each word.
+    ShowAttendTell,
+}
+
+impl fmt::Display for DecoderFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DecoderFamily::ShowTell => "show-tell",
+            DecoderFamily::ShowAttendTell => "show-attend-tell",
+        })
+    }
+}
+
+/// How a photo becomes the encoder's input.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Preprocessing {
+    /// Input width in pixels.
+    pub width: u32,
+    /// Input height in pixels.
+    pub height: u32,
+    /// `squash`: both sides are scaled to the input's, whatever the aspect.
+    pub resize: Resize,
+    /// The resampling filter.
+    pub filter: Filter,
+    /// Mean of each channel, for values from 0 to 1.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel.
+    pub std: [f32; 3],
+}
+
+/// Ways to bring a photo to the input's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resize {
+    /// Both sides are scaled to the input's, whatever the aspect.
+    Squash,
+}
+
+/// Ids with a meaning of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Special {
+    /// Fills up shorter captions in training.
+    pub pad: u32,
+    /// Comes before the first word.
+    pub start: u32,
+    /// Comes after the last word.
+    pub end: u32,
+    /// Stands for rare words.
+    pub unk: u32,
+}
+
+/// Where weights come from.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Source {
+    /// The file's name.
+    pub name: String,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Reads and checks a description.
+    pub(super) fn parse(json: &str) -> Result<Manifest, ModelErrorKind> {
+        let manifest: Manifest =
+            serde_json::from_str(json).map_err(|e| ModelErrorKind::Inconsistent(e.to_string()))?;
+        let words = manifest.vocabulary.len();
+        let special = manifest.special;
+        let wrong = |message: String| Err(ModelErrorKind::Inconsistent(message));
+        if manifest.format_version != 1 {
+            return wrong(format!("expected format version 1, found {}; update shadetell", manifest.format_version));
+        }
+        if manifest.decoders.is_empty() {
+            return wrong("expected at least one decoder, found none".to_owned());
+        }
+        for id in [special.pad, special.start, special.end, special.unk].iter().chain(&manifest.suppress) {
+            if *id as usize >= words {
+                return wrong(format!("expected ids below the vocabulary's {words} words, found {id}"));
+            }
+        }
+        if manifest.suppress.len() > 4 || manifest.suppress.contains(&special.end) {
+            return wrong("expected at most four suppressed ids without the end token".to_owned());
+        }
+        for decoder in &manifest.decoders {
+            if decoder.beam == 0 || decoder.max_length == 0 || !decoder.length_penalty.is_finite() {
+                return wrong(format!("{}: expected a beam and a length of at least 1", decoder.family));
+            }
+        }
+        let p = &manifest.preprocess;
+        if p.width == 0 || p.height == 0 || p.width > 4096 || p.height > 4096 {
+            return wrong(format!("expected an input of 1 to 4096 pixels a side, found {}x{}", p.width, p.height));
+        }
+        if p.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) || p.mean.iter().any(|m| !m.is_finite()) {
+            return wrong(format!("expected finite means and positive deviations, found {:?} and {:?}", p.mean, p.std));
+        }
+        Ok(manifest)
+    }
+}

@@ -1,0 +1,80 @@
+//! Model files: safetensors whose metadata says what the tensors are for.
+
+mod manifest;
+mod model;
+
+pub use manifest::{DecoderFamily, DecoderManifest, EncoderManifest, Manifest, Preprocessing, Source, Special};
+pub use model::Model;
+pub(crate) use model::Section;
+
+/// A model file cannot be used.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{file}: {kind}")]
+pub struct ModelError {
+    /// The file, as it was named.
+    pub file: String,
+    /// What is wrong with it.
+    pub kind: ModelErrorKind,
+}
+
+/// What can be wrong with a model file.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelErrorKind {
+    /// It cannot be read at all.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// It is not a whole safetensors file.
+    #[error("is not a whole safetensors file ({0}): download or convert it again")]
+    Malformed(String),
+    /// It is a safetensors file, but not one of ours.
+    #[error("{0}: expected a model file of shadetell, with its description under the metadata key `shadetell`")]
+    NotOurs(String),
+    /// It has no tensor of this name.
+    #[error("tensor `{name}` is missing; {nearest}")]
+    MissingTensor {
+        /// The tensor that was looked for.
+        name: String,
+        /// What there is instead.
+        nearest: String,
+    },
+    /// A tensor has another shape than the others ask for.
+    #[error("tensor `{name}`: expected shape {expected}, found {found}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// The shape that fits.
+        expected: String,
+        /// The shape it has.
+        found: String,
+    },
+    /// A tensor has an element type that is not read.
+    #[error("tensor `{name}`: expected f32, f16 or bf16, found {found}")]
+    DType {
+        /// The tensor.
+        name: String,
+        /// Its type.
+        found: String,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error("tensor `{name}`: expected finite numbers, found {value} at index {index}")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// The first bad value.
+        value: f32,
+        /// Where it is.
+        index: usize,
+    },
+    /// The model has no decoder of the family that was asked for.
+    #[error("has no {wanted} decoder; it has {found}")]
+    NoDecoder {
+        /// The family asked for.
+        wanted: DecoderFamily,
+        /// The families there are.
+        found: String,
+    },
+    /// The description contradicts the tensors or itself.
+    #[error("its description is wrong: {0}")]
+    Inconsistent(String),
+}
