@@ -55,12 +55,15 @@ pub(crate) enum LinearKernel {
 /// The largest block of rows of `linear.wgsl` and `lstm_cell.wgsl`.
 const MAX_ROWS: usize = 8;
 
-/// Chooses the shader of a linear layer.
-pub(crate) fn linear(rows: usize, inputs: usize, outputs: usize) -> LinearKernel {
+/// Chooses the shader of a linear layer for a batch of so many items of so many rows.
+///
+/// The two shaders round their sums differently: which one runs is decided by the rows of one item, so that no
+/// result depends on the batch that it travels in.
+pub(crate) fn linear([items, rows]: [usize; 2], inputs: usize, outputs: usize) -> LinearKernel {
     if rows > MAX_ROWS && inputs.is_multiple_of(4) && outputs.is_multiple_of(4) {
         LinearKernel::Gemm
     } else {
-        LinearKernel::Rows(row_block(rows))
+        LinearKernel::Rows(row_block(items * rows))
     }
 }
 
@@ -113,11 +116,18 @@ mod tests {
 
     #[test]
     fn linear_layers_get_the_kernel_of_their_rows() {
-        assert_eq!(linear(1, 512, 2917), LinearKernel::Rows(1));
-        assert_eq!(linear(5, 512, 2917), LinearKernel::Rows(5));
-        assert_eq!(linear(49, 1280, 256), LinearKernel::Gemm);
-        assert_eq!(linear(49, 1280, 255), LinearKernel::Rows(7));
-        assert_eq!(linear(9, 3, 4), LinearKernel::Rows(5));
+        assert_eq!(linear([1, 1], 512, 2917), LinearKernel::Rows(1));
+        assert_eq!(linear([5, 1], 512, 2917), LinearKernel::Rows(5));
+        assert_eq!(linear([1, 49], 1280, 256), LinearKernel::Gemm);
+        assert_eq!(linear([1, 49], 1280, 255), LinearKernel::Rows(7));
+        assert_eq!(linear([1, 9], 3, 4), LinearKernel::Rows(5));
+    }
+
+    #[test]
+    fn a_batch_does_not_change_the_kernel_of_a_linear_layer() {
+        assert_eq!(linear([80, 1], 512, 2916), LinearKernel::Rows(8));
+        assert_eq!(linear([16, 49], 1280, 256), LinearKernel::Gemm);
+        assert_eq!(linear([16, 4], 1280, 256), LinearKernel::Rows(8));
     }
 
     #[test]

@@ -37,7 +37,10 @@ impl Operation for Linear {
             return Err(format!("expected a weight [O, I], found {}", weight.shape));
         };
         if x.dtype != DType::F32 || x.shape.last() != width {
-            return Err(format!("expected rows of {width} f32 for weight {}, found {} {}", weight.shape, x.dtype, x.shape));
+            return Err(format!(
+                "expected rows of {width} f32 for weight {}, found {} {}",
+                weight.shape, x.dtype, x.shape
+            ));
         }
         if *bias.shape != [outputs] || weight.constant.is_none() || bias.constant.is_none() {
             return Err(format!("expected a constant bias [{outputs}], found {}", bias.shape));
@@ -56,9 +59,12 @@ impl Operation for Linear {
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
-        let (rows, inputs) = (node.inputs[0].shape.rows(), node.inputs[0].shape.last());
+        let x = &node.inputs[0].shape;
+        let (rows, inputs) = (x.rows(), x.last());
         let outputs = node.outputs[0].shape.last();
-        let block = match choose::linear(rows, inputs, outputs) {
+        // The first of several axes is the batch.
+        let items = if x.len() > 1 { x[0].max(1) } else { 1 };
+        let block = match choose::linear([items, rows / items], inputs, outputs) {
             LinearKernel::Gemm => return Ok(conv2d::pointwise(node, rows, inputs, outputs, self.activation)),
             LinearKernel::Rows(block) => block,
         };
@@ -70,8 +76,10 @@ impl Operation for Linear {
             node.output(0),
         ];
         let lanes = choose::lanes(node.target.class);
-        let kernel = Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
-        let workgroups = [outputs.div_ceil(4).div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
+        let kernel =
+            Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
+        let workgroups =
+            [outputs.div_ceil(4).div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }
 

@@ -1,0 +1,102 @@
+//! What the test suites share: one device, seeded values, graphs of few nodes, and one comparison.
+#![allow(dead_code, reason = "each suite uses a part")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod compare;
+mod device;
+mod random;
+
+pub(crate) use compare::{Tolerance, compare};
+pub(crate) use device::{TARGETS, shared};
+pub(crate) use random::Random;
+
+use shadetell::cpu;
+use shadetell::graph::{DType, Data, Graph, Shape, TensorId};
+use shadetell::ops::Op;
+
+/// A graph of few nodes with values for its inputs.
+pub(crate) struct Case {
+    pub(crate) graph: Graph,
+    pub(crate) inputs: Vec<Data>,
+    /// Where values that are not given come from.
+    pub(crate) random: Random,
+}
+
+impl Case {
+    pub(crate) fn new(seed: u64) -> Case {
+        Case { graph: Graph::new(), inputs: Vec::new(), random: Random::new(seed) }
+    }
+
+    /// An input of these values.
+    pub(crate) fn input(&mut self, shape: impl Into<Shape>, values: Vec<f32>) -> TensorId {
+        self.inputs.push(Data::F32(values));
+        self.graph.input("x", shape, DType::F32)
+    }
+
+    /// An input of ids.
+    pub(crate) fn ids(&mut self, shape: impl Into<Shape>, values: Vec<u32>) -> TensorId {
+        self.inputs.push(Data::U32(values));
+        self.graph.input("ids", shape, DType::U32)
+    }
+
+    /// An input of bytes.
+    pub(crate) fn bytes(&mut self, shape: impl Into<Shape>, values: Vec<u8>) -> TensorId {
+        self.inputs.push(Data::U8(values));
+        self.graph.input("bytes", shape, DType::U8)
+    }
+
+    /// An input of values from -1 to 1.
+    pub(crate) fn random_input(&mut self, shape: impl Into<Shape>) -> TensorId {
+        let shape = shape.into();
+        let values = self.random.values(shape.elements());
+        self.input(shape, values)
+    }
+
+    /// A constant of these values.
+    pub(crate) fn weight(&mut self, shape: impl Into<Shape>, values: Vec<f32>) -> TensorId {
+        self.graph.constant("w", shape, values).expect("the test gives a value for each element")
+    }
+
+    /// A constant of values from -1 to 1.
+    pub(crate) fn random_weight(&mut self, shape: impl Into<Shape>) -> TensorId {
+        let shape = shape.into();
+        let values = self.random.values(shape.elements());
+        self.weight(shape, values)
+    }
+
+    /// Appends a node; gives its results, which are not yet results of the graph.
+    #[track_caller]
+    pub(crate) fn node(&mut self, op: impl Into<Op>, inputs: Vec<TensorId>) -> Vec<TensorId> {
+        self.graph.add_node("node", op, inputs).expect("the test's operands fit")
+    }
+
+    /// Appends a node whose results are results of the graph.
+    #[track_caller]
+    pub(crate) fn last(&mut self, op: impl Into<Op>, inputs: Vec<TensorId>) {
+        for id in self.node(op, inputs) {
+            self.graph.output(id);
+        }
+    }
+
+    /// What the reference twins give.
+    pub(crate) fn expected(&self) -> Vec<Data> {
+        cpu::run(&self.graph, &self.inputs).expect("the twins run")
+    }
+
+    /// Runs the graph on the GPU with the kernels of every target, and compares all results with the twins'.
+    #[track_caller]
+    pub(crate) fn check(&self, label: &str, tolerance: Tolerance) {
+        let expected = self.expected();
+        let mut complaints = Vec::new();
+        for target in TARGETS {
+            let found = shared().run(&self.graph, &target, &self.inputs);
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let shape = self.graph.shape(self.graph.outputs()[index]);
+                if let Err(complaint) = compare(found, expected, shape, tolerance) {
+                    complaints.push(format!("{label}, result {index}, {target:?}:\n{complaint}"));
+                }
+            }
+        }
+        assert!(complaints.is_empty(), "GPU and twin differ\n{}", complaints.join("\n"));
+    }
+}

@@ -1,0 +1,35 @@
+//! Sums of two tensors.
+
+use crate::activation::ALL;
+use crate::common::{Case, Tolerance};
+use shadetell::ops::Add;
+
+#[test]
+fn any_length_and_activation() {
+    for (activation, tolerance) in ALL {
+        for len in [1, 3, 64, 65, 777] {
+            let mut case = Case::new(len as u64);
+            let operands = vec![case.random_input([len]), case.random_input([len])];
+            case.last(Add { activation }, operands);
+            case.check(&format!("{activation:?} of {len}"), tolerance);
+        }
+    }
+}
+
+#[test]
+fn a_tensor_and_itself() {
+    let mut case = Case::new(1);
+    let x = case.random_input([2, 5, 5, 3]);
+    case.last(Add::default(), vec![x, x]);
+    case.check("x + x", Tolerance::Exact);
+}
+
+#[test]
+fn extremes() {
+    let (inf, max) = (f32::INFINITY, f32::MAX);
+    let mut case = Case::new(1);
+    let a = case.input([8], vec![inf, -inf, max, -max, 1e4, -1e4, inf, 1e-38]);
+    let b = case.input([8], vec![1.0, 1.0, max, -max, -1e4, 1e-4, inf, 1e38]);
+    case.last(Add::default(), vec![a, b]);
+    case.check("extremes", Tolerance::Exact);
+}

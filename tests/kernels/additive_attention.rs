@@ -1,0 +1,71 @@
+//! Additive attention: where each row looks, and what it sees.
+
+use crate::common::{Case, Tolerance};
+use shadetell::graph::TensorId;
+use shadetell::ops::{AttentionContext, AttentionWeights};
+
+/// Images, rows, pixels, keys, channels, and columns of the query between the keys and the gate.
+const TABLE: [[usize; 6]; 9] = [
+    [1, 1, 1, 1, 1, 0],
+    [1, 1, 49, 12, 20, 0],
+    [1, 3, 49, 64, 65, 0],
+    [2, 2, 9, 5, 3, 1],
+    [2, 6, 64, 7, 5, 0],
+    [3, 15, 65, 3, 10, 2],
+    [1, 5, 196, 8, 33, 0],
+    [2, 10, 130, 1, 1, 0],
+    [1, 20, 3, 4, 130, 7],
+];
+
+/// Adds weights and context for these sizes; gives the query's columns.
+fn both([images, rows, pixels, keys, channels, extra]: [usize; 6], case: &mut Case, query: TensorId) {
+    let operands = vec![
+        case.random_input([images, pixels, keys]),
+        query,
+        case.random_weight([keys]),
+        case.random_weight([1]),
+    ];
+    let alpha = case.node(AttentionWeights, operands)[0];
+    case.graph.output(alpha);
+    assert_eq!(case.graph.shape(query).to_vec(), [rows, keys + extra + channels]);
+    let grid = case.random_input([images, pixels, channels]);
+    case.last(AttentionContext, vec![grid, alpha, query]);
+}
+
+#[test]
+fn table_of_sizes() {
+    for (seed, sizes) in (0..).zip(TABLE) {
+        let [_, rows, _, keys, channels, extra] = sizes;
+        let mut case = Case::new(seed);
+        let query = case.random_input([rows, keys + extra + channels]);
+        both(sizes, &mut case, query);
+        case.check(&format!("{sizes:?}"), Tolerance::Approximate);
+    }
+}
+
+/// A model that is certain, and one that is certain of nothing.
+#[test]
+fn extreme_scores() {
+    // Whole numbers times a power of two: the scores are exact, however large.
+    for magnitude in [0.0, 8192.0, -8192.0, 1e18f32.log2().floor().exp2()] {
+        let mut case = Case::new(3);
+        let mut whole =
+            |len: usize| (0..len).map(|_| (case.random.below(7) as f32 - 3.0) * magnitude).collect();
+        let [keys, query, v] = [2 * 70 * 6, 4 * 11, 6].map(&mut whole);
+        let operands = vec![
+            case.input([2, 70, 6], keys),
+            case.input([4, 11], query),
+            case.weight([6], v),
+            case.weight([1], vec![1.0]),
+        ];
+        let query = operands[1];
+        let alpha = case.node(AttentionWeights, operands)[0];
+        case.graph.output(alpha);
+        let grid = case.random_input([2, 70, 5]);
+        case.last(AttentionContext, vec![grid, alpha, query]);
+        for row in case.expected()[0].f32().chunks(70) {
+            assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "a row of weights sums to 1");
+        }
+        case.check(&format!("times {magnitude}"), Tolerance::Close);
+    }
+}

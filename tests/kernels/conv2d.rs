@@ -1,0 +1,175 @@
+//! Convolutions: every kernel, every window, every way to end.
+
+use crate::activation::ALL;
+use crate::common::{Case, Random, Tolerance};
+use shadetell::graph::plan::Plan;
+use shadetell::ops::{Activation, Conv2d, Padding, SHADERS};
+use std::collections::HashSet;
+
+const NONE: [usize; 4] = [0; 4];
+
+/// The sizes of a convolution; padding is top, bottom, left, right.
+#[derive(Clone, Copy, Debug)]
+struct Sizes {
+    x: [usize; 4],
+    outputs: usize,
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    dilation: [usize; 2],
+    padding: [usize; 4],
+    groups: usize,
+}
+
+/// A window that moves by one pixel over an image without padding.
+fn plain(x: [usize; 4], outputs: usize, kernel: usize) -> Sizes {
+    Sizes { x, outputs, kernel: [kernel; 2], stride: [1; 2], dilation: [1; 2], padding: NONE, groups: 1 }
+}
+
+impl Sizes {
+    fn op(&self, activation: Activation) -> Conv2d {
+        let [top, bottom, left, right] = self.padding;
+        let padding = Padding { top, bottom, left, right };
+        Conv2d { stride: self.stride, dilation: self.dilation, padding, groups: self.groups, activation }
+    }
+
+    fn case(&self, seed: u64, residual: bool, activation: Activation) -> Case {
+        let mut case = Case::new(seed);
+        let op = self.op(activation);
+        let x = case.random_input(self.x);
+        let [kh, kw] = self.kernel;
+        let weight = case.random_weight([self.outputs, self.x[3] / self.groups, kh, kw]);
+        let mut operands = vec![x, weight, case.random_weight([self.outputs])];
+        if residual {
+            let [height, width] = op.output_size([self.x[1], self.x[2]], self.kernel).unwrap();
+            operands.push(case.random_input([self.x[0], height, width, self.outputs]));
+        }
+        case.last(op, operands);
+        case
+    }
+}
+
+fn table() -> Vec<Sizes> {
+    vec![
+        // 1x1 without padding.
+        plain([1, 1, 1, 4], 4, 1),
+        plain([1, 5, 7, 8], 12, 1),
+        plain([2, 3, 3, 12], 36, 1),
+        plain([3, 1, 1, 16], 260, 1),
+        plain([1, 9, 8, 20], 40, 1),
+        Sizes { stride: [2, 2], ..plain([1, 9, 8, 8], 8, 1) },
+        Sizes { stride: [1, 3], ..plain([2, 4, 7, 4], 4, 1) },
+        // 1x1 with padding, which shows the bias at its border.
+        Sizes { padding: [1; 4], ..plain([1, 4, 5, 8], 8, 1) },
+        // A window over channels that are a multiple of four.
+        Sizes { padding: [1; 4], ..plain([1, 1, 1, 4], 4, 3) },
+        Sizes { padding: [1; 4], ..plain([2, 7, 6, 8], 12, 3) },
+        Sizes { padding: [0, 1, 0, 1], stride: [2, 2], ..plain([1, 8, 8, 4], 8, 3) },
+        Sizes { padding: [3; 4], stride: [2, 2], ..plain([1, 13, 11, 4], 68, 7) },
+        Sizes { padding: [2, 1, 0, 3], stride: [1, 2], dilation: [2, 1], ..plain([1, 9, 9, 4], 4, 3) },
+        Sizes { kernel: [1, 5], padding: [0, 0, 2, 2], ..plain([1, 4, 9, 4], 4, 1) },
+        Sizes { kernel: [3, 1], padding: [2, 0, 0, 0], ..plain([2, 5, 3, 12], 4, 1) },
+        Sizes { dilation: [3, 3], padding: [3; 4], ..plain([1, 8, 7, 4], 4, 3) },
+        // A window over any number of channels.
+        Sizes { padding: [3; 4], stride: [2, 2], ..plain([1, 15, 14, 3], 64, 7) },
+        Sizes { padding: [0, 1, 0, 1], stride: [2, 2], ..plain([2, 10, 12, 3], 32, 3) },
+        Sizes { padding: [1; 4], ..plain([1, 6, 5, 1], 4, 3) },
+        plain([1, 4, 4, 5], 8, 1),
+        Sizes { padding: [1, 2, 3, 0], ..plain([1, 3, 3, 6], 4, 2) },
+        // One filter for each channel.
+        Sizes { padding: [1; 4], groups: 4, ..plain([1, 1, 1, 4], 4, 3) },
+        Sizes { padding: [1; 4], groups: 36, ..plain([2, 7, 5, 36], 36, 3) },
+        Sizes { padding: [1, 2, 1, 2], stride: [2, 2], groups: 8, ..plain([1, 9, 10, 8], 8, 5) },
+        Sizes { padding: [2; 4], dilation: [2, 2], groups: 12, ..plain([1, 6, 6, 12], 12, 3) },
+        Sizes { groups: 264, ..plain([1, 3, 4, 264], 264, 1) },
+        // Everything else.
+        plain([1, 1, 1, 1], 1, 1),
+        plain([1, 1, 1, 3], 5, 1),
+        plain([2, 5, 4, 8], 66, 1),
+        Sizes { padding: [1; 4], groups: 5, ..plain([1, 6, 7, 5], 5, 3) },
+        Sizes { padding: [1; 4], groups: 2, ..plain([1, 5, 5, 8], 12, 3) },
+        Sizes { padding: [1, 0, 2, 1], stride: [2, 1], groups: 3, ..plain([2, 7, 6, 6], 9, 3) },
+        Sizes { groups: 4, padding: [1; 4], ..plain([1, 4, 4, 4], 8, 3) },
+        Sizes { dilation: [1, 2], ..plain([3, 4, 6, 3], 1, 2) },
+    ]
+}
+
+#[test]
+fn table_of_sizes() {
+    for (seed, sizes) in (0..).zip(table()) {
+        sizes.case(seed, false, Activation::Identity).check(&format!("{sizes:?}"), Tolerance::Approximate);
+    }
+}
+
+#[test]
+fn every_end_of_every_kernel() {
+    for (seed, sizes) in (100..).zip(table()).step_by(3) {
+        for (activation, _) in ALL {
+            let label = format!("{activation:?} {sizes:?}");
+            sizes.case(seed, true, activation).check(&label, Tolerance::Approximate);
+        }
+    }
+}
+
+#[test]
+fn the_table_reaches_every_kernel() {
+    let mut found = HashSet::new();
+    for sizes in table() {
+        let case = sizes.case(0, false, Activation::Identity);
+        let plan = Plan::new(&case.graph, &crate::common::TARGETS[0]).unwrap();
+        let kernel = &plan.steps[0].dispatch.kernel;
+        found.insert((kernel.shader.name, kernel.defines));
+    }
+    for shader in SHADERS.iter().filter(|s| s.name.starts_with("conv2d_")) {
+        for &defines in shader.variants {
+            assert!(found.contains(&(shader.name, defines)), "{} {defines:?}", shader.name);
+        }
+    }
+}
+
+#[test]
+fn random_sizes() {
+    let mut random = Random::new(20);
+    let mut done = 0;
+    while done < 60 {
+        let groups = random.pick(&[1, 1, 1, 2, 3, 4]);
+        let (inputs, outputs) = match random.below(4) {
+            // One filter for each channel, where the channels are the groups.
+            0 => (groups, groups),
+            _ => (groups * (1 + random.below(9)), groups * (1 + random.below(9))),
+        };
+        let mut pair = |choices: &[usize]| [random.pick(choices), random.pick(choices)];
+        let (kernel, stride, dilation) = (pair(&[1, 1, 2, 3, 5]), pair(&[1, 1, 2, 3]), pair(&[1, 1, 2]));
+        let [[n, _], [top, bottom], [left, right]] =
+            [pair(&[1, 2, 3]), pair(&[0, 0, 1, 2, 3]), pair(&[0, 1, 2, 3])];
+        let [height, width] = pair(&[1, 2, 3, 5, 6, 9]);
+        let x = [n, height, width, inputs];
+        let sizes =
+            Sizes { x, outputs, kernel, stride, dilation, padding: [top, bottom, left, right], groups };
+        if sizes.op(Activation::Identity).output_size([height, width], kernel).is_none() {
+            continue;
+        }
+        done += 1;
+        let (activation, _) = random.pick(&ALL);
+        let residual = random.below(2) == 1;
+        let label = format!("{activation:?} residual {residual} {sizes:?}");
+        sizes.case(done, residual, activation).check(&label, Tolerance::Approximate);
+    }
+}
+
+/// Padding must not be multiplied: 0 times infinity is NaN.
+#[test]
+fn infinite_pixels_do_not_reach_beyond_their_window() {
+    for (inputs, outputs, groups) in [(4, 4, 1), (3, 4, 1), (4, 4, 4), (3, 3, 3)] {
+        let sizes = Sizes { padding: [1; 4], groups, ..plain([1, 5, 5, inputs], outputs, 3) };
+        let mut case = Case::new(7);
+        let mut values = vec![1.0; 25 * inputs];
+        // The first pixel is the one that a careless kernel reads in place of padding.
+        values[..inputs].fill(f32::INFINITY);
+        let x = case.input(sizes.x, values);
+        let weight = case.weight([outputs, inputs / groups, 3, 3], vec![0.5; outputs * inputs / groups * 9]);
+        let bias = case.random_weight([outputs]);
+        case.last(sizes.op(Activation::Identity), vec![x, weight, bias]);
+        assert!(case.expected()[0].f32().iter().any(|v| v.is_finite()));
+        case.check(&format!("{sizes:?}"), Tolerance::Approximate);
+    }
+}

@@ -1,0 +1,226 @@
+//! What the executor promises of any graph: limits, large grids, repeatable results.
+
+use crate::common::{Case, TARGETS, Tolerance, compare, shared};
+use shadetell::gpu::{AdapterChoice, Executor, Gpu, GpuError};
+use shadetell::graph::plan::Plan;
+use shadetell::graph::{DType, Data, Graph};
+use shadetell::ops::{
+    Activation, AttentionContext, AttentionWeights, Conv2d, Linear, LstmCell, Padding, Softmax, TopK,
+};
+use shadetell::wgpu;
+use std::ops::Range;
+
+/// What the whole suite runs on.
+#[test]
+fn the_device_has_the_default_limits_and_no_features() {
+    let shared = shared();
+    assert_eq!(shared.gpu.device.limits(), wgpu::Limits::default());
+    assert_eq!(shared.gpu.device.features(), wgpu::Features::empty());
+    assert_eq!(shared.gpu.lost(), None);
+}
+
+/// Runs a case whose grid is too large for one dimension with the limit that every device has.
+fn check_large(label: &str, case: &Case, tolerance: Tolerance) {
+    let plan = Plan::new(&case.graph, &TARGETS[0]).unwrap();
+    let split = |workgroups: [u32; 3]| workgroups[1..].iter().filter(|&&n| n > 1).count();
+    assert!(plan.steps.iter().all(|step| split(step.dispatch.workgroups) >= 1), "{label} is not large");
+    assert!(plan.steps.iter().all(|step| step.dispatch.workgroups.iter().all(|&n| n <= 65_535)), "{label}");
+    let found = shared().run(&case.graph, &TARGETS[0], &case.inputs);
+    for ((found, expected), &id) in found.iter().zip(&case.expected()).zip(case.graph.outputs()) {
+        compare(found, expected, case.graph.shape(id), tolerance).unwrap_or_else(|e| panic!("{label}\n{e}"));
+    }
+}
+
+#[test]
+fn more_than_65535_workgroups_of_values() {
+    let mut case = Case::new(1);
+    let x = case.random_input([65_535 * 64 + 65]);
+    case.last(Activation::Relu, vec![x]);
+    check_large("activation", &case, Tolerance::Exact);
+}
+
+#[test]
+fn more_than_65535_workgroups_of_rows() {
+    let mut case = Case::new(1);
+    let x = case.random_input([65_537, 3]);
+    case.last(Softmax { log: true }, vec![x]);
+    case.last(TopK { k: 2, suppressed: [TopK::NONE; 4] }, vec![x]);
+    check_large("rows", &case, Tolerance::Close);
+}
+
+#[test]
+fn more_than_65535_workgroups_of_pixels() {
+    // One pixel a workgroup, and eight.
+    for (shape, outputs) in [([1, 259, 257, 1], 3), ([1, 727, 729, 4], 4)] {
+        let mut case = Case::new(1);
+        let operands = vec![
+            case.random_input(shape),
+            case.random_weight([outputs, shape[3], 1, 1]),
+            case.random_weight([outputs]),
+        ];
+        case.last(Conv2d::default(), operands);
+        let plan = Plan::new(&case.graph, &TARGETS[0]).unwrap();
+        assert!(plan.steps[0].dispatch.workgroups[2] > 1, "the grid is split");
+        check_large(&format!("{shape:?}"), &case, Tolerance::Approximate);
+    }
+}
+
+/// Makes a device differ from the default limits.
+type Change = fn(&mut wgpu::Limits);
+
+/// Why a graph cannot run on a device whose limits are changed so.
+fn refusal(graph: &Graph, change: Change) -> GpuError {
+    let mut shared = shared();
+    let plan = Plan::new(graph, &TARGETS[0]).unwrap();
+    let mut lower = wgpu::Limits::default();
+    change(&mut lower);
+    let gpu = Gpu::open_with(&AdapterChoice::default(), |_| lower).unwrap();
+    // Nothing is compiled on the other device: limits come first.
+    Executor::new(&gpu.device, &gpu.queue, &mut shared.pipelines, graph, plan).unwrap_err()
+}
+
+#[test]
+fn limits_that_are_too_low_are_named() {
+    let activation = |sizes: &[usize]| {
+        let mut graph = Graph::new();
+        for &size in sizes {
+            let x = graph.input("x", [size], DType::F32);
+            let y = graph.activation("y", x, Activation::Relu).unwrap();
+            graph.output(y);
+        }
+        graph
+    };
+    let weight = {
+        let mut case = Case::new(0);
+        let operands =
+            vec![case.random_input([1, 1024]), case.random_weight([512, 1024]), case.random_weight([512])];
+        case.last(Linear::default(), operands);
+        case.graph
+    };
+    let large = activation(&[(1 << 18) + 1]);
+    // Each of them below the limit of a binding, all together above that of a buffer.
+    let many = activation(&[24 << 20, 24 << 20]);
+    let table: [(&Graph, Change, &str, u64); 5] = [
+        (
+            &large,
+            |l| l.max_storage_buffer_binding_size = 1 << 20,
+            "maxStorageBufferBindingSize",
+            (1 << 20) + 4,
+        ),
+        (&many, |_| (), "maxBufferSize", 256 << 20),
+        (&weight, |l| l.max_storage_buffer_binding_size = 1 << 20, "maxStorageBufferBindingSize", 2 << 20),
+        (&weight, |l| l.max_storage_buffers_per_shader_stage = 3, "maxStorageBuffersPerShaderStage", 4),
+        (&weight, |l| l.max_compute_workgroups_per_dimension = 10, "maxComputeWorkgroupsPerDimension", 16),
+    ];
+    for (graph, change, name, least) in table {
+        let error = refusal(graph, change);
+        let GpuError::LimitTooLow { limit, need, have, advice } = &error else { panic!("{name}: {error}") };
+        assert_eq!(*limit, name);
+        assert!(need > have && *need >= least && !advice.is_empty(), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}
+
+/// The most images that a mixture is made of.
+const IMAGES: usize = 3;
+
+/// A little of everything that sums, for some of [`IMAGES`] images, with rows that an image has for its beams.
+fn mixture(images: Range<usize>, beams: usize) -> Case {
+    let mut case = Case::new(5);
+    let batch = images.len();
+    // Values for all images, of which some are taken.
+    let input = |case: &mut Case, rows: usize, shape: &[usize]| {
+        let len = rows * shape.iter().product::<usize>();
+        let values = case.random.values(IMAGES * len);
+        let shape: Vec<usize> = [&[batch * rows], shape].concat();
+        case.input(shape, values[images.start * len..images.end * len].to_vec())
+    };
+    let conv = Conv2d { padding: Padding::uniform(1), ..Conv2d::default() };
+    let x = input(&mut case, 1, &[6, 7, 12]);
+    let operands = vec![x, case.random_weight([20, 12, 3, 3]), case.random_weight([20])];
+    case.last(conv, operands);
+
+    let query = input(&mut case, beams, &[17]);
+    let grid = input(&mut case, 1, &[70, 8]);
+    let operands = vec![grid, case.random_weight([8, 8]), case.random_weight([8])];
+    let keys = case.node(Linear::default(), operands)[0];
+    let operands = vec![keys, query, case.random_weight([8]), case.random_weight([1])];
+    let alpha = case.node(AttentionWeights, operands)[0];
+    let context = case.node(AttentionContext, vec![grid, alpha, query])[0];
+    let states = [input(&mut case, beams, &[12]), input(&mut case, beams, &[12])];
+    let operands =
+        vec![states[0], states[1], case.random_weight([48, 20]), case.random_weight([48]), context];
+    let states = case.node(LstmCell, operands);
+    case.graph.output(states[1]);
+    for outputs in [201, 200] {
+        let operands = vec![states[0], case.random_weight([outputs, 12]), case.random_weight([outputs])];
+        let logits = case.node(Linear::default(), operands)[0];
+        case.last(Softmax { log: true }, vec![logits]);
+    }
+    case
+}
+
+#[test]
+fn results_repeat_bit_for_bit() {
+    let case = mixture(0..2, 2);
+    for target in &TARGETS {
+        let mut shared = shared();
+        let bits = |outputs: &[Data]| outputs.iter().map(|o| o.bytes().to_vec()).collect::<Vec<_>>();
+        let executor = shared.executor(&case.graph, target);
+        let first = bits(&executor.run(&case.inputs).unwrap().outputs);
+        assert_eq!(first, bits(&executor.run(&case.inputs).unwrap().outputs), "the same executor");
+        assert_eq!(first, bits(&shared.run(&case.graph, target, &case.inputs)), "another executor");
+    }
+}
+
+/// No result depends on what else is in the batch: each image alone gives the same bits.
+#[test]
+fn images_do_not_depend_on_their_company() {
+    for beams in [1, 2, 5] {
+        let together = mixture(0..IMAGES, beams);
+        let alone: Vec<Case> = (0..IMAGES).map(|image| mixture(image..image + 1, beams)).collect();
+        for target in &TARGETS[..2] {
+            let found = shared().run(&together.graph, target, &together.inputs);
+            let each: Vec<_> =
+                alone.iter().map(|case| shared().run(&case.graph, target, &case.inputs)).collect();
+            for (index, all) in found.iter().enumerate() {
+                let one_by_one = each.iter().flat_map(|outputs| outputs[index].f32().to_vec()).collect();
+                let shape = together.graph.shape(together.graph.outputs()[index]);
+                compare(all, &Data::F32(one_by_one), shape, Tolerance::Exact)
+                    .unwrap_or_else(|e| panic!("{beams} beams, result {index}, {target:?}\n{e}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn wrong_inputs_are_refused_and_do_no_harm() {
+    let case = mixture(0..1, 2);
+    let executor = shared().executor(&case.graph, &TARGETS[0]);
+    let mut wrong = case.inputs.clone();
+    wrong[0] = Data::F32(vec![0.0; 3]);
+    assert!(matches!(executor.run(&wrong), Err(GpuError::Refused(_))));
+    assert!(matches!(executor.run(&[]), Err(GpuError::Refused(_))));
+    let outputs = executor.run(&case.inputs).unwrap().outputs;
+    for ((found, expected), &id) in outputs.iter().zip(&case.expected()).zip(case.graph.outputs()) {
+        compare(found, expected, case.graph.shape(id), Tolerance::Approximate).unwrap();
+    }
+}
+
+/// Phases cut a run into submissions: the results stay the same, and each has its time.
+#[test]
+fn phases_are_timed_and_change_nothing() {
+    let mut graph = Graph::new();
+    let x = graph.input("x", [5], DType::F32);
+    graph.phase("first");
+    let y = graph.activation("y", x, Activation::Relu).unwrap();
+    graph.phase("second");
+    let z = graph.sum("z", x, y).unwrap();
+    graph.output(z);
+    let executor = shared().executor(&graph, &TARGETS[0]);
+    let names: Vec<&str> = executor.plan().phases.iter().map(|p| p.0.as_str()).collect();
+    assert_eq!(names, ["first", "second"]);
+    let run = executor.run(&[Data::F32(vec![-1.0, 0.0, 1.0, 2.0, -3.0])]).unwrap();
+    assert_eq!(run.outputs[0].f32(), [-1.0, 0.0, 2.0, 4.0, -3.0]);
+    assert_eq!(run.phases.len(), 2);
+}

@@ -1,0 +1,73 @@
+//! A matrix times rows: few rows, many rows, any number of columns.
+
+use crate::activation::ALL;
+use crate::common::{Case, Tolerance};
+use shadetell::graph::Shape;
+use shadetell::ops::{Activation, Linear};
+
+fn case(seed: u64, x: impl Into<Shape>, outputs: usize, activation: Activation) -> Case {
+    let mut case = Case::new(seed);
+    let x = x.into();
+    let inputs = x.last();
+    let operands =
+        vec![case.random_input(x), case.random_weight([outputs, inputs]), case.random_weight([outputs])];
+    case.last(Linear { activation }, operands);
+    case
+}
+
+#[test]
+fn any_number_of_rows() {
+    for rows in 1..=20 {
+        for (inputs, outputs) in [(5, 7), (8, 12), (33, 35)] {
+            // As a batch of rows, and as one item of so many rows: these get different kernels.
+            for shape in [vec![rows, inputs], vec![1, rows, inputs]] {
+                let label = format!("{shape:?} to {outputs}");
+                case(rows as u64, shape, outputs, Activation::Identity).check(&label, Tolerance::Approximate);
+            }
+        }
+    }
+}
+
+#[test]
+fn any_number_of_columns() {
+    for outputs in [1, 2, 3, 4, 31, 32, 33, 34, 255, 256, 257, 258] {
+        for inputs in [1, 3, 64, 130] {
+            let label = format!("{inputs} to {outputs}");
+            case(outputs as u64, [2, inputs], outputs, Activation::Identity)
+                .check(&label, Tolerance::Approximate);
+        }
+    }
+}
+
+#[test]
+fn rows_of_grids_and_single_vectors() {
+    for shape in [vec![6], vec![2, 3, 6], vec![2, 2, 3, 8], vec![1, 7, 7, 12]] {
+        let label = format!("{shape:?}");
+        case(1, shape, 20, Activation::Identity).check(&label, Tolerance::Approximate);
+    }
+}
+
+#[test]
+fn every_activation() {
+    for (activation, _) in ALL {
+        // Few rows, many rows as they are, many rows as a matrix product.
+        for (rows, outputs) in [(3, 9), (11, 9), (11, 8)] {
+            let label = format!("{activation:?}, {rows} rows");
+            case(2, [1, rows, 12], outputs, activation).check(&label, Tolerance::Approximate);
+        }
+    }
+}
+
+#[test]
+fn large_values() {
+    for rows in [1, 12] {
+        let mut case = Case::new(5);
+        let values = (0..rows * 16).map(|_| case.random.value() * 1e4).collect();
+        let x = case.input([1, rows, 16], values);
+        let weight = (0..8 * 16).map(|_| case.random.value() * 1e4).collect();
+        let weight = case.weight([8, 16], weight);
+        let bias = case.random_weight([8]);
+        case.last(Linear::default(), vec![x, weight, bias]);
+        case.check(&format!("{rows} rows"), Tolerance::Approximate);
+    }
+}

@@ -1,0 +1,49 @@
+//! A step of an LSTM.
+
+use crate::common::{Case, Tolerance};
+use shadetell::ops::LstmCell;
+
+/// A step for rows, units, and one or two inputs; weights and values are scaled.
+fn case(rows: usize, hidden: usize, inputs: &[usize], scale: f32) -> Case {
+    let mut case = Case::new((rows * 100 + hidden) as u64);
+    let columns = inputs.iter().sum::<usize>() + hidden;
+    let mut operands = vec![case.random_input([rows, hidden]), case.random_input([rows, hidden])];
+    let weight = (0..4 * hidden * columns).map(|_| case.random.value() * scale).collect();
+    operands.push(case.weight([4 * hidden, columns], weight));
+    operands.push(case.random_weight([4 * hidden]));
+    for &width in inputs {
+        operands.push(case.random_input([rows, width]));
+    }
+    case.last(LstmCell, operands);
+    case
+}
+
+#[test]
+fn any_number_of_rows() {
+    for rows in 1..=20 {
+        case(rows, 5, &[3], 1.0).check(&format!("{rows} rows"), Tolerance::Approximate);
+        case(rows, 5, &[3, 4], 1.0).check(&format!("{rows} rows of two inputs"), Tolerance::Approximate);
+    }
+}
+
+#[test]
+fn any_number_of_units() {
+    for hidden in [1, 7, 8, 9, 63, 64, 65, 130] {
+        for inputs in [&[1][..], &[64], &[5, 1], &[33, 20]] {
+            let label = format!("{hidden} units, inputs {inputs:?}");
+            case(3, hidden, inputs, 1.0).check(&label, Tolerance::Approximate);
+        }
+    }
+}
+
+/// Gates that are open or shut, far beyond where an exponential overflows.
+#[test]
+fn saturated_gates() {
+    for scale in [1e4, 1e30] {
+        let case = case(2, 9, &[4], scale);
+        for state in case.expected() {
+            assert!(state.f32().iter().all(|v| v.is_finite()));
+        }
+        case.check(&format!("weights of {scale}"), Tolerance::Approximate);
+    }
+}

@@ -1,0 +1,27 @@
+//! Every kernel against its twin in `cpu/`, on whatever adapter there is: `cargo xtask test` brings one.
+//!
+//! One file per operation, and one each for what holds of all graphs.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod activation;
+mod adaptive_avg_pool2d;
+mod add;
+mod additive_attention;
+mod avg_pool2d;
+mod batch_norm;
+mod beam_step;
+mod conv2d;
+mod embedding;
+mod executor;
+mod fuse;
+mod gather_rows;
+mod linear;
+mod lstm_cell;
+mod max_pool2d;
+mod preprocess;
+mod random_graphs;
+mod softmax;
+mod top_k;

@@ -1,0 +1,57 @@
+//! The largest entries of each row.
+
+use crate::common::{Case, Tolerance};
+use shadetell::ops::TopK;
+
+const NONE: u32 = TopK::NONE;
+
+fn check(label: &str, shape: [usize; 2], values: Vec<f32>, k: usize, suppressed: [u32; 4]) {
+    let mut case = Case::new(0);
+    let x = case.input(shape, values);
+    case.last(TopK { k, suppressed }, vec![x]);
+    case.check(&format!("{label}: {shape:?}, k {k}, without {suppressed:?}"), Tolerance::Exact);
+}
+
+#[test]
+fn any_number_of_rows_columns_and_places() {
+    for [rows, columns] in [[1, 1], [2, 3], [3, 63], [2, 64], [1, 65], [5, 200], [2, 2917]] {
+        for k in [1, 2, 3, 5, 20, 64] {
+            if k <= columns {
+                let values = Case::new((columns + k) as u64).random.values(rows * columns);
+                check("random", [rows, columns], values, k, [NONE; 4]);
+            }
+        }
+    }
+}
+
+#[test]
+fn ties_go_to_the_lowest_column() {
+    for columns in [4, 65, 300] {
+        let mut random = Case::new(columns as u64).random;
+        let values = (0..2 * columns).map(|_| random.below(3) as f32 - 1.0).collect();
+        check("ties", [2, columns], values, columns.min(10), [NONE; 4]);
+        check("all the same", [1, columns], vec![-7.5; columns], columns.min(64), [NONE; 4]);
+    }
+    check("zeros of both signs", [1, 5], vec![-0.0, 0.0, -0.0, 0.0, -1.0], 5, [NONE; 4]);
+}
+
+#[test]
+fn suppressed_columns_are_never_chosen() {
+    let values = |n| Case::new(9).random.values(n);
+    check("some", [2, 100], values(200), 20, [0, 3, 99, 50]);
+    check("twice the same, and one beyond the row", [1, 70], values(70), 5, [1, 1, 4000, NONE]);
+    check("more than are left", [1, 5], values(5), 5, [4, 2, 0, NONE]);
+    check("all", [2, 4], values(8), 3, [0, 1, 2, 3]);
+    check("the only one", [3, 1], values(3), 1, [0, NONE, NONE, NONE]);
+}
+
+#[test]
+fn extremes_have_their_order() {
+    let (inf, nan) = (f32::INFINITY, f32::NAN);
+    let row = vec![nan, -inf, 1e4, inf, -1e4, f32::MIN, f32::MAX, -nan, inf, -3e38, 1e-38, 0.0];
+    for k in [1, 5, 12] {
+        check("mixed", [1, 12], row.clone(), k, [NONE; 4]);
+    }
+    check("nothing but NaN", [1, 70], vec![nan; 70], 3, [1, NONE, NONE, NONE]);
+    check("nothing but -inf", [2, 65], vec![-inf; 130], 64, [NONE; 4]);
+}

@@ -1,0 +1,106 @@
+//! One of each: a graph that reaches every operation and every variant of every shader.
+
+use shadetell::graph::plan::Plan;
+use shadetell::graph::{DType, Graph, GraphError, Shape, TensorId};
+use shadetell::ops::{
+    Activation, AdapterClass, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d,
+    BatchNorm, BeamStep, Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d,
+    Preprocess, Softmax, Target, TopK,
+};
+
+/// The plans of the zoo for both families of kernels.
+pub(crate) fn plans() -> Vec<Plan> {
+    let graph = graph().expect("the operands fit");
+    [AdapterClass::Software, AdapterClass::Hardware]
+        .map(|class| Plan::new(&graph, &Target::baseline(class)).expect("every operation has a kernel"))
+        .to_vec()
+}
+
+struct Zoo(Graph);
+
+impl Zoo {
+    fn input(&mut self, shape: impl Into<Shape>) -> TensorId {
+        self.0.input("x", shape, DType::F32)
+    }
+
+    fn ids(&mut self, shape: impl Into<Shape>) -> TensorId {
+        self.0.input("ids", shape, DType::U32)
+    }
+
+    fn weight(&mut self, shape: impl Into<Shape>) -> Result<TensorId, GraphError> {
+        let shape = shape.into();
+        let zeros = vec![0.0; shape.elements()];
+        self.0.constant("w", shape, zeros)
+    }
+
+    fn node(&mut self, op: impl Into<Op>, inputs: Vec<TensorId>) -> Result<(), GraphError> {
+        self.0.add_node("node", op, inputs).map(|_| ())
+    }
+
+    /// Channels, outputs, kernel and groups select the kernel of a convolution.
+    fn conv2d(
+        &mut self,
+        channels: usize,
+        outputs: usize,
+        kernel: usize,
+        groups: usize,
+    ) -> Result<(), GraphError> {
+        let x = self.input([1, 5, 5, channels]);
+        let operands =
+            vec![x, self.weight([outputs, channels / groups, kernel, kernel])?, self.weight([outputs])?];
+        let op = Conv2d { groups, padding: Padding::uniform(kernel / 2), ..Conv2d::default() };
+        self.node(op, operands)
+    }
+
+    fn linear(&mut self, rows: usize, outputs: usize) -> Result<(), GraphError> {
+        let operands = vec![self.input([1, rows, 8]), self.weight([outputs, 8])?, self.weight([outputs])?];
+        self.node(Linear::default(), operands)
+    }
+
+    fn lstm_cell(&mut self, rows: usize) -> Result<(), GraphError> {
+        let mut operands = vec![self.input([rows, 3]), self.input([rows, 3])];
+        operands.extend([self.weight([12, 8])?, self.weight([12])?, self.input([rows, 5])]);
+        self.node(LstmCell, operands)
+    }
+}
+
+fn graph() -> Result<Graph, GraphError> {
+    let mut zoo = Zoo(Graph::new());
+    let pixels = zoo.0.input("pixels", [1, 5, 5, 3], DType::U8);
+    zoo.node(Preprocess { mean: [0.5; 3], std: [0.25; 3] }, vec![pixels])?;
+    for (channels, outputs, kernel, groups) in
+        [(4, 8, 1, 1), (4, 8, 3, 1), (3, 8, 3, 1), (8, 8, 3, 8), (6, 6, 3, 2)]
+    {
+        zoo.conv2d(channels, outputs, kernel, groups)?;
+    }
+    let image = zoo.input([1, 5, 5, 3]);
+    let channels = vec![image, zoo.weight([3])?, zoo.weight([3])?];
+    zoo.node(BatchNorm, channels)?;
+    zoo.node(Activation::Tanh, vec![image])?;
+    zoo.node(Add::default(), vec![image, image])?;
+    let pool = Pool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2], count_include_pad: true };
+    zoo.node(MaxPool2d(pool), vec![image])?;
+    zoo.node(AvgPool2d(pool), vec![image])?;
+    zoo.node(AdaptiveAvgPool2d { output: [2; 2] }, vec![image])?;
+
+    for rows in 1..=10 {
+        zoo.linear(rows, 7)?;
+        zoo.lstm_cell(rows)?;
+    }
+    zoo.linear(20, 8)?;
+    let tokens = zoo.ids([4]);
+    let table = zoo.weight([9, 6])?;
+    zoo.node(Embedding, vec![tokens, table])?;
+    let rows = zoo.input([4, 6]);
+    zoo.node(GatherRows, vec![rows, tokens])?;
+    zoo.node(Softmax { log: true }, vec![rows])?;
+    zoo.node(TopK { k: 2, suppressed: [TopK::NONE; 4] }, vec![rows])?;
+    let beams = vec![zoo.input([2, 2]), zoo.input([4, 2]), zoo.ids([4, 2])];
+    zoo.node(BeamStep { end: 0 }, beams)?;
+    let grid = zoo.input([2, 9, 5]);
+    let keys = vec![grid, rows, zoo.weight([5])?, zoo.weight([1])?];
+    zoo.node(AttentionWeights, keys)?;
+    let alpha = zoo.input([4, 9]);
+    zoo.node(AttentionContext, vec![grid, alpha, rows])?;
+    Ok(zoo.0)
+}
