@@ -22,12 +22,8 @@ pub struct AdapterReport {
     pub limits: wgpu::Limits,
     /// Its features.
     pub features: wgpu::Features,
-}
-
-impl AdapterReport {
-    fn of(adapter: &wgpu::Adapter) -> Self {
-        Self { info: adapter.get_info(), limits: adapter.limits(), features: adapter.features() }
-    }
+    /// Whether [`Gpu::open`] takes this one.
+    pub chosen: bool,
 }
 
 /// Hardware first, the fastest kind first; native APIs before OpenGL.
@@ -65,8 +61,22 @@ fn sorted_adapters(choice: &AdapterChoice) -> Vec<wgpu::Adapter> {
 }
 
 /// All adapters, best first: the order in which their numbers count.
-pub fn adapters(choice: &AdapterChoice) -> Vec<AdapterReport> {
-    sorted_adapters(choice).iter().map(AdapterReport::of).collect()
+///
+/// # Errors
+/// There is none.
+pub fn adapters(choice: &AdapterChoice) -> Result<Vec<AdapterReport>, GpuError> {
+    let found = sorted_adapters(choice);
+    let chosen = match select(&found, choice) {
+        Err(none @ GpuError::NoAdapter { .. }) => return Err(none),
+        selected => selected.ok(),
+    };
+    let report = |(index, adapter): (usize, &wgpu::Adapter)| AdapterReport {
+        info: adapter.get_info(),
+        limits: adapter.limits(),
+        features: adapter.features(),
+        chosen: chosen == Some(index),
+    };
+    Ok(found.iter().enumerate().map(report).collect())
 }
 
 /// A device that we own, for programs that have none of their own.
@@ -107,7 +117,7 @@ impl Gpu {
         limits: impl FnOnce(&wgpu::Limits) -> wgpu::Limits,
     ) -> Result<Gpu, GpuError> {
         let found = sorted_adapters(choice);
-        let adapter = select(&found, choice)?;
+        let adapter = &found[select(&found, choice)?];
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadetell"),
@@ -147,19 +157,19 @@ pub(crate) fn target(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Target 
     Target { class, max_workgroups: device.limits().max_compute_workgroups_per_dimension }
 }
 
-fn select<'a>(found: &'a [wgpu::Adapter], choice: &AdapterChoice) -> Result<&'a wgpu::Adapter, GpuError> {
-    let environment = std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
-    let names = || found.iter().map(|a| a.get_info().name).collect::<Vec<_>>();
-    let Some(first) = found.first() else {
+/// The place of the adapter that fits the choice best.
+fn select(found: &[wgpu::Adapter], choice: &AdapterChoice) -> Result<usize, GpuError> {
+    if found.is_empty() {
         let backends = choice.backends.or_else(wgpu::Backends::from_env).unwrap_or(wgpu::Backends::all());
         return Err(GpuError::NoAdapter { backends: format!("looked at {backends:?}") });
+    }
+    let environment = || std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
+    let Some(wanted) = choice.adapter.clone().or_else(environment) else {
+        return Ok(0);
     };
-    let Some(wanted) = choice.adapter.clone().or(environment) else {
-        return Ok(first);
-    };
-    let by_number = wanted.parse::<usize>().ok().and_then(|n| found.get(n));
-    let lower = wanted.to_lowercase();
-    by_number
-        .or_else(|| found.iter().find(|a| a.get_info().name.to_lowercase().contains(&lower)))
-        .ok_or_else(|| GpuError::AdapterNotFound { wanted, found: names().join(", ") })
+    let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
+    let by_number = wanted.parse::<usize>().ok().filter(|&number| number < found.len());
+    let by_name = || names.iter().position(|name| name.to_lowercase().contains(&wanted.to_lowercase()));
+    let place = by_number.or_else(by_name);
+    place.ok_or_else(|| GpuError::AdapterNotFound { wanted, found: names.join(", ") })
 }

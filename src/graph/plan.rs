@@ -64,6 +64,8 @@ pub struct Plan {
     pub outputs: Vec<Port>,
     /// The weights, each layout once.
     pub weights: Vec<PackedWeight>,
+    /// Bytes of the weights, packed.
+    pub weight_bytes: usize,
 }
 
 impl Plan {
@@ -103,6 +105,8 @@ impl Plan {
         let ends = phase_starts.iter().skip(1).map(|p| p.1).chain([steps.len()]);
         let phases = phase_starts.iter().zip(ends).map(|(p, end)| (p.0.clone(), p.1..end)).collect();
 
+        let packed = |weight: &PackedWeight| 4 * weight.packing.len(&graph.get(weight.tensor).shape);
+        let weight_bytes = weights.iter().map(packed).sum();
         let memory = Memory::of(graph);
         let port = |&id: &TensorId| {
             let tensor = graph.get(id);
@@ -119,6 +123,7 @@ impl Plan {
             naive_bytes: memory.naive_bytes,
             output_range: memory.output_range,
             weights,
+            weight_bytes,
         })
     }
 

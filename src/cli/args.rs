@@ -1,0 +1,154 @@
+//! Options that several subcommands have.
+
+use super::failure::Failure;
+use clap::{Args, ValueEnum, ValueHint};
+use shadetell::gpu::AdapterChoice;
+use shadetell::weights::{DecoderFamily, Model};
+use shadetell::{CaptionOptions, wgpu};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Which model, and how it searches.
+#[derive(Debug, Args)]
+pub(crate) struct SearchArgs {
+    /// A model file to use in place of the one built in
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    model: Option<PathBuf>,
+
+    /// Which of the model's decoders speaks; its first one if not given
+    #[arg(long, value_name = "NAME")]
+    decoder: Option<Decoder>,
+
+    /// How many hypotheses are followed at a time, 1 being greedy search; the model's choice if not given
+    #[arg(long, value_name = "K", allow_negative_numbers = true,
+          value_parser = number(1..=CaptionOptions::MAX_BEAM, "a whole number"))]
+    beam: Option<usize>,
+
+    /// The most words in a caption, the end included; the model's choice if not given
+    #[arg(long, value_name = "WORDS", allow_negative_numbers = true,
+          value_parser = number(1..=CaptionOptions::MAX_LENGTH, "a whole number"))]
+    max_length: Option<usize>,
+}
+
+impl SearchArgs {
+    /// Loads the model.
+    pub(crate) fn open_model(&self) -> Result<Model, Failure> {
+        match &self.model {
+            Some(path) => Ok(Model::open(path)?),
+            #[cfg(feature = "bundled-model")]
+            None => Ok(Model::bundled()?),
+            #[cfg(not(feature = "bundled-model"))]
+            None => Err(Failure::Model(
+                "this build of shadetell has no model in it: name a model file with --model FILE, or build with \
+                 `--features bundled-model`"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    /// The options of the search.
+    pub(crate) fn options(&self) -> CaptionOptions {
+        CaptionOptions {
+            decoder: self.decoder.map(DecoderFamily::from),
+            beam: self.beam,
+            max_length: self.max_length,
+            length_penalty: None,
+        }
+    }
+}
+
+/// The decoders by name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Decoder {
+    /// Show and Tell: an LSTM that sees the whole photo once
+    ShowTell,
+    /// Show, Attend and Tell: an LSTM that looks at parts of the photo before each word
+    ShowAttendTell,
+}
+
+impl From<Decoder> for DecoderFamily {
+    fn from(decoder: Decoder) -> DecoderFamily {
+        match decoder {
+            Decoder::ShowTell => DecoderFamily::ShowTell,
+            Decoder::ShowAttendTell => DecoderFamily::ShowAttendTell,
+        }
+    }
+}
+
+/// The graphics APIs by name.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BackendName {
+    /// Linux, Windows, Android
+    Vulkan,
+    /// macOS, iOS
+    Metal,
+    /// Windows
+    Dx12,
+    /// OpenGL, where there is nothing newer
+    Gl,
+}
+
+impl From<BackendName> for wgpu::Backends {
+    fn from(name: BackendName) -> wgpu::Backends {
+        match name {
+            BackendName::Vulkan => wgpu::Backends::VULKAN,
+            BackendName::Metal => wgpu::Backends::METAL,
+            BackendName::Dx12 => wgpu::Backends::DX12,
+            BackendName::Gl => wgpu::Backends::GL,
+        }
+    }
+}
+
+/// Which adapter.
+#[derive(Debug, Args)]
+pub(crate) struct AdapterArgs {
+    /// Part of an adapter's name, or its number in `shadetell devices`; WGPU_ADAPTER_NAME does the same
+    #[arg(long, value_name = "NAME|NUMBER")]
+    pub(crate) adapter: Option<String>,
+
+    /// The only graphics API to look at; WGPU_BACKEND does the same
+    #[arg(long, value_name = "API")]
+    pub(crate) backend: Option<BackendName>,
+}
+
+impl AdapterArgs {
+    /// The same in the library's words.
+    pub(crate) fn choice(&self) -> AdapterChoice {
+        AdapterChoice { adapter: self.adapter.clone(), backends: self.backend.map(wgpu::Backends::from) }
+    }
+}
+
+/// Reads a number and checks its range; the error tells both.
+pub(crate) fn number<T>(
+    range: RangeInclusive<T>,
+    kind: &'static str,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text| {
+        let value = text.parse().ok().filter(|value| range.contains(value));
+        value.ok_or_else(|| format!("expected {kind} from {} to {}", range.start(), range.end()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_out_of_range_are_told_the_range() {
+        let beam = number(1..=64usize, "a whole number");
+        assert_eq!(beam("64"), Ok(64));
+        for text in ["0", "65", "-1", "3.5", "", "many"] {
+            assert_eq!(beam(text).unwrap_err(), "expected a whole number from 1 to 64", "{text}");
+        }
+        let penalty = number(0.0..=10.0f32, "a number");
+        assert_eq!(penalty("0.7"), Ok(0.7));
+        for text in ["NaN", "inf", "-0.1"] {
+            assert!(penalty(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What ends the command early, and the exit codes.
+
+use super::output::note;
+use shadetell::Error;
+use shadetell::gpu::GpuError;
+use shadetell::weights::ModelError;
+use std::io;
+use std::process::ExitCode;
+
+/// Some photos could not be captioned.
+pub(crate) const PHOTOS_FAILED: u8 = 1;
+/// There is no adapter such as was asked for, or the device was lost.
+pub(crate) const NO_DEVICE: u8 = 4;
+const WRONG_USAGE: u8 = 2;
+const NO_MODEL: u8 = 3;
+
+/// Why the command ends early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// An argument that cannot be used.
+    Usage(String),
+    /// The model cannot be loaded.
+    Model(String),
+    /// There is nothing to compute on.
+    Device(GpuError),
+    /// The operating system refuses something.
+    System(String),
+    /// Nobody reads standard output any more, as after `shadetell ... | head -1`.
+    NoReader,
+}
+
+impl Failure {
+    /// Says on standard error what is wrong, and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        let (code, message) = match self {
+            Failure::NoReader => return ExitCode::SUCCESS,
+            Failure::Usage(message) => {
+                (WRONG_USAGE, format!("{message}\n\nFor more information, try '--help'."))
+            }
+            Failure::Model(message) => (NO_MODEL, message),
+            Failure::Device(error) => (NO_DEVICE, error.to_string()),
+            Failure::System(message) => (PHOTOS_FAILED, message),
+        };
+        note(&format!("error: {message}"));
+        ExitCode::from(code)
+    }
+}
+
+/// An error of preparing a model on a device; photos come later.
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Gpu(error) => Failure::Device(error),
+            other => Failure::Model(other.to_string()),
+        }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Failure {
+        Failure::Model(error.to_string())
+    }
+}
+
+impl From<GpuError> for Failure {
+    fn from(error: GpuError) -> Failure {
+        Failure::Device(error)
+    }
+}
+
+/// An error of writing to standard output, which is the only one that travels as such.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::NoReader,
+            _ => Failure::System(format!("cannot write to standard output: {error}")),
+        }
+    }
+}

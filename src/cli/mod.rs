@@ -1,0 +1,56 @@
+//! The command line: one file per subcommand, and what they share.
+
+mod args;
+mod caption;
+mod completions;
+mod devices;
+mod engine;
+mod failure;
+mod output;
+mod photos;
+mod pictures;
+mod plan;
+mod record;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Looks at photos and says what is in them, with hand-written compute shaders.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  shadetell caption dog.jpg              one photo: the sentence
+  shadetell caption photos/*.jpg         many photos: a line each, `path<TAB>sentence`
+  shadetell caption --json photos/*.jpg  the same with words, probabilities and timings
+  shadetell devices                      the GPUs there are
+  shadetell plan                         what runs on them
+
+`shadetell help COMMAND` has more.
+
+Exit codes: 0 all went well, 1 some photos failed, 2 wrong usage, 3 the model cannot be loaded,
+4 there is no such adapter or the device was lost.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Caption(caption::CaptionArgs),
+    Devices(devices::DevicesArgs),
+    Plan(plan::PlanArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Does what the command line asks for.
+pub(crate) fn run() -> ExitCode {
+    let done = match &Cli::parse().command {
+        Command::Caption(args) => caption::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Completions(args) => completions::run(args),
+    };
+    done.unwrap_or_else(|failure| failure.report())
+}

@@ -1,0 +1,69 @@
+//! Reading photos ahead: while one is captioned, the next is decoded.
+
+use super::failure::Failure;
+use shadetell::image::{DecodeOptions, ImageError, Rgb8, decode, read};
+use std::io::{self, Read};
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A photo on its way.
+pub(crate) struct Photo {
+    /// As it was named.
+    pub(crate) path: PathBuf,
+    /// Its pixels.
+    pub(crate) image: Result<Rgb8, ImageError>,
+    /// How long reading and decoding took.
+    pub(crate) took: Duration,
+}
+
+/// The name of the thread that decodes.
+const DECODER: &str = "decoder";
+
+/// Whether a path stands for standard input.
+pub(crate) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Reads photos in order, at most one ahead of the one that is being used.
+///
+/// The thread is left to itself: it ends when nobody takes its photos any more, or with the process.
+pub(crate) fn read_ahead(
+    paths: Vec<PathBuf>,
+    options: DecodeOptions,
+) -> Result<impl Iterator<Item = Photo>, Failure> {
+    silence_decoder();
+    let (sender, receiver) = mpsc::sync_channel(0);
+    let work = move || {
+        for path in paths {
+            let clock = Instant::now();
+            let image = if is_stdin(&path) { read_stdin(&options) } else { read(&path, &options) };
+            if sender.send(Photo { path, image, took: clock.elapsed() }).is_err() {
+                break;
+            }
+        }
+    };
+    let spawned = thread::Builder::new().name(DECODER.to_owned()).spawn(work);
+    spawned.map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
+    Ok(receiver.into_iter())
+}
+
+fn read_stdin(options: &DecodeOptions) -> Result<Rgb8, ImageError> {
+    let mut bytes = Vec::new();
+    let limited = io::stdin().lock().take(options.max_bytes.saturating_add(1)).read_to_end(&mut bytes);
+    limited.map_err(ImageError::Io)?;
+    decode(&bytes, options)
+}
+
+/// The library turns a panic of an image decoder into an error of that photo, which is told like any other: what the
+/// panic itself would print is kept back.
+fn silence_decoder() {
+    let usual = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if thread::current().name() != Some(DECODER) {
+            usual(info);
+        }
+    }));
+}

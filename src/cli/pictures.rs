@@ -1,0 +1,81 @@
+//! Pictures of where the model looked, one file a photo.
+
+use super::failure::Failure;
+use super::photos::is_stdin;
+use shadetell::Caption;
+use shadetell::image::{ImageError, Rgb8, attention_sheet, write_png};
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+/// The folder that pictures are written to.
+#[derive(Debug)]
+pub(crate) struct Pictures {
+    folder: PathBuf,
+    grid: [usize; 2],
+    /// Names given so far, in lower case, since not every file system tells cases apart.
+    taken: HashSet<String>,
+}
+
+impl Pictures {
+    /// Makes the folder, if it is not there; `grid` is the captioner's.
+    pub(crate) fn new(folder: &Path, grid: Option<[usize; 2]>) -> Result<Pictures, Failure> {
+        let Some(grid) = grid else {
+            let advice = "this decoder has no attention to draw: use --decoder show-attend-tell, or leave out --attention";
+            return Err(Failure::Usage(advice.to_owned()));
+        };
+        std::fs::create_dir_all(folder).map_err(|error| {
+            Failure::Usage(format!("--attention: cannot create the folder {}: {error}", folder.display()))
+        })?;
+        Ok(Pictures { folder: folder.to_owned(), grid, taken: HashSet::new() })
+    }
+
+    /// Draws where the model looked while it captioned a photo.
+    pub(crate) fn write(
+        &mut self,
+        source: &Path,
+        photo: &Rgb8,
+        caption: &Caption,
+    ) -> Result<PathBuf, ImageError> {
+        let name = self.name(source);
+        let path = self.folder.join(name);
+        let words: Vec<_> = caption.tokens.iter().map(|t| (t.word.clone(), t.attention.clone())).collect();
+        write_png(&path, &attention_sheet(photo, &words, self.grid))?;
+        Ok(path)
+    }
+
+    /// A name that no picture of this run has. It never is that of a photo, which may lie in the same folder.
+    fn name(&mut self, source: &Path) -> String {
+        let stem = match source.file_stem() {
+            Some(stem) if !is_stdin(source) => stem.to_string_lossy().into_owned(),
+            _ => "stdin".to_owned(),
+        };
+        let mut name = format!("{stem}.attention.png");
+        let mut number = 2;
+        while !self.taken.insert(name.to_lowercase()) {
+            name = format!("{stem}-{number}.attention.png");
+            number += 1;
+        }
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_collide_get_a_number() {
+        let mut pictures = Pictures { folder: PathBuf::new(), grid: [1, 1], taken: HashSet::new() };
+        let names = ["a/dog.jpg", "b/dog.png", "dog-2.jpg", "DOG.jpg", "-", "cat"]
+            .map(|p| pictures.name(Path::new(p)));
+        let expected =
+            ["dog", "dog-2", "dog-2-2", "DOG-3", "stdin", "cat"].map(|n| format!("{n}.attention.png"));
+        assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn a_decoder_without_attention_is_told() {
+        let error = Pictures::new(Path::new("never made"), None).unwrap_err();
+        assert!(matches!(error, Failure::Usage(message) if message.contains("no attention")));
+    }
+}
