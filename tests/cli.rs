@@ -1,0 +1,541 @@
+//! The `shadetell` command as a user meets it: what it prints, where, and how it exits.
+//!
+//! Most of it runs on the CPU twins. What needs an adapter fails without one: `cargo xtask test` brings one.
+#![cfg(all(feature = "cli", feature = "bundled-model"))]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use image::{ImageFormat, Rgb, RgbImage};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+const USAGE: i32 = 2;
+const NO_MODEL: i32 = 3;
+const NO_DEVICE: i32 = 4;
+
+/// What a run of the command left behind.
+#[derive(Debug)]
+struct Outcome {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Outcome {
+    fn lines(&self) -> Vec<&str> {
+        self.stdout.lines().collect()
+    }
+
+    /// The records of `--json`.
+    fn records(&self) -> Vec<Value> {
+        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        self.stdout.lines().map(parse).collect()
+    }
+
+    #[track_caller]
+    fn expect(self, code: i32) -> Outcome {
+        assert_eq!(self.code, code, "{self:#?}");
+        self
+    }
+}
+
+fn shadetell(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shadetell"));
+    command.args(args).env_remove("WGPU_ADAPTER_NAME").stdin(Stdio::null());
+    command
+}
+
+fn outcome(command: &mut Command) -> Outcome {
+    let output = command.output().expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    let code = output.status.code().unwrap_or_else(|| panic!("ended by a signal: {}", output.status));
+    Outcome { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+fn run(args: &[&str]) -> Outcome {
+    outcome(&mut shadetell(args))
+}
+
+/// The same on a machine where no adapter can be found.
+fn run_without_adapter(args: &[&str]) -> Outcome {
+    let nowhere = "/nonexistent/icd.json";
+    let mut command = shadetell(args);
+    command.env("VK_DRIVER_FILES", nowhere).env("VK_ICD_FILENAMES", nowhere).env("WGPU_BACKEND", "vulkan");
+    outcome(&mut command)
+}
+
+/// `caption` on the CPU, which every machine has.
+fn on_cpu(args: &[&str]) -> Outcome {
+    run(&[&["caption", "--device", "cpu"], args].concat())
+}
+
+/// A folder of files for one test.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Folder {
+        Folder(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The path of a file, as an argument.
+    fn name(&self, name: &str) -> String {
+        self.path(name).to_str().expect("a temporary folder with a plain name").to_owned()
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        fs::write(self.path(name), bytes).expect("the temporary folder can be written to");
+        self.name(name)
+    }
+
+    /// A photo of some colours.
+    fn photo(&self, name: &str, format: ImageFormat) -> String {
+        self.write(name, photo(40, 30, format))
+    }
+}
+
+/// Stripes and a slope, in a file format.
+fn photo(width: u32, height: u32, format: ImageFormat) -> Vec<u8> {
+    let pixel =
+        |x: u32, y: u32| Rgb([(x * 255 / width) as u8, (y * 255 / height) as u8, (x / 5 % 2 * 200) as u8]);
+    let mut bytes = Vec::new();
+    let image = RgbImage::from_fn(width, height, pixel);
+    image.write_to(&mut Cursor::new(&mut bytes), format).expect("images can be encoded");
+    bytes
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = object.as_object().expect("an object").keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+#[test]
+fn one_photo_gives_its_sentence_alone() {
+    let folder = Folder::new();
+    let said = on_cpu(&[&folder.photo("dog.jpg", ImageFormat::Jpeg)]).expect(0);
+    assert_eq!(said.lines().len(), 1, "{said:?}");
+    assert!(!said.stdout.trim().is_empty() && !said.stdout.contains('\t'), "{said:?}");
+    assert_eq!(said.stderr, "");
+}
+
+#[test]
+fn photos_that_fail_do_not_stop_the_others() {
+    let folder = Folder::new();
+    let whole = photo(40, 30, ImageFormat::Jpeg);
+    let first = folder.write("first.jpg", &whole);
+    let bad = [
+        (folder.name("missing.jpg"), "not_found", "nothing at this path"),
+        (folder.0.path().to_str().unwrap().to_owned(), "is_directory", "*.jpg"),
+        (folder.write("empty.jpg", ""), "empty_file", "0 bytes"),
+        (folder.write("text.jpg", "a dog runs"), "not_an_image", "text"),
+        (folder.write("cut.jpg", &whole[..whole.len() - 60]), "corrupt", "JPEG"),
+        (folder.write("large.png", photo(1001, 1000, ImageFormat::Png)), "too_large", "--max-pixels"),
+    ];
+    let wrong_name = folder.photo("a png.jpg", ImageFormat::Png);
+    let paths: Vec<&str> = [first.as_str()]
+        .into_iter()
+        .chain(bad.iter().map(|(path, ..)| path.as_str()))
+        .chain([wrong_name.as_str()])
+        .collect();
+    let options = ["--beam", "1", "--max-length", "3", "--max-pixels", "1"];
+
+    let text = on_cpu(&[&options, paths.as_slice()].concat()).expect(1);
+    let named: Vec<_> = text.lines().iter().map(|line| line.split_once('\t').expect("a tab").0).collect();
+    assert_eq!(named, [&first, &wrong_name]);
+    let errors: Vec<&str> = text.stderr.lines().collect();
+    assert_eq!(errors.len(), bad.len(), "{text:#?}");
+    for (line, (path, _, words)) in errors.iter().zip(&bad) {
+        assert!(line.starts_with(&format!("error: {path}: ")) && line.contains(words), "{line}");
+    }
+
+    let json = on_cpu(&[&options, ["--json"].as_slice(), paths.as_slice()].concat()).expect(1);
+    assert_eq!(json.stderr, "");
+    let records = json.records();
+    let found: Vec<&str> = records.iter().map(|record| record["path"].as_str().unwrap()).collect();
+    assert_eq!(found, paths);
+    for (record, (_, code, words)) in records[1..].iter().zip(&bad) {
+        assert_eq!(keys(record), ["error", "path"]);
+        assert_eq!(keys(&record["error"]), ["code", "message"]);
+        assert_eq!(record["error"]["code"], *code);
+        assert!(record["error"]["message"].as_str().unwrap().contains(words), "{record}");
+    }
+}
+
+#[test]
+fn json_tells_all_there_is_to_tell() {
+    let folder = Folder::new();
+    let path = folder.photo("a.webp", ImageFormat::WebP);
+    let records = on_cpu(&["--json", "--beam", "3", "--max-length", "6", &path]).expect(0).records();
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    let mut expected =
+        ["path", "caption", "tokens", "log_prob", "finished", "alternatives", "image", "model"]
+            .into_iter()
+            .chain(["adapter", "timings_ms"])
+            .collect::<Vec<_>>();
+    expected.sort_unstable();
+    assert_eq!(keys(record), expected);
+
+    let tokens = record["tokens"].as_array().unwrap();
+    let words: Vec<&str> = tokens.iter().map(|token| token["word"].as_str().unwrap()).collect();
+    assert_eq!(record["caption"], words.join(" "));
+    for token in tokens {
+        assert_eq!(keys(token), ["id", "log_prob", "word"]);
+        assert!(token["id"].is_u64() && token["log_prob"].as_f64().unwrap() <= 0.0, "{token}");
+    }
+    let sum: f64 = tokens.iter().map(|token| token["log_prob"].as_f64().unwrap()).sum();
+    assert!(record["log_prob"].as_f64().unwrap() <= sum + 1e-3, "the end's probability is counted too");
+    assert!(record["finished"].is_boolean());
+    for alternative in record["alternatives"].as_array().unwrap() {
+        assert_eq!(keys(alternative), ["caption", "log_prob"]);
+        assert_ne!(alternative["caption"], record["caption"]);
+    }
+    assert_eq!(record["image"], serde_json::json!({ "width": 40, "height": 30 }));
+    assert_eq!(record["adapter"], "cpu");
+    assert!(record["model"].is_string());
+    assert_eq!(keys(&record["timings_ms"]), ["decode", "encode", "generate", "preprocess"]);
+    assert!(record["timings_ms"].as_object().unwrap().values().all(|time| time.as_f64().unwrap() >= 0.0));
+}
+
+#[test]
+fn standard_input_is_a_photo_too() {
+    let folder = Folder::new();
+    let path = folder.photo("dog.png", ImageFormat::Png);
+    let options = ["caption", "--device", "cpu", "--max-length", "4"];
+    let piped = |args: &[&str], bytes: &[u8]| {
+        let mut command = shadetell(&[&options, args].concat());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // A command that does not read to the end closes the pipe, which is its right.
+        let _ = child.stdin.take().unwrap().write_all(bytes);
+        let output = child.wait_with_output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let bytes = fs::read(&path).unwrap();
+    let file = run(&[&options, [path.as_str()].as_slice()].concat()).expect(0);
+    assert_eq!(piped(&["-"], &bytes), (Some(0), file.stdout.clone(), String::new()));
+    let (code, both, _) = piped(&[&path, "-"], &bytes);
+    assert_eq!((code, both), (Some(0), format!("{path}\t{0}-\t{0}", file.stdout)));
+    let (code, _, error) = piped(&["-"], b"");
+    assert!(code == Some(1) && error.starts_with("error: -: "), "{code:?} {error}");
+    let (code, _, error) = piped(&["-", "-"], &bytes);
+    assert!(code == Some(USAGE) && error.contains("more than once"), "{code:?} {error}");
+}
+
+#[test]
+fn orientation_is_applied_unless_told_otherwise() {
+    let mut jpeg = photo(40, 30, ImageFormat::Jpeg);
+    // Orientation 6: to be turned by a quarter.
+    let exif = b"\xFF\xE1\0\x22Exif\0\0II\x2A\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
+    jpeg.splice(2..2, exif.iter().copied());
+    let folder = Folder::new();
+    let path = folder.write("turned.jpg", jpeg);
+    let options: [(&[&str], u32); 2] = [(&[], 30), (&["--no-exif-rotate"], 40)];
+    for (option, width) in options {
+        let args = [&["--json", "--max-length", "1", &path], option].concat();
+        assert_eq!(on_cpu(&args).expect(0).records()[0]["image"]["width"], width, "{option:?}");
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_with_what_would_be_right() {
+    let cases: [(&[&str], &str); 16] = [
+        (&["caption"], "<PATH>"),
+        (&["caption", "--beam", "0", "a.jpg"], "from 1 to 64"),
+        (&["caption", "--beam", "65", "a.jpg"], "from 1 to 64"),
+        (&["caption", "--beam", "-1", "a.jpg"], "from 1 to 64"),
+        (&["caption", "--beam", "two", "a.jpg"], "from 1 to 64"),
+        (&["caption", "--max-length", "0", "a.jpg"], "from 1 to 200"),
+        (&["caption", "--max-length", "201", "a.jpg"], "from 1 to 200"),
+        (&["caption", "--length-penalty", "-0.5", "a.jpg"], "from 0 to 10"),
+        (&["caption", "--length-penalty", "nan", "a.jpg"], "from 0 to 10"),
+        (&["caption", "--max-pixels", "0", "a.jpg"], "from 1 to 10000"),
+        (&["caption", "--decoder", "gpt", "a.jpg"], "show-attend-tell"),
+        (&["caption", "--device", "tpu", "a.jpg"], "auto"),
+        (&["caption", "--backend", "glide", "a.jpg"], "vulkan"),
+        (&["caption", "--device", "cpu", "--adapter", "0", "a.jpg"], "--adapter"),
+        (&["caption", "-q", "-v", "a.jpg"], "--verbose"),
+        (&["describe", "a.jpg"], "describe"),
+    ];
+    for (args, words) in cases {
+        let told = run(args).expect(USAGE);
+        assert!(told.stderr.contains(words) && told.stderr.contains("--help"), "{args:?}: {told:#?}");
+        assert_eq!(told.stdout, "", "{args:?}");
+    }
+}
+
+/// The bundled model's file, to be broken.
+struct Source {
+    bytes: Vec<u8>,
+    metadata: HashMap<String, String>,
+    /// A matrix of the first decoder.
+    tensor: String,
+}
+
+impl Source {
+    fn load() -> Source {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/flickr8k.safetensors");
+        let bytes = fs::read(path).expect("the bundled model");
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let metadata = header.metadata().clone().expect("a description");
+        let description: Value = serde_json::from_str(&metadata["shadetell"]).unwrap();
+        let prefix = description["decoders"][0]["prefix"].as_str().unwrap();
+        let mut names = header.offset_keys();
+        names.retain(|name| name.starts_with(prefix) && header.info(name).unwrap().shape.len() == 2);
+        let tensor = names.into_iter().max().expect("a decoder has matrices");
+        Source { bytes, metadata, tensor }
+    }
+
+    /// The file with one tensor changed, or left out.
+    fn with(&self, change: impl FnOnce(&TensorView<'_>) -> Option<(Dtype, Vec<usize>, Vec<u8>)>) -> Vec<u8> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let changed = change(&file.tensor(&self.tensor).unwrap());
+        let mut tensors = file.tensors();
+        tensors.retain(|(name, _)| *name != self.tensor);
+        if let Some((dtype, shape, data)) = &changed {
+            tensors.push((self.tensor.clone(), TensorView::new(*dtype, shape.clone(), data).unwrap()));
+        }
+        serialize(tensors, Some(self.metadata.clone())).unwrap()
+    }
+
+    /// The file with another header over the same tensors.
+    fn with_header(&self, change: impl FnOnce(&mut Value)) -> Vec<u8> {
+        let (length, rest) = self.bytes.split_first_chunk().unwrap();
+        let (header, tensors) = rest.split_at(u64::from_le_bytes(*length) as usize);
+        let mut header: Value = serde_json::from_slice(header).unwrap();
+        change(&mut header);
+        let header = header.to_string();
+        [&(header.len() as u64).to_le_bytes(), header.as_bytes(), tensors].concat()
+    }
+}
+
+#[test]
+fn broken_models_are_told_apart() {
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    let source = Source::load();
+    let name = source.tensor.as_str();
+    let size = source.bytes.len();
+    let quoted = format!("`{name}`");
+    let mut endless = source.bytes.clone();
+    endless[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+
+    let not_whole = "not a whole safetensors file";
+    let cases: [(&str, Option<Vec<u8>>, &[&str]); 11] = [
+        ("missing", None, &["cannot be read"]),
+        ("cut", Some(source.bytes[..size - 100].to_vec()), &[not_whole]),
+        ("empty", Some(Vec::new()), &[not_whole]),
+        ("text", Some(b"a dog runs over the grass".to_vec()), &[not_whole]),
+        ("endless", Some(endless), &[not_whole]),
+        (
+            "liar",
+            Some(source.with_header(|header| header[name]["data_offsets"][1] = size.into())),
+            &[not_whole],
+        ),
+        (
+            "foreign",
+            Some(source.with_header(|header| drop(header.as_object_mut().unwrap().remove("__metadata__")))),
+            &["expected a model file of shadetell"],
+        ),
+        ("lacking", Some(source.with(|_| None)), &[&quoted, "missing", "nearest"]),
+        (
+            "turned",
+            Some(source.with(|tensor| {
+                let shape = tensor.shape().iter().rev().copied().collect();
+                Some((tensor.dtype(), shape, tensor.data().to_vec()))
+            })),
+            &[&quoted, "expected", "found"],
+        ),
+        (
+            "whole numbers",
+            Some(source.with(|tensor| {
+                let dtype = if tensor.dtype() == Dtype::F32 { Dtype::I32 } else { Dtype::I16 };
+                Some((dtype, tensor.shape().to_vec(), tensor.data().to_vec()))
+            })),
+            &[&quoted, "expected f32, f16 or bf16", "found I"],
+        ),
+        (
+            "not a number",
+            Some(source.with(|tensor| {
+                let mut data = tensor.data().to_vec();
+                // All exponent bits and more, in any of the three types.
+                data[..4].fill(0xFF);
+                Some((tensor.dtype(), tensor.shape().to_vec(), data))
+            })),
+            &[&quoted, "expected finite numbers", "found NaN at index 0"],
+        ),
+    ];
+    for (name, bytes, words) in cases {
+        let path = folder.name(name);
+        if let Some(bytes) = bytes {
+            folder.write(name, bytes);
+        }
+        let told = on_cpu(&["--model", &path, &photo]).expect(NO_MODEL);
+        assert!(told.stderr.starts_with(&format!("error: {path}: ")), "{told:#?}");
+        assert!(words.iter().all(|words| told.stderr.contains(words)), "{words:?}: {told:#?}");
+        assert_eq!(told.stdout, "", "{name}");
+    }
+}
+
+#[test]
+fn a_model_file_is_as_good_as_the_one_built_in() {
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("weights/flickr8k.safetensors");
+    let from_file = on_cpu(&["--max-length", "4", "--model", model.to_str().unwrap(), &photo]).expect(0);
+    assert_eq!(from_file.stdout, on_cpu(&["--max-length", "4", &photo]).expect(0).stdout);
+}
+
+#[test]
+fn an_unknown_adapter_is_an_error_whatever_else_could_compute() {
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    for device in ["auto", "gpu"] {
+        let told = run(&["caption", "--device", device, "--adapter", "abacus", &photo]).expect(NO_DEVICE);
+        assert!(told.stderr.contains("`abacus`") && told.stderr.contains("shadetell devices"), "{told:#?}");
+        assert_eq!(told.stdout, "");
+    }
+    let told = outcome(shadetell(&["caption", &photo]).env("WGPU_ADAPTER_NAME", "abacus")).expect(NO_DEVICE);
+    assert!(told.stderr.contains("`abacus`"), "{told:#?}");
+}
+
+#[test]
+fn without_an_adapter_the_cpu_steps_in_and_says_so() {
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    let short = ["caption", "--max-length", "3"];
+
+    let told = run_without_adapter(&["devices"]).expect(NO_DEVICE);
+    assert!(told.stdout.is_empty() && told.stderr.contains("no GPU adapter found"), "{told:#?}");
+    let told = run_without_adapter(&["devices", "--json"]).expect(NO_DEVICE);
+    assert_eq!(told.stdout.trim(), "[]");
+    let told = run_without_adapter(&["caption", "--device", "gpu", &photo]).expect(NO_DEVICE);
+    assert!(told.stdout.is_empty() && told.stderr.contains("--device cpu"), "{told:#?}");
+
+    let said = run_without_adapter(&[&short, [photo.as_str()].as_slice()].concat()).expect(0);
+    assert_eq!(said.lines().len(), 1);
+    assert!(said.stderr.starts_with("using the CPU") && said.stderr.lines().count() == 1, "{said:#?}");
+    let quiet = run_without_adapter(&[&short, ["-q", &photo].as_slice()].concat()).expect(0);
+    assert_eq!((quiet.stdout, quiet.stderr.as_str()), (said.stdout, ""));
+}
+
+#[test]
+fn an_adapter_says_what_the_cpu_says() {
+    let folder = Folder::new();
+    let photos = [("a.jpg", ImageFormat::Jpeg), ("b.png", ImageFormat::Png)].map(|(n, f)| folder.photo(n, f));
+    for decoder in ["show-tell", "show-attend-tell"] {
+        let args = ["--json", "--decoder", decoder, &photos[0], &photos[1]];
+        let gpu = run(&[&["caption", "--device", "gpu", "-v"], args.as_slice()].concat()).expect(0);
+        for words in ["using ", "plan: ", "memory: ", "weights", "encode"] {
+            assert!(gpu.stderr.contains(words), "{words}: {}", gpu.stderr);
+        }
+        let cpu = on_cpu(&args).expect(0).records();
+        for (gpu, cpu) in gpu.records().iter().zip(&cpu) {
+            assert_eq!(gpu["caption"], cpu["caption"]);
+            assert_ne!(gpu["adapter"], cpu["adapter"]);
+            let difference = gpu["log_prob"].as_f64().unwrap() - cpu["log_prob"].as_f64().unwrap();
+            assert!(difference.abs() < 1e-2, "{gpu} {cpu}");
+        }
+    }
+}
+
+#[test]
+fn attention_is_drawn_one_picture_a_photo() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("other")).unwrap();
+    let photos = ["dog.jpg", "other/dog.jpg"].map(|name| folder.photo(name, ImageFormat::Jpeg));
+    let seen = folder.name("seen/here");
+    let options = ["--json", "--decoder", "show-attend-tell", "--max-length", "5", "--attention", &seen];
+    let records =
+        on_cpu(&[&options, [photos[0].as_str(), &photos[1]].as_slice()].concat()).expect(0).records();
+    for (record, name) in records.iter().zip(["dog.attention.png", "dog-2.attention.png"]) {
+        let path = Path::new(&seen).join(name);
+        assert_eq!(record["attention"], path.to_str().unwrap());
+        let sheet = image::open(&path).unwrap();
+        // Cells of 224 x 168 photos under strips of 32, with gaps of 8 around: the photo, and one for each word.
+        let (columns, rows) = ((sheet.width() - 8) / 232, (sheet.height() - 8) / 208);
+        assert_eq!((sheet.width(), sheet.height()), (8 + 232 * columns, 8 + 208 * rows));
+        let cells = record["tokens"].as_array().unwrap().len() as u32 + 1;
+        assert_eq!(rows, cells.div_ceil(columns), "{columns} columns for {cells} cells");
+    }
+    let told = on_cpu(&["--decoder", "show-tell", "--attention", &seen, &photos[0]]).expect(USAGE);
+    assert!(told.stderr.contains("no attention"), "{told:#?}");
+    let told =
+        on_cpu(&["--decoder", "show-attend-tell", "--attention", &photos[0], &photos[0]]).expect(USAGE);
+    assert!(told.stderr.contains("cannot create the folder"), "{told:#?}");
+}
+
+#[test]
+fn devices_are_listed() {
+    let list = run(&["devices", "--json"]).expect(0);
+    let list: Value = serde_json::from_str(&list.stdout).unwrap();
+    let adapters = list.as_array().unwrap();
+    assert_eq!(adapters.iter().filter(|adapter| adapter["chosen"] == true).count(), 1);
+    let text = run(&["devices"]).expect(0);
+    for (index, adapter) in adapters.iter().enumerate() {
+        assert_eq!(adapter["index"], index);
+        assert!(adapter["limits"]["maxStorageBufferBindingSize"].is_u64(), "{adapter}");
+        assert!(adapter["features"]["timestamp-query"].is_boolean(), "{adapter}");
+        let [name, driver] = ["name", "driver_info"].map(|key| adapter[key].as_str().unwrap());
+        // Scripts look for both in one line.
+        assert!(text.lines().iter().any(|line| line.contains(name) && line.contains(driver)), "{text:#?}");
+    }
+}
+
+#[test]
+fn a_plan_needs_no_adapter() {
+    let folded = run_without_adapter(&["plan", "--beam", "2"]).expect(0);
+    let full = run_without_adapter(&["plan", "--beam", "2", "--full"]).expect(0);
+    assert!(full.lines().len() > folded.lines().len() && folded.stdout.contains("... x "), "{folded:#?}");
+    let json = run_without_adapter(&["plan", "--beam", "2", "--json"]).expect(0);
+    let json: Value = serde_json::from_str(&json.stdout).unwrap();
+    let phases = json["phases"].as_array().unwrap();
+    let names: Vec<_> = phases.iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["encode", "generate"]);
+    let steps: usize = phases.iter().map(|phase| phase["steps"].as_array().unwrap().len()).sum();
+    assert_eq!(json["totals"]["dispatches"], steps);
+    let bytes = |key: &str| json["totals"][key].as_u64().unwrap();
+    assert!(bytes("arena_bytes") < bytes("naive_bytes") && bytes("weight_bytes") > 0);
+    let software = run_without_adapter(&["plan", "--beam", "2", "--class", "software"]).expect(0);
+    assert_ne!(software.stdout, folded.stdout);
+}
+
+#[test]
+fn shells_learn_the_options() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let script = run(&["completions", shell]).expect(0);
+        assert!(script.stdout.contains("length-penalty"), "{shell}");
+    }
+    run(&["completions", "tcl"]).expect(USAGE);
+}
+
+#[test]
+fn help_teaches_by_example() {
+    for command in ["caption", "devices", "plan", "completions"] {
+        let help = run(&[command, "--help"]).expect(0);
+        assert!(help.stdout.contains("Examples:\n  shadetell "), "{command}: {}", help.stdout);
+    }
+    assert!(run(&["--help"]).expect(0).stdout.contains("Exit codes:"));
+    assert_eq!(run(&["--version"]).expect(0).stdout, concat!("shadetell ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_command_quietly() {
+    let mut command = shadetell(&["plan", "--full"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8_lossy(&output.stderr).as_ref()), (Some(0), ""));
+}
