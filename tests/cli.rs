@@ -333,7 +333,8 @@ fn broken_models_are_told_apart() {
     endless[..8].copy_from_slice(&u64::MAX.to_le_bytes());
 
     let not_whole = "not a whole safetensors file";
-    let cases: [(&str, Option<Vec<u8>>, &[&str]); 11] = [
+    type Case<'a> = (&'a str, Option<Vec<u8>>, &'a [&'a str]);
+    let cases: [Case<'_>; 11] = [
         ("missing", None, &["cannot be read"]),
         ("cut", Some(source.bytes[..size - 100].to_vec()), &[not_whole]),
         ("empty", Some(Vec::new()), &[not_whole]),
@@ -418,7 +419,12 @@ fn without_an_adapter_the_cpu_steps_in_and_says_so() {
     let short = ["caption", "--max-length", "3"];
 
     let told = run_without_adapter(&["devices"]).expect(NO_DEVICE);
-    assert!(told.stdout.is_empty() && told.stderr.contains("no GPU adapter found"), "{told:#?}");
+    assert!(
+        told.stdout.is_empty() && told.stderr.contains("no GPU adapter found (looked at VULKAN)"),
+        "{told:#?}"
+    );
+    let told = outcome(shadetell(&["devices"]).env("WGPU_BACKEND", "glide")).expect(NO_DEVICE);
+    assert!(told.stderr.contains("vulkan, metal, dx12 and gl"), "{told:#?}");
     let told = run_without_adapter(&["devices", "--json"]).expect(NO_DEVICE);
     assert_eq!(told.stdout.trim(), "[]");
     let told = run_without_adapter(&["caption", "--device", "gpu", &photo]).expect(NO_DEVICE);

@@ -161,7 +161,12 @@ pub(crate) fn target(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Target 
 fn select(found: &[wgpu::Adapter], choice: &AdapterChoice) -> Result<usize, GpuError> {
     if found.is_empty() {
         let backends = choice.backends.or_else(wgpu::Backends::from_env).unwrap_or(wgpu::Backends::all());
-        return Err(GpuError::NoAdapter { backends: format!("looked at {backends:?}") });
+        let names: Vec<&str> = backends.iter_names().map(|(name, _)| name).collect();
+        let backends = match names.as_slice() {
+            [] => "WGPU_BACKEND names no backend that exists; it takes vulkan, metal, dx12 and gl".to_owned(),
+            names => format!("looked at {}", names.join(", ")),
+        };
+        return Err(GpuError::NoAdapter { backends });
     }
     let environment = || std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
     let Some(wanted) = choice.adapter.clone().or_else(environment) else {
