@@ -1,7 +1,7 @@
 // alpha[r, p] = softmax_p(v . relu(keys[n, p] + query[r]) + b), with n = r / rows_per_image
 //
 // keys: [N, P, A]; query: [R, Q], the first A columns count; v: [A]; b: [1]; alpha: [R, P]
-// A workgroup of 64 per row, lanes along the pixels. FLOPs 4 R P A, bytes 4 (N P A + R A + R P).
+// A workgroup per row, lanes along the pixels. FLOPs 4 R P A, bytes 4 (N P A + R A + R P).
 
 //!import row
 
@@ -16,7 +16,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read> b: array<f32>;
 @group(0) @binding(5) var<storage, read_write> alpha: array<f32>;
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WIDTH)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -28,7 +28,7 @@ fn main(
     }
     let start = row * p.pixels;
     var largest = -3.0e38;
-    for (var pixel = local; pixel < p.pixels; pixel += 64u) {
+    for (var pixel = local; pixel < p.pixels; pixel += WIDTH) {
         let key = (row / p.rows_per_image * p.pixels + pixel) * p.width;
         var score = b[0];
         for (var a = 0u; a < p.width; a++) {
@@ -40,13 +40,13 @@ fn main(
     largest = row_max(local, largest);
     // An invocation reads back only what it wrote itself.
     var sum = 0.0;
-    for (var pixel = local; pixel < p.pixels; pixel += 64u) {
+    for (var pixel = local; pixel < p.pixels; pixel += WIDTH) {
         let mass = exp(alpha[start + pixel] - largest);
         alpha[start + pixel] = mass;
         sum += mass;
     }
     sum = row_sum(local, sum);
-    for (var pixel = local; pixel < p.pixels; pixel += 64u) {
+    for (var pixel = local; pixel < p.pixels; pixel += WIDTH) {
         alpha[start + pixel] /= sum;
     }
 }

@@ -1,11 +1,10 @@
-// y[m, c] = activation(sum_taps x[tap of m, c] w[tap, c] + bias[c] + residual[m, c]): one filter for each channel
+// y[m, c] = clamp(sum_taps x[tap of m, c] w[tap, c] + bias[c] + residual[m, c]): one filter for each channel
 //
 // x: [N, H, W, C]       weight: [KH, KW, C]       bias: [C]       residual, y: [N, OH, OW, C], C % 4 == 0
 //
-// An invocation computes 4 neighbouring pixels of 4 channels (the columns of one mat4x4), so that each weight that
+// An invocation computes 4 neighbouring pixels of 4 channels, so that each weight that
 // is read serves four times. Lanes run along the channels. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
 
-//!import activation
 //!import conv2d
 
 override LANES: u32 = 8u;
@@ -15,17 +14,6 @@ override LANES: u32 = 8u;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
-
-fn store(pixel: u32, channel: u32, sum: vec4<f32>) {
-    if pixel < p.pixels {
-        let at = pixel * (p.out_channels / 4u) + channel;
-        var value = sum;
-        if p.has_residual != 0u {
-            value += residual[at];
-        }
-        y[at] = activate(p.activation, value);
-    }
-}
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -39,7 +27,9 @@ fn main(
     if channel >= columns || first >= p.pixels {
         return;
     }
-    let o = origins(min(first + vec4(0u, 1u, 2u, 3u), vec4(p.pixels - 1u)));
+    // Pixels past the end repeat the last one: they are computed and stored again, with the same result.
+    let pixel = min(first + vec4(0u, 1u, 2u, 3u), vec4(p.pixels - 1u));
+    let o = origins(pixel);
     let start = bias[channel];
     var a = start;
     var b = start;
@@ -49,18 +39,26 @@ fn main(
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
             let tap = taps(o, ky, kx);
+            // A tap in the padding reads some pixel of the image and counts for nothing.
             let at = vec4<u32>(max(tap, vec4(0))) * columns + channel;
-            let inside = select(vec4(0.0), vec4(1.0), tap >= vec4(0));
+            let inside = tap >= vec4(0);
             let weights = weight[w];
-            a += select(vec4(0.0), x[at.x], inside.x > 0.0) * weights;
-            b += select(vec4(0.0), x[at.y], inside.y > 0.0) * weights;
-            c += select(vec4(0.0), x[at.z], inside.z > 0.0) * weights;
-            d += select(vec4(0.0), x[at.w], inside.w > 0.0) * weights;
+            a += select(vec4(0.0), x[at.x], inside.x) * weights;
+            b += select(vec4(0.0), x[at.y], inside.y) * weights;
+            c += select(vec4(0.0), x[at.z], inside.z) * weights;
+            d += select(vec4(0.0), x[at.w], inside.w) * weights;
             w += columns;
         }
     }
-    store(first, channel, a);
-    store(first + 1u, channel, b);
-    store(first + 2u, channel, c);
-    store(first + 3u, channel, d);
+    let at = pixel * columns + channel;
+    if p.has_residual != 0u {
+        a += residual[at.x];
+        b += residual[at.y];
+        c += residual[at.z];
+        d += residual[at.w];
+    }
+    y[at.x] = limit(a);
+    y[at.y] = limit(b);
+    y[at.z] = limit(c);
+    y[at.w] = limit(d);
 }

@@ -1,11 +1,10 @@
-// y[m, o] = activation(sum_{taps, i in the group of o} x[tap of m, i] w[tap, i, o] + bias[o] + residual[m, o])
+// y[m, o] = clamp(sum_{taps, i in the group of o} x[tap of m, i] w[tap, i, o] + bias[o] + residual[m, o])
 //
 // x: [N, H, W, I]       weight: [KH, KW, I / groups, pad4(O)]       bias: [O]       residual, y: [N, OH, OW, O]
 //
 // Any channels, groups and windows: one invocation per output value, lanes along the output channels.
 // FLOPs 2 M O KH KW I / groups, bytes 4 (N H W I + KH KW I O / groups + M O).
 
-//!import activation
 //!import conv2d
 
 override LANES: u32 = 8u;
@@ -48,5 +47,5 @@ fn main(
     if p.has_residual != 0u {
         sum += residual[at];
     }
-    y[at] = activate(p.activation, vec4(sum)).x;
+    y[at] = clamp(sum, p.low, p.high);
 }

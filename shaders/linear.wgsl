@@ -1,4 +1,4 @@
-// y[r, o] = activation(sum_i x[r, i] w[i, o] + bias[o])
+// y[r, o] = clamp(sum_i x[r, i] w[i, o] + bias[o])
 //
 // x: [R, I]       weight: [I, pad4(O)]       bias: [O]       y: [R, O]
 //
@@ -6,13 +6,11 @@
 // that each weight is read once for all of them. Lanes run along the outputs and share x.
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
-//!import activation
-
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
 
 struct Params {
-    rows: u32, inputs: u32, outputs: u32, activation: u32,
+    rows: u32, inputs: u32, outputs: u32, low: f32, high: f32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -25,7 +23,7 @@ fn store(row: u32, output: u32, sum: vec4<f32>) {
     if row >= p.rows {
         return;
     }
-    let value = activate(p.activation, sum);
+    let value = clamp(sum, vec4(p.low), vec4(p.high));
     let at = row * p.outputs + output;
     y[at] = value.x;
     if output + 1u < p.outputs { y[at + 1u] = value.y; }

@@ -1,6 +1,6 @@
 // y[r, j] = exp(d_j) / s or d_j - log(s), with d_j = x[r, j] - max_j x[r, j] and s = sum_j exp(d_j)
 //
-// x, y: [R, V]. A workgroup of 64 per row. d_j is 0 where x is the maximum, which keeps inf - inf out.
+// x, y: [R, V]. A workgroup per row. d_j is 0 where x is the maximum, which keeps inf - inf out.
 // FLOPs 4 R V, bytes 8 R V (x is read three times, mostly from the cache).
 
 //!import row
@@ -20,7 +20,7 @@ fn distance_to(largest: f32, value: f32) -> f32 {
     return value - largest;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WIDTH)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -33,17 +33,17 @@ fn main(
     let start = row * p.columns;
     let end = start + p.columns;
     var largest = x[start];
-    for (var i = start + local; i < end; i += 64u) {
+    for (var i = start + local; i < end; i += WIDTH) {
         largest = max(largest, x[i]);
     }
     largest = row_max(local, largest);
     var sum = 0.0;
-    for (var i = start + local; i < end; i += 64u) {
+    for (var i = start + local; i < end; i += WIDTH) {
         sum += exp(distance_to(largest, x[i]));
     }
     sum = row_sum(local, sum);
     let log_sum = log(sum);
-    for (var i = start + local; i < end; i += 64u) {
+    for (var i = start + local; i < end; i += WIDTH) {
         let distance = distance_to(largest, x[i]);
         y[i] = select(exp(distance) / sum, distance - log_sum, p.log != 0u);
     }

@@ -1,8 +1,10 @@
 // The K largest entries of each row, in descending order, ties by the lowest column
 //
-// x: [R, V]; values, ids: [R, K]. A workgroup of 64 per row finds one entry after the other: the largest that comes
+// x: [R, V]; values, ids: [R, K]. A workgroup per row finds one entry after the other: the largest that comes
 // after the one before. Values are compared as integers of the same order, in which NaN equals -inf.
 // Comparisons R V K, bytes 4 R V (read K times, mostly from the cache).
+
+//!import row
 
 struct Params {
     rows: u32, columns: u32, k: u32,
@@ -20,8 +22,10 @@ const NOTHING = -3.0e38;
 const INFINITY_BITS = 0x7f800000u;
 const MINUS_INFINITY_BITS = 0xff800000u;
 
-var<workgroup> sh_keys: array<u32, 64>;
-var<workgroup> sh_ids: array<u32, 64>;
+#ifndef SERIAL
+var<workgroup> sh_keys: array<u32, WIDTH>;
+var<workgroup> sh_ids: array<u32, WIDTH>;
+#endif
 
 // An unsigned integer that grows with the float of these bits; 0 is below all of them.
 fn key_of(value: u32) -> u32 {
@@ -43,13 +47,13 @@ fn is_suppressed(id: u32) -> bool {
     return id == p.suppressed_0 || id == p.suppressed_1 || id == p.suppressed_2 || id == p.suppressed_3;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(WIDTH)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let row = workgroup.y * workgroups.x + workgroup.x;
+    let row = row_index(workgroup, workgroups);
     if row >= p.rows {
         return;
     }
@@ -59,7 +63,7 @@ fn main(
     for (var rank = 0u; rank < p.k; rank++) {
         var key = 0u;
         var id = NONE;
-        for (var i = local; i < p.columns; i += 64u) {
+        for (var i = local; i < p.columns; i += WIDTH) {
             let candidate = key_of(bitcast<u32>(x[start + i]));
             let is_after = candidate < previous_key || (candidate == previous_key && i > previous_id);
             // Columns ascend, so that the first of equal candidates stays.
@@ -68,10 +72,14 @@ fn main(
                 id = i;
             }
         }
+#ifdef SERIAL
+        previous_key = key;
+        previous_id = id;
+#else
         sh_keys[local] = key;
         sh_ids[local] = id;
         workgroupBarrier();
-        for (var half = 32u; half > 0u; half >>= 1u) {
+        for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
             if local < half {
                 let other_key = sh_keys[local + half];
                 let other_id = sh_ids[local + half];
@@ -84,6 +92,8 @@ fn main(
         }
         previous_key = sh_keys[0];
         previous_id = sh_ids[0];
+        workgroupBarrier();
+#endif
         if local == 0u {
             let at = row * p.k + rank;
             if previous_id == NONE {
@@ -94,6 +104,5 @@ fn main(
                 ids[at] = previous_id;
             }
         }
-        workgroupBarrier();
     }
 }

@@ -124,7 +124,13 @@ impl Captioner {
             Backend::Gpu(gpu) => {
                 let plan = Plan::new(&built.graph, &gpu.target())?;
                 let mut pipelines = Pipelines::default();
-                Engine::Gpu(Box::new(Executor::new(&gpu.device, &gpu.queue, &mut pipelines, &built.graph, plan)?))
+                Engine::Gpu(Box::new(Executor::new(
+                    &gpu.device,
+                    &gpu.queue,
+                    &mut pipelines,
+                    &built.graph,
+                    plan,
+                )?))
             }
         };
         let manifest = model.manifest();
@@ -146,11 +152,8 @@ impl Captioner {
     /// The device was lost.
     pub fn caption(&self, photo: &Rgb8) -> Result<Caption, Error> {
         let clock = Instant::now();
-        let Preprocessing { width, height, filter, .. } = self.preprocessing;
-        let pixels = resize(photo, width, height, filter)?.into_data();
+        let inputs = self.inputs(photo)?;
         let preprocess = clock.elapsed();
-        let mut inputs = vec![Data::U8(pixels)];
-        inputs.extend(self.constant_inputs.iter().cloned());
         let (outputs, phases) = match &self.engine {
             Engine::Gpu(executor) => {
                 let run = executor.run(&inputs)?;
@@ -163,6 +166,25 @@ impl Captioner {
         let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs: &outputs };
         let found = hypotheses(&trace, 0, self.special.end, self.length_penalty);
         Ok(self.speak(found, Timings { preprocess, encode, generate }))
+    }
+
+    /// Wall-clock time of each step of the plan, run alone: for comparing kernels. Empty on the CPU.
+    ///
+    /// # Errors
+    /// As [`Captioner::caption`].
+    pub fn profile(&self, photo: &Rgb8) -> Result<Vec<Duration>, Error> {
+        match &self.engine {
+            Engine::Gpu(executor) => Ok(executor.profile(&self.inputs(photo)?)?),
+            Engine::Cpu(_) => Ok(Vec::new()),
+        }
+    }
+
+    fn inputs(&self, photo: &Rgb8) -> Result<Vec<Data>, Error> {
+        let Preprocessing { width, height, filter, .. } = self.preprocessing;
+        let pixels = resize(photo, width, height, filter)?.into_data();
+        let mut inputs = vec![Data::U8(pixels)];
+        inputs.extend(self.constant_inputs.iter().cloned());
+        Ok(inputs)
     }
 
     /// Rows and columns of the grid that attention is given on, or `None` for a decoder without attention.

@@ -5,7 +5,7 @@ struct Params {
     out_height: u32, out_width: u32, out_channels: u32,
     kernel_height: u32, kernel_width: u32, stride_height: u32, stride_width: u32,
     dilation_height: u32, dilation_width: u32, pad_top: u32, pad_left: u32,
-    group_inputs: u32, group_outputs: u32, activation: u32, has_residual: u32,
+    group_inputs: u32, group_outputs: u32, low: f32, high: f32, has_residual: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -35,4 +35,9 @@ fn taps(o: Origins, ky: u32, kx: u32) -> vec4<i32> {
     let x = o.x + i32(kx * p.dilation_width);
     let inside = (y >= vec4(0)) & (y < vec4(i32(p.in_height))) & (x >= vec4(0)) & (x < vec4(i32(p.in_width)));
     return select(vec4(-1), (o.image + y) * i32(p.in_width) + x, inside);
+}
+
+// The activation of the last step.
+fn limit(sum: vec4<f32>) -> vec4<f32> {
+    return clamp(sum, vec4(p.low), vec4(p.high));
 }

@@ -1,6 +1,13 @@
-// A workgroup of 64 works on one row: partial results meet in workgroup memory.
+// A workgroup works on one row: WIDTH invocations whose partial results meet in workgroup memory.
+//
+// SERIAL  a single invocation: for drivers on a CPU, which compile a barrier into coroutines
 
-var<workgroup> sh_values: array<f32, 64>;
+#ifdef SERIAL
+const WIDTH = 1u;
+#else
+const WIDTH = 64u;
+var<workgroup> sh_values: array<f32, WIDTH>;
+#endif
 
 // The number of the row when workgroups are spread over two dimensions (`flat_grid` in ops/dispatch.rs).
 fn row_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
@@ -8,9 +15,12 @@ fn row_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
 }
 
 fn row_max(local: u32, value: f32) -> f32 {
+#ifdef SERIAL
+    return value;
+#else
     sh_values[local] = value;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half >>= 1u) {
+    for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
         if local < half {
             sh_values[local] = max(sh_values[local], sh_values[local + half]);
         }
@@ -19,12 +29,16 @@ fn row_max(local: u32, value: f32) -> f32 {
     let result = sh_values[0];
     workgroupBarrier();
     return result;
+#endif
 }
 
 fn row_sum(local: u32, value: f32) -> f32 {
+#ifdef SERIAL
+    return value;
+#else
     sh_values[local] = value;
     workgroupBarrier();
-    for (var half = 32u; half > 0u; half >>= 1u) {
+    for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
         if local < half {
             sh_values[local] += sh_values[local + half];
         }
@@ -33,4 +47,5 @@ fn row_sum(local: u32, value: f32) -> f32 {
     let result = sh_values[0];
     workgroupBarrier();
     return result;
+#endif
 }

@@ -29,6 +29,15 @@ struct BoundStep {
     workgroups: [u32; 3],
 }
 
+impl BoundStep {
+    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        let [x, y, z] = self.workgroups;
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
 /// What a run gives.
 #[derive(Clone, Debug)]
 pub struct Run {
@@ -163,7 +172,31 @@ impl Executor {
         Ok(Run { outputs, phases })
     }
 
-    fn submit(&self, inputs: &[Data]) -> Vec<wgpu::SubmissionIndex> {
+    /// Runs the plan with one submission for each dispatch, and gives the wall-clock time of each.
+    ///
+    /// A dispatch alone takes longer than one among others: the times are for comparing kernels with each other, and
+    /// those of the first run show what a driver spends on compiling them.
+    ///
+    /// # Errors
+    /// As [`Executor::run`].
+    pub fn profile(&self, inputs: &[Data]) -> Result<Vec<Duration>, GpuError> {
+        self.check_inputs(inputs)?;
+        scoped(&self.device, || self.write_inputs(inputs))?;
+        let time = |step: &BoundStep| {
+            let clock = Instant::now();
+            let index = scoped(&self.device, || {
+                let mut encoder = self.device.create_command_encoder(&Default::default());
+                step.record(&mut encoder.begin_compute_pass(&Default::default()));
+                self.queue.submit([encoder.finish()])
+            })?;
+            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
+            self.device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
+            Ok(clock.elapsed())
+        };
+        self.steps.iter().map(time).collect()
+    }
+
+    fn write_inputs(&self, inputs: &[Data]) {
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             // Copies are of whole words: bytes are filled up.
             let bytes = data.bytes();
@@ -175,18 +208,21 @@ impl Executor {
                 self.queue.write_buffer(&self.arena, (port.range.start + whole) as u64, &word);
             }
         }
+    }
+
+    fn submit(&self, inputs: &[Data]) -> Vec<wgpu::SubmissionIndex> {
+        self.write_inputs(inputs);
         let phases = &self.plan.phases;
         let last = phases.len().saturating_sub(1);
         let submit_phase = |(number, (name, steps)): (usize, &(String, Range<usize>))| {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some(name) };
             let mut encoder = self.device.create_command_encoder(&descriptor);
-            let mut pass =
-                encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: Some(name), timestamp_writes: None });
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some(name),
+                timestamp_writes: None,
+            });
             for step in &self.steps[steps.clone()] {
-                pass.set_pipeline(&step.pipeline);
-                pass.set_bind_group(0, &step.bind_group, &[]);
-                let [x, y, z] = step.workgroups;
-                pass.dispatch_workgroups(x, y, z);
+                step.record(&mut pass);
             }
             drop(pass);
             if number == last {
@@ -227,7 +263,12 @@ fn check_limits(limits: &wgpu::Limits, graph: &Graph, plan: &Plan) -> Result<(),
     let device = "request the device with a higher limit, or choose another adapter";
     check("maxBufferSize", plan.arena_bytes as u64, limits.max_buffer_size, smaller)?;
     let activations = plan.ranges.values().map(Range::len).max().unwrap_or(0);
-    check("maxStorageBufferBindingSize", activations as u64, limits.max_storage_buffer_binding_size, smaller)?;
+    check(
+        "maxStorageBufferBindingSize",
+        activations as u64,
+        limits.max_storage_buffer_binding_size,
+        smaller,
+    )?;
     for weight in &plan.weights {
         let bytes = 4 * weight.packing.len(&graph.get(weight.tensor).shape) as u64;
         check("maxStorageBufferBindingSize", bytes, limits.max_storage_buffer_binding_size, device)?;
@@ -235,12 +276,18 @@ fn check_limits(limits: &wgpu::Limits, graph: &Graph, plan: &Plan) -> Result<(),
     }
     for step in &plan.steps {
         let bindings = step.dispatch.bindings.len() as u64;
-        check("maxStorageBuffersPerShaderStage", bindings, limits.max_storage_buffers_per_shader_stage.into(), device)?;
+        check(
+            "maxStorageBuffersPerShaderStage",
+            bindings,
+            limits.max_storage_buffers_per_shader_stage.into(),
+            device,
+        )?;
         for count in step.dispatch.workgroups {
             let have = limits.max_compute_workgroups_per_dimension.into();
             check("maxComputeWorkgroupsPerDimension", count.into(), have, smaller)?;
         }
     }
-    let alignment = limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment);
+    let alignment =
+        limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment);
     check("minStorageBufferOffsetAlignment", alignment.into(), ALIGNMENT as u64, device)
 }

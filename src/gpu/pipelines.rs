@@ -70,7 +70,8 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Result<Pipeline, GpuEr
     let storage = |binding: &Binding| wgpu::BufferBindingType::Storage {
         read_only: matches!(binding, Binding::Weight(_)),
     };
-    let kinds = std::iter::once(wgpu::BufferBindingType::Uniform).chain(dispatch.bindings.iter().map(storage));
+    let kinds =
+        std::iter::once(wgpu::BufferBindingType::Uniform).chain(dispatch.bindings.iter().map(storage));
     let entries: Vec<_> = (0..)
         .zip(kinds)
         .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
@@ -80,7 +81,8 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Result<Pipeline, GpuEr
             count: None,
         })
         .collect();
-    let constants: Vec<(&str, f64)> = kernel.constants.iter().map(|&(name, v)| (name, f64::from(v))).collect();
+    let constants: Vec<(&str, f64)> =
+        kernel.constants.iter().map(|&(name, v)| (name, f64::from(v))).collect();
     scoped(device, || {
         let descriptor = wgpu::ShaderModuleDescriptor {
             label: Some(kernel.shader.name),
@@ -92,8 +94,10 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Result<Pipeline, GpuEr
         let module = unsafe {
             device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
         };
-        let layout = device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(&label), entries: &entries });
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&label),
+            entries: &entries,
+        });
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: Some(&label),
             bind_group_layouts: &[Some(&layout)],

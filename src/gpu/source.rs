@@ -1,6 +1,6 @@
 //! From a `.wgsl` file to the text that a driver compiles: imports and conditions, nothing else.
 //!
-//! `//!import NAME` is replaced by `shaders/shared/NAME.wgsl`; `#ifdef NAME`, `#else` and `#endif`, which nest, keep
+//! `//!import NAME` is replaced by `shaders/shared/NAME.wgsl`; `#ifdef NAME`, `#ifndef NAME`, `#else` and `#endif`, which nest, keep
 //! or drop the lines between them.
 
 use crate::ops::Shader;
@@ -19,13 +19,19 @@ const SHARED: &[(&str, &str)] = &[
 /// Names the file and the line of an unknown import or an unbalanced condition.
 pub fn assemble(shader: &Shader, defines: &[&str]) -> Result<String, String> {
     let mut text = String::with_capacity(2 * shader.source.len());
+    append(&mut text, &format!("shaders/{}.wgsl", shader.name), shader.source, defines)?;
+    Ok(text)
+}
+
+fn append(text: &mut String, file: &str, source: &str, defines: &[&str]) -> Result<(), String> {
     // Whether the lines of each open condition are kept.
     let mut open: Vec<bool> = Vec::new();
-    for (number, line) in shader.source.lines().enumerate() {
-        let at = |message: String| format!("shaders/{}.wgsl:{}: {message}", shader.name, number + 1);
+    for (number, line) in source.lines().enumerate() {
+        let at = |message: String| format!("{file}:{}: {message}", number + 1);
         let mut words = line.split_whitespace();
         match (words.next(), words.next()) {
             (Some("#ifdef"), Some(name)) => open.push(defines.contains(&name)),
+            (Some("#ifndef"), Some(name)) => open.push(!defines.contains(&name)),
             (Some("#else"), None) => match open.last_mut() {
                 Some(kept) => *kept = !*kept,
                 None => return Err(at("#else without #ifdef".to_owned())),
@@ -38,7 +44,8 @@ pub fn assemble(shader: &Shader, defines: &[&str]) -> Result<String, String> {
             (Some(word), _) if word.starts_with('#') => return Err(at(format!("unknown directive {word}"))),
             _ if open.contains(&false) => {}
             (Some("//!import"), Some(name)) => match SHARED.iter().find(|s| s.0 == name) {
-                Some((_, shared)) => text.push_str(shared),
+                // Shared files import nothing themselves, so this goes one level deep.
+                Some((_, shared)) => append(text, &format!("shaders/shared/{name}.wgsl"), shared, defines)?,
                 None => return Err(at(format!("no shaders/shared/{name}.wgsl"))),
             },
             _ => {
@@ -47,7 +54,7 @@ pub fn assemble(shader: &Shader, defines: &[&str]) -> Result<String, String> {
             }
         }
     }
-    if open.is_empty() { Ok(text) } else { Err(format!("shaders/{}.wgsl: #ifdef without #endif", shader.name)) }
+    if open.is_empty() { Ok(()) } else { Err(format!("{file}: #ifdef without #endif")) }
 }
 
 #[cfg(test)]
@@ -65,6 +72,9 @@ mod tests {
         assert_eq!(assemble(&s, &["X"]).unwrap(), "a\nb\nd\nf\n");
         assert_eq!(assemble(&s, &["X", "Y"]).unwrap(), "a\nb\nc\nf\n");
         assert_eq!(assemble(&s, &["Y"]).unwrap(), "a\ne\nf\n");
+        let s = shader("#ifndef X\na\n#else\nb\n#endif\n");
+        assert_eq!(assemble(&s, &[]).unwrap(), "a\n");
+        assert_eq!(assemble(&s, &["X"]).unwrap(), "b\n");
     }
 
     #[test]

@@ -25,10 +25,12 @@ impl Graph {
                 continue;
             }
             let [weight, bias] = [1, 2].map(|i| self.nodes[producer].inputs[i]);
-            let (Some(w), Some(b)) = (self.get(weight).constant.clone(), self.get(bias).constant.clone()) else {
+            let (Some(w), Some(b)) = (self.get(weight).constant.clone(), self.get(bias).constant.clone())
+            else {
                 continue;
             };
-            let (Some(scale), Some(shift)) = (self.get(scale).constant.clone(), self.get(shift).constant.clone())
+            let (Some(scale), Some(shift)) =
+                (self.get(scale).constant.clone(), self.get(shift).constant.clone())
             else {
                 continue;
             };
@@ -79,7 +81,7 @@ impl Graph {
                 Op::Add(add) => &mut add.activation,
                 _ => continue,
             };
-            if *own != Activation::Identity {
+            if *own != Activation::Identity || activation.bounds().is_none() {
                 continue;
             }
             *own = activation;

@@ -83,9 +83,10 @@ impl Plan {
             }
             let operation = node.op.operation();
             let lowering = Lowering::new(graph, node, target);
-            let dispatches = operation
-                .lower(&lowering)
-                .map_err(|message| GraphError { node: format!("{} ({})", node.name, operation.name()), message })?;
+            let dispatches = operation.lower(&lowering).map_err(|message| GraphError {
+                node: format!("{} ({})", node.name, operation.name()),
+                message,
+            })?;
             let mut cost = operation.cost(&lowering);
             for dispatch in dispatches {
                 for binding in &dispatch.bindings {

@@ -32,6 +32,31 @@ impl Activation {
             Self::Tanh => 4,
         }
     }
+
+    /// The activation as a clamp, if it is one: what the last step of another operation can apply for nothing.
+    pub fn bounds(self) -> Option<[f32; 2]> {
+        match self {
+            Self::Identity => Some([f32::NEG_INFINITY, f32::INFINITY]),
+            Self::Relu => Some([0.0, f32::INFINITY]),
+            Self::Relu6 => Some([0.0, 6.0]),
+            Self::Sigmoid | Self::Tanh => None,
+        }
+    }
+
+    /// The bounds, for operations that check with [`Activation::fusible`] that there are any.
+    pub(super) fn clamp(self) -> [f32; 2] {
+        self.bounds().unwrap_or([f32::NEG_INFINITY, f32::INFINITY])
+    }
+
+    /// Says so where an operation cannot apply the activation in its last step.
+    pub(super) fn fusible(self) -> Result<(), String> {
+        match self.bounds() {
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "expected identity, relu or relu6 in the last step, found {self:?}: add a node for it"
+            )),
+        }
+    }
 }
 
 params! { count: usize, activation: u32 }

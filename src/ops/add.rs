@@ -8,11 +8,11 @@ use crate::ops::{Activation, Dispatch};
 /// `activation(a + b)`, element by element, for two tensors of one shape.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Add {
-    /// Applied to the sum.
+    /// Applied to the sum: identity, relu or relu6.
     pub activation: Activation,
 }
 
-params! { count: usize, activation: u32 }
+params! { count: usize, low: f32, high: f32 }
 
 pub(super) const SHADER: Shader = Shader {
     name: "add",
@@ -27,6 +27,7 @@ impl Operation for Add {
     }
 
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
+        self.activation.fusible()?;
         match inputs {
             [a, b] if a.shape == b.shape && a.dtype == DType::F32 && b.dtype == DType::F32 => {
                 Ok(vec![(a.shape.clone(), DType::F32)])
@@ -45,7 +46,8 @@ impl Operation for Add {
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let count = node.outputs[0].shape.elements();
-        let params = Params { count, activation: self.activation.code() };
+        let [low, high] = self.activation.clamp();
+        let params = Params { count, low, high };
         Ok(node.flat(&SHADER, vec![node.input(0), node.input(1), node.output(0)], params.words(), count))
     }
 

@@ -1,9 +1,9 @@
 //! Additive attention over the pixels of a grid, with its gate.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use super::dispatch::{Infer, Lowering, Operation, ROW_VARIANTS, Shader, params};
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Dispatch, Packing, flat_grid};
+use crate::ops::{Dispatch, Packing};
 
 /// Where a row looks (Xu et al., "Show, Attend and Tell", arXiv 1502.03044, equations 4 and 5):
 /// `alpha[r, p] = softmax_p(v . relu(keys[n, p] + query[r]) + b)`.
@@ -27,7 +27,7 @@ pub(super) const WEIGHTS: Shader = Shader {
     name: "additive_attention_weights",
     source: include_str!("../../shaders/additive_attention_weights.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: ROW_VARIANTS,
 };
 
 pub(super) const CONTEXT: Shader = Shader {
@@ -89,8 +89,7 @@ impl Operation for AttentionWeights {
             node.weight(3, Packing::Flat),
             node.output(0),
         ];
-        let workgroups = flat_grid(params.rows, node.target.max_workgroups);
-        Ok(vec![Dispatch { kernel: super::Kernel::plain(&WEIGHTS), bindings, params: params.words(), workgroups }])
+        Ok(node.per_row(&WEIGHTS, bindings, params.words(), params.rows))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

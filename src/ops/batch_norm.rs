@@ -46,12 +46,8 @@ impl Operation for BatchNorm {
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let shape = &node.inputs[0].shape;
         let params = Params { count: shape.elements(), channels: shape.last() };
-        let bindings = vec![
-            node.input(0),
-            node.weight(1, Packing::Flat),
-            node.weight(2, Packing::Flat),
-            node.output(0),
-        ];
+        let bindings =
+            vec![node.input(0), node.weight(1, Packing::Flat), node.weight(2, Packing::Flat), node.output(0)];
         Ok(node.flat(&SHADER, bindings, params.words(), shape.elements()))
     }
 

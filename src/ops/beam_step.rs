@@ -50,12 +50,7 @@ impl Operation for BeamStep {
             ));
         }
         let table = || scores.shape.clone();
-        Ok(vec![
-            (table(), DType::F32),
-            (table(), DType::F32),
-            (table(), DType::U32),
-            (table(), DType::U32),
-        ])
+        Ok(vec![(table(), DType::F32), (table(), DType::F32), (table(), DType::U32), (table(), DType::U32)])
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
@@ -68,12 +63,7 @@ impl Operation for BeamStep {
             k,
             self.end,
         );
-        vec![
-            Data::F32(step.scores),
-            Data::F32(step.totals),
-            Data::U32(step.tokens),
-            Data::U32(step.parents),
-        ]
+        vec![Data::F32(step.scores), Data::F32(step.totals), Data::U32(step.tokens), Data::U32(step.parents)]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

@@ -7,10 +7,8 @@ use super::AdapterClass;
 pub(crate) enum ConvKernel {
     /// 1x1 without padding: a plain matrix product.
     Pointwise,
-    /// Dense, input channels a multiple of four: implicit matrix product over the window.
+    /// Dense: implicit matrix product over the window.
     Window,
-    /// Dense, any number of input channels.
-    WindowScalar,
     /// One filter for each channel.
     Depthwise,
     /// Anything else.
@@ -34,8 +32,6 @@ pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
         ConvKernel::Depthwise
     } else if groups > 1 || !outputs.is_multiple_of(4) {
         ConvKernel::Direct
-    } else if !inputs.is_multiple_of(4) {
-        ConvKernel::WindowScalar
     } else if kernel == [1, 1] && !padded {
         ConvKernel::Pointwise
     } else {
@@ -59,8 +55,8 @@ const MAX_ROWS: usize = 8;
 ///
 /// The two shaders round their sums differently: which one runs is decided by the rows of one item, so that no
 /// result depends on the batch that it travels in.
-pub(crate) fn linear([items, rows]: [usize; 2], inputs: usize, outputs: usize) -> LinearKernel {
-    if rows > MAX_ROWS && inputs.is_multiple_of(4) && outputs.is_multiple_of(4) {
+pub(crate) fn linear([items, rows]: [usize; 2], outputs: usize) -> LinearKernel {
+    if rows > MAX_ROWS && outputs.is_multiple_of(4) {
         LinearKernel::Gemm
     } else {
         LinearKernel::Rows(row_block(items * rows))
@@ -99,8 +95,8 @@ mod tests {
             (1, 64, 256, [1, 1], false, ConvKernel::Pointwise),
             (1, 64, 256, [1, 1], true, ConvKernel::Window),
             (1, 64, 64, [3, 3], true, ConvKernel::Window),
-            (1, 3, 64, [7, 7], true, ConvKernel::WindowScalar),
-            (1, 6, 8, [1, 1], false, ConvKernel::WindowScalar),
+            (1, 3, 64, [7, 7], true, ConvKernel::Window),
+            (1, 6, 8, [1, 1], false, ConvKernel::Pointwise),
             (1, 64, 66, [1, 1], false, ConvKernel::Direct),
             (32, 32, 32, [3, 3], true, ConvKernel::Depthwise),
             (5, 5, 5, [3, 3], true, ConvKernel::Direct),
@@ -116,18 +112,18 @@ mod tests {
 
     #[test]
     fn linear_layers_get_the_kernel_of_their_rows() {
-        assert_eq!(linear([1, 1], 512, 2917), LinearKernel::Rows(1));
-        assert_eq!(linear([5, 1], 512, 2917), LinearKernel::Rows(5));
-        assert_eq!(linear([1, 49], 1280, 256), LinearKernel::Gemm);
-        assert_eq!(linear([1, 49], 1280, 255), LinearKernel::Rows(7));
-        assert_eq!(linear([1, 9], 3, 4), LinearKernel::Rows(5));
+        assert_eq!(linear([1, 1], 2917), LinearKernel::Rows(1));
+        assert_eq!(linear([5, 1], 2917), LinearKernel::Rows(5));
+        assert_eq!(linear([1, 49], 256), LinearKernel::Gemm);
+        assert_eq!(linear([1, 49], 255), LinearKernel::Rows(7));
+        assert_eq!(linear([1, 9], 6), LinearKernel::Rows(5));
     }
 
     #[test]
     fn a_batch_does_not_change_the_kernel_of_a_linear_layer() {
-        assert_eq!(linear([80, 1], 512, 2916), LinearKernel::Rows(8));
-        assert_eq!(linear([16, 49], 1280, 256), LinearKernel::Gemm);
-        assert_eq!(linear([16, 4], 1280, 256), LinearKernel::Rows(8));
+        assert_eq!(linear([80, 1], 2916), LinearKernel::Rows(8));
+        assert_eq!(linear([16, 49], 256), LinearKernel::Gemm);
+        assert_eq!(linear([16, 4], 256), LinearKernel::Rows(8));
     }
 
     #[test]

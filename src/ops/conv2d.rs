@@ -21,7 +21,7 @@ pub struct Conv2d {
     pub padding: Padding,
     /// Channel groups that do not see each other; as many as channels is a depthwise convolution.
     pub groups: usize,
-    /// Applied last, after bias and residual.
+    /// Applied last, after bias and residual: identity, relu or relu6.
     pub activation: Activation,
 }
 
@@ -108,14 +108,14 @@ params! {
     out_height: usize, out_width: usize, out_channels: usize,
     kernel_height: usize, kernel_width: usize, stride_height: usize, stride_width: usize,
     dilation_height: usize, dilation_width: usize, pad_top: usize, pad_left: usize,
-    group_inputs: usize, group_outputs: usize, activation: u32, has_residual: u32,
+    group_inputs: usize, group_outputs: usize, low: f32, high: f32, has_residual: u32,
 }
 
 pub(super) const GEMM: Shader = Shader {
     name: "conv2d_gemm",
     source: include_str!("../../shaders/conv2d_gemm.wgsl"),
     params: Params::FIELDS,
-    variants: &[&["POINTWISE"], &["WINDOW"], &["WINDOW", "SCALAR"]],
+    variants: &[&["POINTWISE"], &[]],
 };
 
 pub(super) const DEPTHWISE: Shader = Shader {
@@ -150,6 +150,7 @@ impl Operation for Conv2d {
         let [x, weight, bias, residual @ ..] = inputs else {
             return Err(format!("expected 3 or 4 operands, found {}", inputs.len()));
         };
+        self.activation.fusible()?;
         let (Some([n, height, width, channels]), Some([outputs, group_inputs, kh, kw])) =
             (x.shape.sizes(), weight.shape.sizes())
         else {
@@ -191,6 +192,7 @@ impl Operation for Conv2d {
         let [_, in_height, in_width, in_channels] = node.inputs[0].shape.sizes().unwrap_or_default();
         let [n, out_height, out_width, out_channels] = node.outputs[0].shape.sizes().unwrap_or_default();
         let [_, group_inputs, kernel_height, kernel_width] = filter(node.inputs[1]);
+        let [low, high] = self.activation.clamp();
         let params = Params {
             pixels: n * out_height * out_width,
             in_height,
@@ -209,7 +211,8 @@ impl Operation for Conv2d {
             pad_left: self.padding.left,
             group_inputs,
             group_outputs: out_channels / self.groups,
-            activation: self.activation.code(),
+            low,
+            high,
             has_residual: u32::from(node.inputs.len() > 3),
         };
         let choice = choose::conv2d(ConvShape {
@@ -236,6 +239,7 @@ pub(super) fn pointwise(
     outputs: usize,
     activation: Activation,
 ) -> Vec<Dispatch> {
+    let [low, high] = activation.clamp();
     let params = Params {
         pixels: rows,
         in_height: 1,
@@ -254,7 +258,8 @@ pub(super) fn pointwise(
         pad_left: 0,
         group_inputs: inputs,
         group_outputs: outputs,
-        activation: activation.code(),
+        low,
+        high,
         has_residual: 0,
     };
     dispatch(node, ConvKernel::Pointwise, params, Packing::Transposed, Binding::Absent)
@@ -271,19 +276,20 @@ fn dispatch(
     let lanes = choose::lanes(class);
     let gemm = choose::gemm_workgroup(class);
     // Lanes run along output channels: one each for the direct kernel, four each for the others.
-    let (shader, defines, [across, along], channels, pixels): (_, &'static [&'static str], _, _, _) = match choice {
-        ConvKernel::Pointwise => (&GEMM, GEMM.variants[0], gemm, 4, GEMM_PIXELS),
-        ConvKernel::Window => (&GEMM, GEMM.variants[1], gemm, 4, GEMM_PIXELS),
-        ConvKernel::WindowScalar => (&GEMM, GEMM.variants[2], gemm, 4, GEMM_PIXELS),
-        ConvKernel::Depthwise => (&DEPTHWISE, DEPTHWISE.variants[0], [lanes, 1], 4, DEPTHWISE_PIXELS),
-        ConvKernel::Direct => (&DIRECT, DIRECT.variants[0], [lanes, 1], 1, 1),
-    };
+    let (shader, defines, [across, along], channels, pixels): (_, &'static [&'static str], _, _, _) =
+        match choice {
+            ConvKernel::Pointwise => (&GEMM, GEMM.variants[0], gemm, 4, GEMM_PIXELS),
+            ConvKernel::Window => (&GEMM, GEMM.variants[1], gemm, 4, GEMM_PIXELS),
+            ConvKernel::Depthwise => (&DEPTHWISE, DEPTHWISE.variants[0], [lanes, 1], 4, DEPTHWISE_PIXELS),
+            ConvKernel::Direct => (&DIRECT, DIRECT.variants[0], [lanes, 1], 1, 1),
+        };
     let mut constants = vec![("LANES", across)];
     if along > 1 {
         constants.push(("TILES", along));
     }
     let columns = params.out_channels.div_ceil(channels).div_ceil(across as usize) as u32;
-    let [x, y, _] = flat_grid(params.pixels.div_ceil(pixels).div_ceil(along as usize), node.target.max_workgroups);
+    let [x, y, _] =
+        flat_grid(params.pixels.div_ceil(pixels).div_ceil(along as usize), node.target.max_workgroups);
     vec![Dispatch {
         kernel: Kernel { shader, defines, constants },
         bindings: vec![

@@ -64,6 +64,9 @@ impl Hash for Kernel {
     }
 }
 
+/// The variants of shaders that import `row`.
+pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"]];
+
 /// What a shader finds behind one of its storage variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
@@ -190,6 +193,22 @@ impl<'a> Lowering<'a> {
     /// Result `index`.
     pub(crate) fn output(&self, index: usize) -> Binding {
         Binding::Activation(self.node.outputs[index])
+    }
+
+    /// A dispatch of one workgroup per row, for shaders that import `row`.
+    pub(crate) fn per_row(
+        &self,
+        shader: &'static Shader,
+        bindings: Vec<Binding>,
+        params: Vec<u32>,
+        rows: usize,
+    ) -> Vec<Dispatch> {
+        let defines = match self.target.class {
+            AdapterClass::Software => ROW_VARIANTS[1],
+            AdapterClass::Hardware => ROW_VARIANTS[0],
+        };
+        let kernel = Kernel { shader, defines, constants: Vec::new() };
+        vec![Dispatch { kernel, bindings, params, workgroups: flat_grid(rows, self.target.max_workgroups) }]
     }
 
     /// A dispatch of one invocation per element of a flat range, in workgroups of 64.

@@ -26,10 +26,12 @@ impl Operation for Embedding {
 
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         match inputs {
-            [tokens, table] if tokens.dtype == DType::U32 && table.constant.is_some() => match table.shape.sizes() {
-                Some([_, width]) => Ok(vec![([tokens.shape.elements(), width].into(), DType::F32)]),
-                None => Err(format!("expected a table [V, E], found {}", table.shape)),
-            },
+            [tokens, table] if tokens.dtype == DType::U32 && table.constant.is_some() => {
+                match table.shape.sizes() {
+                    Some([_, width]) => Ok(vec![([tokens.shape.elements(), width].into(), DType::F32)]),
+                    None => Err(format!("expected a table [V, E], found {}", table.shape)),
+                }
+            }
             [tokens, table] => Err(format!(
                 "expected u32 ids and a constant table, found {} {} and {}",
                 tokens.dtype, tokens.shape, table.shape
@@ -66,7 +68,12 @@ impl Graph {
     ///
     /// # Errors
     /// `tokens` are not ids, or `table` is not a constant `[V, E]`.
-    pub fn embedding(&mut self, name: &str, tokens: TensorId, table: TensorId) -> Result<TensorId, GraphError> {
+    pub fn embedding(
+        &mut self,
+        name: &str,
+        tokens: TensorId,
+        table: TensorId,
+    ) -> Result<TensorId, GraphError> {
         self.add(name, Embedding, vec![tokens, table])
     }
 }

@@ -57,7 +57,12 @@ impl Graph {
     ///
     /// # Errors
     /// `x` are not floats, or `indices` are not integers.
-    pub fn gather_rows(&mut self, name: &str, x: TensorId, indices: TensorId) -> Result<TensorId, GraphError> {
+    pub fn gather_rows(
+        &mut self,
+        name: &str,
+        x: TensorId,
+        indices: TensorId,
+    ) -> Result<TensorId, GraphError> {
         self.add(name, GatherRows, vec![x, indices])
     }
 }

@@ -11,11 +11,11 @@ use crate::ops::{Activation, Dispatch, Kernel, Packing, conv2d};
 /// Operands: `x [.., I]`, `weight [O, I]`, `bias [O]`, the last two constants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linear {
-    /// Applied to the result.
+    /// Applied to the result: identity, relu or relu6.
     pub activation: Activation,
 }
 
-params! { rows: usize, inputs: usize, outputs: usize, activation: u32 }
+params! { rows: usize, inputs: usize, outputs: usize, low: f32, high: f32 }
 
 pub(super) const SHADER: Shader = Shader {
     name: "linear",
@@ -33,6 +33,7 @@ impl Operation for Linear {
         let [x, weight, bias] = inputs else {
             return Err(format!("expected 3 operands, found {}", inputs.len()));
         };
+        self.activation.fusible()?;
         let Some([outputs, width]) = weight.shape.sizes() else {
             return Err(format!("expected a weight [O, I], found {}", weight.shape));
         };
@@ -64,11 +65,12 @@ impl Operation for Linear {
         let outputs = node.outputs[0].shape.last();
         // The first of several axes is the batch.
         let items = if x.len() > 1 { x[0].max(1) } else { 1 };
-        let block = match choose::linear([items, rows / items], inputs, outputs) {
+        let block = match choose::linear([items, rows / items], outputs) {
             LinearKernel::Gemm => return Ok(conv2d::pointwise(node, rows, inputs, outputs, self.activation)),
             LinearKernel::Rows(block) => block,
         };
-        let params = Params { rows, inputs, outputs, activation: self.activation.code() };
+        let [low, high] = self.activation.clamp();
+        let params = Params { rows, inputs, outputs, low, high };
         let bindings = vec![
             node.input(0),
             node.weight(1, Packing::Transposed),

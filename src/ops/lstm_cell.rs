@@ -90,7 +90,8 @@ impl Operation for LstmCell {
         ];
         let lanes = choose::lanes(node.target.class);
         let block = choose::row_block(rows);
-        let kernel = Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
+        let kernel =
+            Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
         let workgroups = [hidden.div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }

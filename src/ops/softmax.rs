@@ -1,9 +1,9 @@
 //! Softmax and log-softmax over rows.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use super::dispatch::{Infer, Lowering, Operation, ROW_VARIANTS, Shader, params};
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Dispatch, Kernel, flat_grid};
+use crate::ops::Dispatch;
 
 /// `exp(x - max) / sum(exp(x - max))` over the last axis, or its logarithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) const SHADER: Shader = Shader {
     name: "softmax",
     source: include_str!("../../shaders/softmax.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: ROW_VARIANTS,
 };
 
 impl Operation for Softmax {
@@ -41,12 +41,7 @@ impl Operation for Softmax {
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let x = &node.inputs[0].shape;
         let params = Params { rows: x.rows(), columns: x.last(), log: u32::from(self.log) };
-        Ok(vec![Dispatch {
-            kernel: Kernel::plain(&SHADER),
-            bindings: vec![node.input(0), node.output(0)],
-            params: params.words(),
-            workgroups: flat_grid(x.rows(), node.target.max_workgroups),
-        }])
+        Ok(node.per_row(&SHADER, vec![node.input(0), node.output(0)], params.words(), x.rows()))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -1,9 +1,9 @@
 //! The largest entries of each row.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use super::dispatch::{Infer, Lowering, Operation, ROW_VARIANTS, Shader, params};
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Dispatch, Kernel, flat_grid};
+use crate::ops::Dispatch;
 
 /// The `k` largest entries of each row, in descending order, ties by the lowest column; `k = 1` is argmax.
 ///
@@ -32,7 +32,7 @@ pub(super) const SHADER: Shader = Shader {
     name: "top_k",
     source: include_str!("../../shaders/top_k.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: ROW_VARIANTS,
 };
 
 impl Operation for TopK {
@@ -72,12 +72,12 @@ impl Operation for TopK {
             suppressed_2,
             suppressed_3,
         };
-        Ok(vec![Dispatch {
-            kernel: Kernel::plain(&SHADER),
-            bindings: vec![node.input(0), node.output(0), node.output(1)],
-            params: params.words(),
-            workgroups: flat_grid(x.rows(), node.target.max_workgroups),
-        }])
+        Ok(node.per_row(
+            &SHADER,
+            vec![node.input(0), node.output(0), node.output(1)],
+            params.words(),
+            x.rows(),
+        ))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -132,7 +132,10 @@ impl Manifest {
         let special = manifest.special;
         let wrong = |message: String| Err(ModelErrorKind::Inconsistent(message));
         if manifest.format_version != 1 {
-            return wrong(format!("expected format version 1, found {}; update shadetell", manifest.format_version));
+            return wrong(format!(
+                "expected format version 1, found {}; update shadetell",
+                manifest.format_version
+            ));
         }
         if manifest.decoders.is_empty() {
             return wrong("expected at least one decoder, found none".to_owned());
@@ -152,10 +155,16 @@ impl Manifest {
         }
         let p = &manifest.preprocess;
         if p.width == 0 || p.height == 0 || p.width > 4096 || p.height > 4096 {
-            return wrong(format!("expected an input of 1 to 4096 pixels a side, found {}x{}", p.width, p.height));
+            return wrong(format!(
+                "expected an input of 1 to 4096 pixels a side, found {}x{}",
+                p.width, p.height
+            ));
         }
         if p.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) || p.mean.iter().any(|m| !m.is_finite()) {
-            return wrong(format!("expected finite means and positive deviations, found {:?} and {:?}", p.mean, p.std));
+            return wrong(format!(
+                "expected finite means and positive deviations, found {:?} and {:?}",
+                p.mean, p.std
+            ));
         }
         Ok(manifest)
     }

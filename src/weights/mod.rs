@@ -3,7 +3,9 @@
 mod manifest;
 mod model;
 
-pub use manifest::{DecoderFamily, DecoderManifest, EncoderManifest, Manifest, Preprocessing, Source, Special};
+pub use manifest::{
+    DecoderFamily, DecoderManifest, EncoderManifest, Manifest, Preprocessing, Source, Special,
+};
 pub use model::Model;
 pub(crate) use model::Section;
 
@@ -28,7 +30,9 @@ pub enum ModelErrorKind {
     #[error("is not a whole safetensors file ({0}): download or convert it again")]
     Malformed(String),
     /// It is a safetensors file, but not one of ours.
-    #[error("{0}: expected a model file of shadetell, with its description under the metadata key `shadetell`")]
+    #[error(
+        "{0}: expected a model file of shadetell, with its description under the metadata key `shadetell`"
+    )]
     NotOurs(String),
     /// It has no tensor of this name.
     #[error("tensor `{name}` is missing; {nearest}")]

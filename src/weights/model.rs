@@ -21,7 +21,10 @@ pub struct Model {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("file", &self.file).field("name", &self.manifest.name).finish_non_exhaustive()
+        f.debug_struct("Model")
+            .field("file", &self.file)
+            .field("name", &self.manifest.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,8 +45,10 @@ impl Model {
     /// The file cannot be read, is no safetensors file, or is not described as one of ours.
     pub fn open(path: &Path) -> Result<Model, ModelError> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path)
-            .map_err(|e| ModelError { file: file.clone(), kind: ModelErrorKind::Unreadable(e.to_string()) })?;
+        let bytes = std::fs::read(path).map_err(|e| ModelError {
+            file: file.clone(),
+            kind: ModelErrorKind::Unreadable(e.to_string()),
+        })?;
         Model::from_bytes(&file, bytes)
     }
 
@@ -102,9 +107,13 @@ impl Model {
         let (start, end) = info.data_offsets;
         let bytes = self.bytes.get(self.data + start..self.data + end).unwrap_or_default();
         let values: Vec<f32> = match info.dtype {
-            Dtype::F32 => bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
+            Dtype::F32 => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+            }
             Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-            Dtype::BF16 => bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
+            Dtype::BF16 => {
+                bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
             other => {
                 let (name, found) = (name.to_owned(), format!("{other:?}"));
                 return Err(self.error(ModelErrorKind::DType { name, found }));
@@ -136,7 +145,11 @@ impl Model {
         let mut names = self.metadata.offset_keys();
         names.sort_by_key(|n| (std::cmp::Reverse(common(n)), n.clone()));
         names.truncate(3);
-        if names.is_empty() { "the file holds no tensors".to_owned() } else { format!("nearest: {}", names.join(", ")) }
+        if names.is_empty() {
+            "the file holds no tensors".to_owned()
+        } else {
+            format!("nearest: {}", names.join(", "))
+        }
     }
 }
 
