@@ -1,8 +1,8 @@
 //! The one device of a test process: opened once, every kernel compiled once.
 
 use shadetell::gpu::{AdapterChoice, Executor, Gpu, Pipelines};
-use shadetell::graph::plan::Plan;
-use shadetell::graph::{Data, Graph};
+use shadetell::graph::plan::{ALIGNMENT, Plan, Port};
+use shadetell::graph::{Data, Graph, TensorId};
 use shadetell::ops::{AdapterClass, Target};
 use shadetell::wgpu;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -41,6 +41,10 @@ impl Shared {
     /// A graph made ready with the kernels of a target.
     pub(crate) fn executor(&mut self, graph: &Graph, target: &Target) -> Executor {
         let plan = Plan::new(graph, target).expect("every operation has a kernel");
+        self.prepared(graph, plan)
+    }
+
+    fn prepared(&mut self, graph: &Graph, plan: Plan) -> Executor {
         Executor::new(&self.gpu.device, &self.gpu.queue, &mut self.pipelines, graph, plan)
             .unwrap_or_else(|error| panic!("{error}"))
     }
@@ -49,5 +53,66 @@ impl Shared {
     pub(crate) fn run(&mut self, graph: &Graph, target: &Target, inputs: &[Data]) -> Vec<Data> {
         let executor = self.executor(graph, target);
         executor.run(inputs).unwrap_or_else(|error| panic!("{error}")).outputs
+    }
+    /// The results of one run in which every tensor has a guard behind it: what a kernel reads there is NaN, and a
+    /// kernel that writes there fails the test. Drivers hide both where nothing belongs to the binding any more.
+    pub(crate) fn run_guarded(&mut self, graph: &Graph, target: &Target, inputs: &[Data]) -> Vec<Data> {
+        let mut plan = Plan::new(graph, target).expect("every operation has a kernel");
+        add_guards(&mut plan, graph);
+        let inputs: Vec<Data> =
+            plan.inputs.iter().zip(inputs).map(|(port, data)| with_guard(port, data)).collect();
+        let found = self.prepared(graph, plan).run(&inputs).unwrap_or_else(|error| panic!("{error}")).outputs;
+        let ids = graph.outputs().iter();
+        found.iter().zip(ids).map(|(data, &id)| without_guard(data, graph.shape(id).elements())).collect()
+    }
+}
+
+/// Bytes behind each tensor that no kernel may touch.
+const GUARD: usize = 1024;
+
+/// Gives every tensor a place of its own with a guard that belongs to its binding.
+fn add_guards(plan: &mut Plan, graph: &Graph) {
+    let mut end = ALIGNMENT;
+    let mut place = |plan: &mut Plan, id: TensorId| {
+        let bytes = graph.get(id).bytes() + GUARD;
+        plan.ranges.insert(id, end..end + bytes);
+        end = (end + bytes).next_multiple_of(ALIGNMENT);
+        end
+    };
+    for &id in graph.outputs() {
+        plan.output_range = ALIGNMENT..place(plan, id);
+    }
+    let others: Vec<TensorId> =
+        plan.ranges.keys().copied().filter(|id| !graph.outputs().contains(id)).collect();
+    for id in others {
+        plan.arena_bytes = place(plan, id);
+    }
+    let ports = plan.inputs.iter_mut().chain(&mut plan.outputs);
+    for (port, id) in ports.zip(graph.inputs().iter().chain(graph.outputs())) {
+        port.range = plan.ranges[id].clone();
+        port.shape = [port.range.len() / port.dtype.size()].into();
+    }
+}
+
+/// An input with its guard: NaN as a float, and an id that no table has.
+fn with_guard(port: &Port, data: &Data) -> Data {
+    let len = port.shape.elements();
+    let mut guarded = data.clone();
+    match &mut guarded {
+        Data::F32(values) => values.resize(len, f32::NAN),
+        Data::U32(values) => values.resize(len, u32::MAX),
+        Data::U8(values) => values.resize(len, u8::MAX),
+    }
+    guarded
+}
+
+/// A result without its guard, which has to be as it was.
+fn without_guard(data: &Data, len: usize) -> Data {
+    let guard = &data.bytes()[4 * len..];
+    assert!(guard.iter().all(|&byte| byte == 0), "a kernel wrote behind its result");
+    match data {
+        Data::F32(values) => Data::F32(values[..len].to_vec()),
+        Data::U32(values) => Data::U32(values[..len].to_vec()),
+        Data::U8(_) => panic!("no kernel writes bytes"),
     }
 }

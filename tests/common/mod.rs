@@ -7,6 +7,7 @@ mod device;
 mod random;
 
 pub(crate) use compare::{Tolerance, compare};
+use device::Shared;
 pub(crate) use device::{TARGETS, shared};
 pub(crate) use random::Random;
 
@@ -83,13 +84,15 @@ impl Case {
         cpu::run(&self.graph, &self.inputs).expect("the twins run")
     }
 
-    /// Runs the graph on the GPU with the kernels of every target, and compares all results with the twins'.
+    /// Runs the graph on the GPU with the kernels of every target, with guards behind its tensors and without, and
+    /// compares all results with the twins'.
     #[track_caller]
     pub(crate) fn check(&self, label: &str, tolerance: Tolerance) {
         let expected = self.expected();
         let mut complaints = Vec::new();
-        for target in TARGETS {
-            let found = shared().run(&self.graph, &target, &self.inputs);
+        for (target, is_guarded) in TARGETS.into_iter().zip([true, true, false]) {
+            let run = if is_guarded { Shared::run_guarded } else { Shared::run };
+            let found = run(&mut shared(), &self.graph, &target, &self.inputs);
             for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
                 let shape = self.graph.shape(self.graph.outputs()[index]);
                 if let Err(complaint) = compare(found, expected, shape, tolerance) {

@@ -4,13 +4,16 @@ use crate::common::{Case, Tolerance};
 use shadetell::ops::Activation;
 
 /// Every activation, with how near its kernel has to come to the twin.
-pub(crate) const ALL: [(Activation, Tolerance); 5] = [
+const ALL: [(Activation, Tolerance); 5] = [
     (Activation::Identity, Tolerance::Exact),
     (Activation::Relu, Tolerance::Exact),
     (Activation::Relu6, Tolerance::Exact),
     (Activation::Sigmoid, Tolerance::Close),
     (Activation::Tanh, Tolerance::Close),
 ];
+
+/// Those that other operations apply in their last step.
+pub(crate) const FUSED: [Activation; 3] = [Activation::Identity, Activation::Relu, Activation::Relu6];
 
 #[test]
 fn any_length() {
