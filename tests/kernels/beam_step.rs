@@ -3,7 +3,7 @@
 use crate::common::{Case, Random, Tolerance};
 use shadetell::cpu::beam_step::ENDED;
 use shadetell::cpu::top_k::NOTHING;
-use shadetell::ops::BeamStep;
+use shadetell::ops::{BeamStep, TopK};
 
 const END: u32 = 2;
 
@@ -56,6 +56,17 @@ fn the_first_step_has_one_hypothesis() {
     let scores = vec![0.0, NOTHING, NOTHING, 0.0, NOTHING, NOTHING];
     let values = [-0.5, -1.0, -1.0].repeat(6);
     check("first", scores, values, (0..18).collect(), 3);
+}
+
+/// As many beams as `top_k` has places.
+#[test]
+fn many_beams() {
+    let beams = TopK::MAX;
+    let mut random = Random::new(3);
+    let scores = (0..beams).map(|_| -(random.below(40) as f32)).collect();
+    let values = (0..beams).flat_map(|_| continuations(&mut random, beams, 0.5)).collect();
+    let ids = (0..beams * beams).map(|_| random.below(6) as u32).collect();
+    check("64 beams", scores, values, ids, beams);
 }
 
 #[test]

@@ -6,7 +6,9 @@ use shadetell::ops::Softmax;
 #[test]
 fn any_number_of_rows_and_columns() {
     for log in [false, true] {
-        for [rows, columns] in [[1, 1], [1, 2], [3, 5], [5, 63], [2, 64], [2, 65], [7, 200], [1, 2917]] {
+        for [rows, columns] in
+            [[1, 1], [1, 2], [3, 5], [5, 63], [2, 64], [2, 65], [7, 200], [1, 2917], [2, 30_000]]
+        {
             let mut case = Case::new(columns as u64);
             let values = (0..rows * columns).map(|_| case.random.value() * 15.0).collect();
             let x = case.input([rows, columns], values);
