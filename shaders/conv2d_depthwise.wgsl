@@ -1,8 +1,8 @@
 // y[m, c] = clamp(sum_taps x[tap of m, c] w[tap, c] + bias[c] + residual[m, c]): one filter for each channel
 //
-// x: [N, H, W, C]       weight: [KH, KW, C]       bias: [C]       residual, y: [N, OH, OW, C], C % 4 == 0
+// x: [N, H, W, C]       weight: [C / 4 / LANES, KH, KW, LANES, 4]       bias: [C]       residual, y: [N, OH, OW, C], C % 4 == 0
 //
-// An invocation computes 4 neighbouring pixels of 4 channels, so that each weight that
+// An invocation computes 4 neighbouring pixels in a row of 4 channels, so that each weight that
 // is read serves four times. Lanes run along the channels. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
 
 //!import conv2d
@@ -16,29 +16,25 @@ override LANES: u32 = 8u;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
-) {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
     let columns = p.out_channels / 4u;
-    let channel = workgroup.x * LANES + local.x;
-    let first = (workgroup.z * workgroups.y + workgroup.y) * 4u;
-    if channel >= columns || first >= p.pixels {
+    let tile = workgroup.x / p.blocks;
+    let block = workgroup.x - tile * p.blocks;
+    let channel = block * LANES + local.x;
+    if channel >= columns {
         return;
     }
     // Pixels past the end repeat the last one: they are computed and stored again, with the same result.
-    let pixel = min(first + vec4(0u, 1u, 2u, 3u), vec4(p.pixels - 1u));
-    let o = origins(pixel);
+    let out_x = min(tile * 4u + vec4(0u, 1u, 2u, 3u), vec4(p.out_width - 1u));
     let start = bias[channel];
     var a = start;
     var b = start;
     var c = start;
     var d = start;
-    var w = channel;
+    var w = block * p.kernel_height * p.kernel_width * LANES + local.x;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            let tap = taps(o, ky, kx);
+            let tap = taps(workgroup.z, workgroup.y, out_x, ky, kx);
             // A tap in the padding reads some pixel of the image and counts for nothing.
             let at = vec4<u32>(max(tap, vec4(0))) * columns + channel;
             let inside = tap >= vec4(0);
@@ -47,10 +43,10 @@ fn main(
             b += select(vec4(0.0), x[at.y], inside.y) * weights;
             c += select(vec4(0.0), x[at.z], inside.z) * weights;
             d += select(vec4(0.0), x[at.w], inside.w) * weights;
-            w += columns;
+            w += LANES;
         }
     }
-    let at = pixel * columns + channel;
+    let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * columns + channel;
     if p.has_residual != 0u {
         a += residual[at.x];
         b += residual[at.y];

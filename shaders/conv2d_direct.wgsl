@@ -1,6 +1,6 @@
 // y[m, o] = clamp(sum_{taps, i in the group of o} x[tap of m, i] w[tap, i, o] + bias[o] + residual[m, o])
 //
-// x: [N, H, W, I]       weight: [KH, KW, I / groups, pad4(O)]       bias: [O]       residual, y: [N, OH, OW, O]
+// x: [N, H, W, I]       weight: [O / 4 / LANES, KH, KW, I / groups, LANES, 4], zeros beyond O       bias: [O]       residual, y: [N, OH, OW, O]
 //
 // Any channels, groups and windows: one invocation per output value, lanes along the output channels.
 // FLOPs 2 M O KH KW I / groups, bytes 4 (N H W I + KH KW I O / groups + M O).
@@ -16,34 +16,31 @@ override LANES: u32 = 8u;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_id) local: vec3<u32>,
-) {
-    let channel = workgroup.x * LANES + local.x;
-    let pixel = workgroup.z * workgroups.y + workgroup.y;
-    if channel >= p.out_channels || pixel >= p.pixels {
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let out_x = workgroup.x / p.blocks;
+    let channel = (workgroup.x - out_x * p.blocks) * LANES + local.x;
+    if channel >= p.out_channels {
         return;
     }
-    let columns = (p.out_channels + 3u) / 4u * 4u;
+    let rows = p.kernel_height * p.kernel_width * p.group_inputs;
     let group = channel / p.group_outputs;
-    let o = origins(vec4(pixel));
     var sum = bias[channel];
-    var w = channel;
+    // Weights lie in blocks of 4 LANES channels, this workgroup's LANES channels in a quarter of one.
+    let quarter = channel % (4u * LANES);
+    var w = channel / (4u * LANES) * rows * 4u * LANES + quarter;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            let tap = taps(o, ky, kx).x;
+            let tap = taps(workgroup.z, workgroup.y, vec4(out_x), ky, kx).x;
             if tap >= 0 {
                 let at = u32(tap) * p.in_channels + group * p.group_inputs;
                 for (var i = 0u; i < p.group_inputs; i++) {
-                    sum += x[at + i] * weight[w + i * columns];
+                    sum += x[at + i] * weight[w + i * 4u * LANES];
                 }
             }
-            w += p.group_inputs * columns;
+            w += p.group_inputs * 4u * LANES;
         }
     }
-    let at = pixel * p.out_channels + channel;
+    let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * p.out_channels + channel;
     if p.has_residual != 0u {
         sum += residual[at];
     }

@@ -3,17 +3,17 @@
 // A dense convolution as a matrix product that is never laid out: m runs over output pixels, k over the taps of
 // the window and, inside them, the input channels.
 //
-// x: [N, H, W, I]       weight: [KH, KW, I, O]       bias: [O]       residual, y: [N, OH, OW, O], O % 4 == 0
+// x: [N, H, W, I]       weight: [O / 4 / LANES, KH, KW, I, LANES, 4]       bias: [O]       residual, y: [N, OH, OW, O], O % 4 == 0
 //
 //                 4 output channels
 //               +-------------------+
-//   8 pixels    |  a vec4 for each  |    for each k, one vec4 of weights serves all eight pixels
+//   4 pixels    |  a vec4 for each  |    for each k, one vec4 of weights serves all four pixels
 //               +-------------------+
 //
-// A workgroup is LANES such blocks along the channels times TILES along the pixels. With TILES = 1 all lanes share
-// their pixels, which software drivers turn into one load and a broadcast.
+// The four pixels are neighbours in a row. A workgroup is LANES such blocks along the channels times TILES rows (of
+// a long row: stretches of it); with TILES = 1 all lanes share their pixels, which software drivers turn into one load and a broadcast.
 //
-// POINTWISE  1x1 window without padding: the taps are found once, and all of them lie inside
+// POINTWISE  1x1 window, stride 1, no padding: input and output pixels are the same, all in one long row
 //
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O).
 
@@ -35,88 +35,71 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let columns = p.out_channels / 4u;
-    let channel = workgroup.x * LANES + local.x;
     // Told by a constant, so that a driver sees that all lanes share their pixels.
-    let tile = select(local.y, 0u, TILES == 1u);
-    let first = ((workgroup.z * workgroups.y + workgroup.y) * TILES + tile) * 8u;
-    if channel >= columns || first >= p.pixels {
+    let local_tile = select(local.y, 0u, TILES == 1u);
+#ifdef POINTWISE
+    let block = workgroup.x;
+    let tile = (workgroup.z * workgroups.y + workgroup.y) * TILES + local_tile;
+    let row = 0u;
+    let image = 0u;
+#else
+    let tile = workgroup.x / p.blocks;
+    let block = workgroup.x - tile * p.blocks;
+    let row = workgroup.y * TILES + local_tile;
+    let image = workgroup.z;
+#endif
+    let channel = block * LANES + local.x;
+    if channel >= columns || row >= p.out_height || tile * 4u >= p.out_width {
         return;
     }
     // Pixels past the end repeat the last one: they are computed and stored again, with the same result.
-    let low_pixel = min(first + vec4(0u, 1u, 2u, 3u), vec4(p.pixels - 1u));
-    let high_pixel = min(first + vec4(4u, 5u, 6u, 7u), vec4(p.pixels - 1u));
-    let low_origins = origins(low_pixel);
-    let high_origins = origins(high_pixel);
+    let out_x = min(tile * 4u + vec4(0u, 1u, 2u, 3u), vec4(p.out_width - 1u));
 
     let start = bias[channel];
     var a = start;
     var b = start;
     var c = start;
     var d = start;
-    var e = start;
-    var f = start;
-    var g = start;
-    var h = start;
-    var w = channel;
+    var w = block * p.kernel_height * p.kernel_width * p.in_channels * LANES + local.x;
 #ifdef POINTWISE
-    let low = vec4<u32>(taps(low_origins, 0u, 0u)) * p.in_channels;
-    let high = vec4<u32>(taps(high_origins, 0u, 0u)) * p.in_channels;
+    let from_ = out_x * p.in_channels;
     for (var k = 0u; k < p.in_channels; k++) {
         let weights = weight[w];
-        a += x[low.x + k] * weights;
-        b += x[low.y + k] * weights;
-        c += x[low.z + k] * weights;
-        d += x[low.w + k] * weights;
-        e += x[high.x + k] * weights;
-        f += x[high.y + k] * weights;
-        g += x[high.z + k] * weights;
-        h += x[high.w + k] * weights;
-        w += columns;
+        a += x[from_.x + k] * weights;
+        b += x[from_.y + k] * weights;
+        c += x[from_.z + k] * weights;
+        d += x[from_.w + k] * weights;
+        w += LANES;
     }
 #else
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            let low_tap = taps(low_origins, ky, kx);
-            let high_tap = taps(high_origins, ky, kx);
+            let tap = taps(image, row, out_x, ky, kx);
             // A tap in the padding reads some pixel of the image and counts for nothing.
-            let low = vec4<u32>(max(low_tap, vec4(0))) * p.in_channels;
-            let high = vec4<u32>(max(high_tap, vec4(0))) * p.in_channels;
+            let from_ = vec4<u32>(max(tap, vec4(0))) * p.in_channels;
             for (var k = 0u; k < p.in_channels; k++) {
                 let weights = weight[w];
-                let l = select(vec4(0.0), vec4(x[low.x + k], x[low.y + k], x[low.z + k], x[low.w + k]), low_tap >= vec4(0));
-                let u = select(vec4(0.0), vec4(x[high.x + k], x[high.y + k], x[high.z + k], x[high.w + k]), high_tap >= vec4(0));
+                let l = select(vec4(0.0), vec4(x[from_.x + k], x[from_.y + k], x[from_.z + k], x[from_.w + k]), tap >= vec4(0));
                 a += l.x * weights;
                 b += l.y * weights;
                 c += l.z * weights;
                 d += l.w * weights;
-                e += u.x * weights;
-                f += u.y * weights;
-                g += u.z * weights;
-                h += u.w * weights;
-                w += columns;
+                w += LANES;
             }
         }
     }
 #endif
 
-    let low_at = low_pixel * columns + channel;
-    let high_at = high_pixel * columns + channel;
+    let base = (image * p.out_height + row) * p.out_width;
+    let at = (base + out_x) * columns + channel;
     if p.has_residual != 0u {
-        a += residual[low_at.x];
-        b += residual[low_at.y];
-        c += residual[low_at.z];
-        d += residual[low_at.w];
-        e += residual[high_at.x];
-        f += residual[high_at.y];
-        g += residual[high_at.z];
-        h += residual[high_at.w];
+        a += residual[at.x];
+        b += residual[at.y];
+        c += residual[at.z];
+        d += residual[at.w];
     }
-    y[low_at.x] = limit(a);
-    y[low_at.y] = limit(b);
-    y[low_at.z] = limit(c);
-    y[low_at.w] = limit(d);
-    y[high_at.x] = limit(e);
-    y[high_at.y] = limit(f);
-    y[high_at.z] = limit(g);
-    y[high_at.w] = limit(h);
+    y[at.x] = limit(a);
+    y[at.y] = limit(b);
+    y[at.z] = limit(c);
+    y[at.w] = limit(d);
 }

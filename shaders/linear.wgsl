@@ -1,6 +1,6 @@
 // y[r, o] = clamp(sum_i x[r, i] w[i, o] + bias[o])
 //
-// x: [R, I]       weight: [I, pad4(O)]       bias: [O]       y: [R, O]
+// x: [R, I]       weight: [O / 4 / LANES, I, LANES, 4], zeros beyond O       bias: [O]       y: [R, O]
 //
 // For few rows, where reading the weights is what takes the time: an invocation computes 4 outputs of ROWS rows, so
 // that each weight is read once for all of them. Lanes run along the outputs and share x.
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var f = start; let xf = min(first + 5u, last) * p.inputs;
     var g = start; let xg = min(first + 6u, last) * p.inputs;
     var h = start; let xh = min(first + 7u, last) * p.inputs;
-    var w = column;
+    var w = workgroup.x * p.inputs * LANES + local.x;
     for (var i = 0u; i < p.inputs; i++) {
         let weights = weight[w];
         a += x[xa + i] * weights;
@@ -62,7 +62,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if ROWS > 5u { f += x[xf + i] * weights; }
         if ROWS > 6u { g += x[xg + i] * weights; }
         if ROWS > 7u { h += x[xh + i] * weights; }
-        w += columns;
+        w += LANES;
     }
     let output = column * 4u;
     store(first, output, a);

@@ -1,6 +1,6 @@
 // i, f, g, o = W [x; h] + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c')
 //
-// h, c, h_next, c_next: [R, H]      weight: [X + H, H, 4] (a vec4 holds the gates i f g o of a unit)      bias: [4 H]
+// h, c, h_next, c_next: [R, H]      weight: [H / LANES, X + H, LANES, 4], a vec4 holding the gates i f g o of a unit      bias: [4 H]
 // x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input
 //
 // One invocation computes a unit in ROWS rows, so that each weight is read once for all of them; lanes run along the
@@ -53,7 +53,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let more = min(row + vec4(4u, 5u, 6u, 7u), vec4(p.rows - 1u));
     let start = vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
     var s = Gates(start, start, start, start, start, start, start, start);
-    var w = unit;
+    var w = workgroup.x * (p.first + p.second + p.hidden) * LANES + local.x;
     // ROWS is a constant: what lies above it is compiled away.
     var at = rows * p.first;
     var beyond = more * p.first;
@@ -67,7 +67,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if ROWS > 5u { s.f += first[beyond.y + i] * weights; }
         if ROWS > 6u { s.g += first[beyond.z + i] * weights; }
         if ROWS > 7u { s.h += first[beyond.w + i] * weights; }
-        w += p.hidden;
+        w += LANES;
     }
     at = rows * p.second;
     beyond = more * p.second;
@@ -81,7 +81,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if ROWS > 5u { s.f += second[beyond.y + i] * weights; }
         if ROWS > 6u { s.g += second[beyond.z + i] * weights; }
         if ROWS > 7u { s.h += second[beyond.w + i] * weights; }
-        w += p.hidden;
+        w += LANES;
     }
     at = rows * p.hidden;
     beyond = more * p.hidden;
@@ -95,7 +95,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         if ROWS > 5u { s.f += h[beyond.y + i] * weights; }
         if ROWS > 6u { s.g += h[beyond.z + i] * weights; }
         if ROWS > 7u { s.h += h[beyond.w + i] * weights; }
-        w += p.hidden;
+        w += LANES;
     }
     store(row, unit, s.a);
     if ROWS > 1u { store(row + 1u, unit, s.b); }

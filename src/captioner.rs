@@ -7,7 +7,7 @@ use crate::graph::plan::Plan;
 use crate::graph::{Data, Graph};
 use crate::image::{Rgb8, resize};
 use crate::models::{self, SearchOptions};
-use crate::ops::{AdapterClass, Target, TopK};
+use crate::ops::{AdapterClass, BeamStep, Target};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
 use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ pub struct CaptionOptions {
 
 impl CaptionOptions {
     /// The widest beam.
-    pub const MAX_BEAM: usize = TopK::MAX;
+    pub const MAX_BEAM: usize = BeamStep::MAX;
     /// The longest caption.
     pub const MAX_LENGTH: usize = 200;
 }

@@ -253,10 +253,10 @@ fn orientation_is_applied_unless_told_otherwise() {
 fn wrong_usage_is_told_with_what_would_be_right() {
     let cases: [(&[&str], &str); 16] = [
         (&["caption"], "<PATH>"),
-        (&["caption", "--beam", "0", "a.jpg"], "from 1 to 64"),
-        (&["caption", "--beam", "65", "a.jpg"], "from 1 to 64"),
-        (&["caption", "--beam", "-1", "a.jpg"], "from 1 to 64"),
-        (&["caption", "--beam", "two", "a.jpg"], "from 1 to 64"),
+        (&["caption", "--beam", "0", "a.jpg"], "from 1 to 32"),
+        (&["caption", "--beam", "33", "a.jpg"], "from 1 to 32"),
+        (&["caption", "--beam", "-1", "a.jpg"], "from 1 to 32"),
+        (&["caption", "--beam", "two", "a.jpg"], "from 1 to 32"),
         (&["caption", "--max-length", "0", "a.jpg"], "from 1 to 200"),
         (&["caption", "--max-length", "201", "a.jpg"], "from 1 to 200"),
         (&["caption", "--length-penalty", "-0.5", "a.jpg"], "from 0 to 10"),

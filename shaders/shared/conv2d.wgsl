@@ -1,40 +1,22 @@
-// What all convolution kernels share: their sizes, and where a window of an output pixel begins.
+// What all convolution kernels share: their sizes, and which input pixels lie under a tap of the window.
 
 struct Params {
-    pixels: u32, in_height: u32, in_width: u32, in_channels: u32,
+    images: u32, in_height: u32, in_width: u32, in_channels: u32,
     out_height: u32, out_width: u32, out_channels: u32,
     kernel_height: u32, kernel_width: u32, stride_height: u32, stride_width: u32,
     dilation_height: u32, dilation_width: u32, pad_top: u32, pad_left: u32,
-    group_inputs: u32, group_outputs: u32, low: f32, high: f32, has_residual: u32,
+    group_inputs: u32, group_outputs: u32, blocks: u32, low: f32, high: f32, has_residual: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// The first row and column of the windows of four output pixels (negative inside the padding), and the image's row 0.
-struct Origins {
-    image: vec4<i32>,
-    y: vec4<i32>,
-    x: vec4<i32>,
-}
-
-fn origins(pixel: vec4<u32>) -> Origins {
-    let row = pixel / p.out_width;
-    let image = row / p.out_height;
-    let y = (row - image * p.out_height) * p.stride_height;
-    let x = (pixel - row * p.out_width) * p.stride_width;
-    return Origins(
-        vec4<i32>(image * p.in_height),
-        vec4<i32>(y) - i32(p.pad_top),
-        vec4<i32>(x) - i32(p.pad_left),
-    );
-}
-
-// The input pixels under tap (ky, kx) of four windows; -1 where the tap lies in the padding.
-fn taps(o: Origins, ky: u32, kx: u32) -> vec4<i32> {
-    let y = o.y + i32(ky * p.dilation_height);
-    let x = o.x + i32(kx * p.dilation_width);
-    let inside = (y >= vec4(0)) & (y < vec4(i32(p.in_height))) & (x >= vec4(0)) & (x < vec4(i32(p.in_width)));
-    return select(vec4(-1), (o.image + y) * i32(p.in_width) + x, inside);
+// The input pixels under tap (ky, kx) of the windows of four output pixels in row y of an image; -1 in the padding.
+fn taps(image: u32, y: u32, x: vec4<u32>, ky: u32, kx: u32) -> vec4<i32> {
+    let row = i32(y * p.stride_height + ky * p.dilation_height) - i32(p.pad_top);
+    let column = vec4<i32>(x * p.stride_width + kx * p.dilation_width) - i32(p.pad_left);
+    let row_inside = row >= 0 && row < i32(p.in_height);
+    let inside = vec4(row_inside) & (column >= vec4(0)) & (column < vec4(i32(p.in_width)));
+    return select(vec4(-1), (i32(image * p.in_height) + row) * i32(p.in_width) + column, inside);
 }
 
 // The activation of the last step.

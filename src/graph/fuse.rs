@@ -138,7 +138,7 @@ mod tests {
     fn block() -> Graph {
         let mut g = Graph::new();
         let x = g.input("x", [1, 3, 3, 2], DType::F32);
-        let mut conv = |g: &mut Graph, name: &str, x: TensorId| {
+        let conv = |g: &mut Graph, name: &str, x: TensorId| {
             let w = g.constant("w", [2, 2, 3, 3], (0..36).map(|i| (i % 7) as f32 - 3.0).collect()).unwrap();
             let b = g.constant("b", [2], vec![0.5, -0.25]).unwrap();
             let scale = g.constant("scale", [2], vec![2.0, -0.5]).unwrap();

@@ -163,7 +163,7 @@ impl Memory {
             lifetimes.push((id, Lifetime { first: step, last: step, bytes: graph.get(id).bytes() }));
         };
         // Inputs are written before the first step.
-        for &id in graph.inputs() {
+        for &id in graph.inputs().iter().filter(|id| !ranges.contains_key(id)) {
             begin(id, 0, &mut lifetimes);
         }
         for (step, node) in graph.nodes().iter().enumerate() {

@@ -85,11 +85,11 @@ impl Operation for AttentionWeights {
         let bindings = vec![
             node.input(0),
             node.input(1),
-            node.weight(2, Packing::Flat),
-            node.weight(3, Packing::Flat),
+            node.weight(2, Packing::FLAT),
+            node.weight(3, Packing::FLAT),
             node.output(0),
         ];
-        Ok(node.per_row(&WEIGHTS, bindings, params.words(), params.rows))
+        Ok(node.per_row(&WEIGHTS, bindings, params.words(), params.rows, params.pixels * (params.width + 3)))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -47,7 +47,7 @@ impl Operation for BatchNorm {
         let shape = &node.inputs[0].shape;
         let params = Params { count: shape.elements(), channels: shape.last() };
         let bindings =
-            vec![node.input(0), node.weight(1, Packing::Flat), node.weight(2, Packing::Flat), node.output(0)];
+            vec![node.input(0), node.weight(1, Packing::FLAT), node.weight(2, Packing::FLAT), node.output(0)];
         Ok(node.flat(&SHADER, bindings, params.words(), shape.elements()))
     }
 

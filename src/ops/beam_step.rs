@@ -20,6 +20,11 @@ pub struct BeamStep {
     pub end: u32,
 }
 
+impl BeamStep {
+    /// The widest beam: a step compares `K^3` candidates one after another.
+    pub const MAX: usize = 32;
+}
+
 params! { images: usize, beams: usize, end: u32 }
 
 pub(super) const SHADER: Shader = Shader {
@@ -41,6 +46,9 @@ impl Operation for BeamStep {
         let Some([n, k]) = scores.shape.sizes() else {
             return Err(format!("expected scores [N, K], found {}", scores.shape));
         };
+        if k > BeamStep::MAX {
+            return Err(format!("expected at most {} beams, found {k}", BeamStep::MAX));
+        }
         if *values.shape != [n * k, k] || ids.shape != values.shape {
             return Err(format!(
                 "expected continuations [{}, {k}] twice, found {} and {}",

@@ -5,7 +5,7 @@ use super::AdapterClass;
 /// The shaders that can run a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConvKernel {
-    /// 1x1 without padding: a plain matrix product.
+    /// 1x1, stride 1, without padding: a plain matrix product.
     Pointwise,
     /// Dense: implicit matrix product over the window.
     Window,
@@ -22,17 +22,18 @@ pub(crate) struct ConvShape {
     pub(crate) inputs: usize,
     pub(crate) outputs: usize,
     pub(crate) kernel: [usize; 2],
+    pub(crate) stride: [usize; 2],
     pub(crate) padded: bool,
 }
 
 /// Chooses the shader of a convolution.
 pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
-    let ConvShape { groups, inputs, outputs, kernel, padded } = shape;
+    let ConvShape { groups, inputs, outputs, kernel, stride, padded } = shape;
     if groups > 1 && groups == inputs && groups == outputs && outputs.is_multiple_of(4) {
         ConvKernel::Depthwise
     } else if groups > 1 || !outputs.is_multiple_of(4) {
         ConvKernel::Direct
-    } else if kernel == [1, 1] && !padded {
+    } else if kernel == [1, 1] && stride == [1, 1] && !padded {
         ConvKernel::Pointwise
     } else {
         ConvKernel::Window
@@ -76,6 +77,13 @@ pub(crate) fn lanes(class: AdapterClass) -> u32 {
     }
 }
 
+/// Whether a row is left to a single invocation: for drivers on a CPU, which compile barriers into coroutines.
+///
+/// Mesa 22's ends a shader's loops after 65,535 iterations, so long rows are shared there too.
+pub(crate) fn serial_rows(class: AdapterClass, iterations: usize) -> bool {
+    class == AdapterClass::Software && iterations < 60_000
+}
+
 /// Workgroup size of the matrix kernel: `[along output channels, along pixels]`.
 pub(crate) fn gemm_workgroup(class: AdapterClass) -> [u32; 2] {
     match class {
@@ -92,20 +100,21 @@ mod tests {
     #[test]
     fn convolutions_get_the_kernel_of_their_shape() {
         let table = [
-            (1, 64, 256, [1, 1], false, ConvKernel::Pointwise),
-            (1, 64, 256, [1, 1], true, ConvKernel::Window),
-            (1, 64, 64, [3, 3], true, ConvKernel::Window),
-            (1, 3, 64, [7, 7], true, ConvKernel::Window),
-            (1, 6, 8, [1, 1], false, ConvKernel::Pointwise),
-            (1, 64, 66, [1, 1], false, ConvKernel::Direct),
-            (32, 32, 32, [3, 3], true, ConvKernel::Depthwise),
-            (5, 5, 5, [3, 3], true, ConvKernel::Direct),
-            (32, 32, 64, [3, 3], true, ConvKernel::Direct),
-            (2, 8, 8, [3, 3], true, ConvKernel::Direct),
-            (1, 1, 1, [3, 3], true, ConvKernel::Direct),
+            (1, 64, 256, [1, 1], 1, false, ConvKernel::Pointwise),
+            (1, 64, 256, [1, 1], 2, false, ConvKernel::Window),
+            (1, 64, 256, [1, 1], 1, true, ConvKernel::Window),
+            (1, 64, 64, [3, 3], 1, true, ConvKernel::Window),
+            (1, 3, 64, [7, 7], 1, true, ConvKernel::Window),
+            (1, 6, 8, [1, 1], 1, false, ConvKernel::Pointwise),
+            (1, 64, 66, [1, 1], 1, false, ConvKernel::Direct),
+            (32, 32, 32, [3, 3], 1, true, ConvKernel::Depthwise),
+            (5, 5, 5, [3, 3], 1, true, ConvKernel::Direct),
+            (32, 32, 64, [3, 3], 1, true, ConvKernel::Direct),
+            (2, 8, 8, [3, 3], 1, true, ConvKernel::Direct),
+            (1, 1, 1, [3, 3], 1, true, ConvKernel::Direct),
         ];
-        for (groups, inputs, outputs, kernel, padded, expected) in table {
-            let shape = ConvShape { groups, inputs, outputs, kernel, padded };
+        for (groups, inputs, outputs, kernel, stride, padded, expected) in table {
+            let shape = ConvShape { groups, inputs, outputs, kernel, stride: [stride; 2], padded };
             assert_eq!(conv2d(shape), expected, "{shape:?}");
         }
     }
@@ -124,6 +133,13 @@ mod tests {
         assert_eq!(linear([80, 1], 2916), LinearKernel::Rows(8));
         assert_eq!(linear([16, 49], 256), LinearKernel::Gemm);
         assert_eq!(linear([16, 4], 256), LinearKernel::Rows(8));
+    }
+
+    #[test]
+    fn long_rows_are_shared() {
+        assert!(serial_rows(AdapterClass::Software, 3 * 2917));
+        assert!(!serial_rows(AdapterClass::Software, 196 * 512));
+        assert!(!serial_rows(AdapterClass::Hardware, 10));
     }
 
     #[test]

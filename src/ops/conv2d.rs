@@ -104,11 +104,11 @@ pub(crate) fn window_count(
 }
 
 params! {
-    pixels: usize, in_height: usize, in_width: usize, in_channels: usize,
+    images: usize, in_height: usize, in_width: usize, in_channels: usize,
     out_height: usize, out_width: usize, out_channels: usize,
     kernel_height: usize, kernel_width: usize, stride_height: usize, stride_width: usize,
     dilation_height: usize, dilation_width: usize, pad_top: usize, pad_left: usize,
-    group_inputs: usize, group_outputs: usize, low: f32, high: f32, has_residual: u32,
+    group_inputs: usize, group_outputs: usize, blocks: usize, low: f32, high: f32, has_residual: u32,
 }
 
 pub(super) const GEMM: Shader = Shader {
@@ -132,9 +132,9 @@ pub(super) const DIRECT: Shader = Shader {
     variants: &[&[]],
 };
 
-/// Pixels that one invocation of the matrix kernel and of the depthwise kernel computes.
-const GEMM_PIXELS: usize = 8;
-const DEPTHWISE_PIXELS: usize = 4;
+/// Pixels that one invocation of the matrix kernel and of the depthwise kernel computes. Eight are 10 % faster on
+/// lavapipe, but take its compiler twice as long.
+const PIXELS: usize = 4;
 
 /// Weight sizes `[O, I / groups, KH, KW]`; checked by `infer`.
 fn filter(weight: &Tensor) -> [usize; 4] {
@@ -194,7 +194,7 @@ impl Operation for Conv2d {
         let [_, group_inputs, kernel_height, kernel_width] = filter(node.inputs[1]);
         let [low, high] = self.activation.clamp();
         let params = Params {
-            pixels: n * out_height * out_width,
+            images: n,
             in_height,
             in_width,
             in_channels,
@@ -211,6 +211,7 @@ impl Operation for Conv2d {
             pad_left: self.padding.left,
             group_inputs,
             group_outputs: out_channels / self.groups,
+            blocks: 0,
             low,
             high,
             has_residual: u32::from(node.inputs.len() > 3),
@@ -220,9 +221,10 @@ impl Operation for Conv2d {
             inputs: in_channels,
             outputs: out_channels,
             kernel: [kernel_height, kernel_width],
+            stride: self.stride,
             padded: self.padding != Padding::default(),
         });
-        Ok(dispatch(node, choice, params, Packing::ConvTapsFirst, node.input(3)))
+        Ok(dispatch(node, choice, params, Packing::taps, node.input(3)))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {
@@ -241,7 +243,7 @@ pub(super) fn pointwise(
 ) -> Vec<Dispatch> {
     let [low, high] = activation.clamp();
     let params = Params {
-        pixels: rows,
+        images: 1,
         in_height: 1,
         in_width: rows,
         in_channels: inputs,
@@ -258,49 +260,59 @@ pub(super) fn pointwise(
         pad_left: 0,
         group_inputs: inputs,
         group_outputs: outputs,
+        blocks: 0,
         low,
         high,
         has_residual: 0,
     };
-    dispatch(node, ConvKernel::Pointwise, params, Packing::Transposed, Binding::Absent)
+    dispatch(node, ConvKernel::Pointwise, params, Packing::inputs, Binding::Absent)
 }
 
 fn dispatch(
     node: &Lowering<'_>,
     choice: ConvKernel,
-    params: Params,
-    packing: Packing,
+    mut params: Params,
+    packing: fn(u32) -> Packing,
     residual: Binding,
 ) -> Vec<Dispatch> {
     let class = node.target.class;
     let lanes = choose::lanes(class);
     let gemm = choose::gemm_workgroup(class);
     // Lanes run along output channels: one each for the direct kernel, four each for the others.
-    let (shader, defines, [across, along], channels, pixels): (_, &'static [&'static str], _, _, _) =
+    let (shader, defines, [across, rows], channels, pixels): (_, &'static [&'static str], _, _, _) =
         match choice {
-            ConvKernel::Pointwise => (&GEMM, GEMM.variants[0], gemm, 4, GEMM_PIXELS),
-            ConvKernel::Window => (&GEMM, GEMM.variants[1], gemm, 4, GEMM_PIXELS),
-            ConvKernel::Depthwise => (&DEPTHWISE, DEPTHWISE.variants[0], [lanes, 1], 4, DEPTHWISE_PIXELS),
+            ConvKernel::Pointwise => (&GEMM, GEMM.variants[0], gemm, 4, PIXELS),
+            ConvKernel::Window => (&GEMM, GEMM.variants[1], gemm, 4, PIXELS),
+            ConvKernel::Depthwise => (&DEPTHWISE, DEPTHWISE.variants[0], [lanes, 1], 4, PIXELS),
             ConvKernel::Direct => (&DIRECT, DIRECT.variants[0], [lanes, 1], 1, 1),
         };
     let mut constants = vec![("LANES", across)];
-    if along > 1 {
-        constants.push(("TILES", along));
+    if rows > 1 {
+        constants.push(("TILES", rows));
     }
-    let columns = params.out_channels.div_ceil(channels).div_ceil(across as usize) as u32;
-    let [x, y, _] =
-        flat_grid(params.pixels.div_ceil(pixels).div_ceil(along as usize), node.target.max_workgroups);
+    params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
+    let workgroups = if choice == ConvKernel::Pointwise {
+        // All pixels of all images make one long row.
+        params.out_width *= params.images * params.out_height;
+        params.out_height = 1;
+        let tiles = params.out_width.div_ceil(pixels).div_ceil(rows as usize);
+        let [y, z, _] = flat_grid(tiles, node.target.max_workgroups);
+        [params.blocks as u32, y, z]
+    } else {
+        let tiles = params.out_width.div_ceil(pixels) * params.blocks;
+        [tiles as u32, params.out_height.div_ceil(rows as usize) as u32, params.images as u32]
+    };
     vec![Dispatch {
         kernel: Kernel { shader, defines, constants },
         bindings: vec![
             node.input(0),
-            node.weight(1, packing),
-            node.weight(2, Packing::Flat),
+            node.weight(1, packing(across)),
+            node.weight(2, Packing::FLAT),
             residual,
             node.output(0),
         ],
         params: params.words(),
-        workgroups: [columns, x, y],
+        workgroups,
     }]
 }
 

@@ -2,7 +2,7 @@
 
 use crate::graph::plan::PackedWeight;
 use crate::graph::{DType, Data, Graph, Node, Shape, Tensor, TensorId};
-use crate::ops::Packing;
+use crate::ops::{Packing, choose};
 use std::hash::{Hash, Hasher};
 use std::ops;
 
@@ -195,17 +195,20 @@ impl<'a> Lowering<'a> {
         Binding::Activation(self.node.outputs[index])
     }
 
-    /// A dispatch of one workgroup per row, for shaders that import `row`.
+    /// A dispatch of one workgroup per row, for shaders that import `row`. `iterations` is how often an invocation
+    /// goes round its loops when it has the row to itself.
     pub(crate) fn per_row(
         &self,
         shader: &'static Shader,
         bindings: Vec<Binding>,
         params: Vec<u32>,
         rows: usize,
+        iterations: usize,
     ) -> Vec<Dispatch> {
-        let defines = match self.target.class {
-            AdapterClass::Software => ROW_VARIANTS[1],
-            AdapterClass::Hardware => ROW_VARIANTS[0],
+        let defines = if choose::serial_rows(self.target.class, iterations) {
+            ROW_VARIANTS[1]
+        } else {
+            ROW_VARIANTS[0]
         };
         let kernel = Kernel { shader, defines, constants: Vec::new() };
         vec![Dispatch { kernel, bindings, params, workgroups: flat_grid(rows, self.target.max_workgroups) }]

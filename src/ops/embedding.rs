@@ -49,7 +49,7 @@ impl Operation for Embedding {
         let table = &node.inputs[1].shape;
         let count = node.outputs[0].shape.elements();
         let params = Params { count, width: table.last(), entries: table.rows() };
-        let bindings = vec![node.input(0), node.weight(1, Packing::Flat), node.output(0)];
+        let bindings = vec![node.input(0), node.weight(1, Packing::FLAT), node.output(0)];
         Ok(node.flat(&SHADER, bindings, params.words(), count))
     }
 

@@ -71,13 +71,13 @@ impl Operation for Linear {
         };
         let [low, high] = self.activation.clamp();
         let params = Params { rows, inputs, outputs, low, high };
+        let lanes = choose::lanes(node.target.class);
         let bindings = vec![
             node.input(0),
-            node.weight(1, Packing::Transposed),
-            node.weight(2, Packing::Flat),
+            node.weight(1, Packing::inputs(lanes)),
+            node.weight(2, Packing::FLAT),
             node.output(0),
         ];
-        let lanes = choose::lanes(node.target.class);
         let kernel =
             Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
         let workgroups =

@@ -78,17 +78,17 @@ impl Operation for LstmCell {
             first: node.inputs[4].shape.last(),
             second: node.inputs.get(5).map_or(0, |x| x.shape.last()),
         };
+        let lanes = choose::lanes(node.target.class);
         let bindings = vec![
             node.input(0),
             node.input(1),
-            node.weight(2, Packing::LstmGates),
-            node.weight(3, Packing::Flat),
+            node.weight(2, Packing::gates(lanes)),
+            node.weight(3, Packing::FLAT),
             node.input(4),
             node.input(5),
             node.output(0),
             node.output(1),
         ];
-        let lanes = choose::lanes(node.target.class);
         let block = choose::row_block(rows);
         let kernel =
             Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };

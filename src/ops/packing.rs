@@ -1,64 +1,87 @@
 //! Layouts of weights: PyTorch's order in, the order in which a kernel walks through memory out.
 
-/// How a weight is laid out for a kernel. Columns marked `pad4` are filled with zeros to a multiple of four,
-/// so that kernels may read them as `vec4`.
+/// What the rows and columns of a weight are for a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Packing {
+enum Order {
     /// As it is, padded at the end to a multiple of four values.
     Flat,
-    /// `[O, I, KH, KW]` to `[KH, KW, I, pad4(O)]`: lanes of neighbouring output channels read side by side.
-    ConvTapsFirst,
-    /// `[O, I]` to `[I, pad4(O)]`.
-    Transposed,
-    /// `[4 H, I]` (gates i, f, g, o) to `[I, H, 4]`: one `vec4` holds the four gates of a unit.
-    LstmGates,
+    /// `[O, I, KH, KW]`: a row for each tap and, inside it, input channel; columns are output channels.
+    Taps,
+    /// `[O, I]`: a row for each input; columns are outputs.
+    Inputs,
+    /// `[4 H, I]` (gates i, f, g, o): a row for each input; four columns, the gates, for each unit.
+    Gates,
+}
+
+/// How a weight is laid out for a kernel.
+///
+/// A kernel reads four columns at a time, as a `vec4`, and `lanes` neighbouring ones side by side. A workgroup walks
+/// down all rows of its `4 * lanes` columns, so those lie in one piece: `[columns / 4 / lanes, rows, lanes, 4]`.
+/// What lies beyond the last column is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Packing {
+    order: Order,
+    lanes: u32,
 }
 
 impl Packing {
+    /// As it is, padded at the end to a multiple of four values.
+    pub const FLAT: Packing = Packing { order: Order::Flat, lanes: 1 };
+
+    /// A convolution's weight `[O, I, KH, KW]`, in blocks of `4 * lanes` output channels.
+    pub const fn taps(lanes: u32) -> Packing {
+        Packing { order: Order::Taps, lanes }
+    }
+
+    /// A linear layer's weight `[O, I]`, in blocks of `4 * lanes` outputs.
+    pub const fn inputs(lanes: u32) -> Packing {
+        Packing { order: Order::Inputs, lanes }
+    }
+
+    /// An LSTM's weight `[4 H, I]`, in blocks of `lanes` units.
+    pub const fn gates(lanes: u32) -> Packing {
+        Packing { order: Order::Gates, lanes }
+    }
+
+    /// Rows and columns of a weight of this shape; `None` for one that stays flat.
+    fn matrix(self, shape: &[usize]) -> Option<[usize; 2]> {
+        match (self.order, shape) {
+            (Order::Taps, &[outputs, inputs, height, width]) => Some([inputs * height * width, outputs]),
+            (Order::Inputs | Order::Gates, &[outputs, inputs]) => Some([inputs, outputs]),
+            _ => None,
+        }
+    }
+
     /// The number of values after packing a weight of this shape.
     pub fn len(self, shape: &[usize]) -> usize {
-        let elements: usize = shape.iter().product();
-        match (self, shape) {
-            (Packing::ConvTapsFirst, &[o, ..]) | (Packing::Transposed, &[o, ..]) if o > 0 => {
-                elements / o * o.next_multiple_of(4)
-            }
-            _ => elements.next_multiple_of(4),
+        match self.matrix(shape) {
+            Some([rows, columns]) => rows * columns.next_multiple_of(4 * self.lanes as usize),
+            None => shape.iter().product::<usize>().next_multiple_of(4),
         }
     }
 
     /// Reorders the values of a weight of this shape.
     pub fn pack(self, shape: &[usize], values: &[f32]) -> Vec<f32> {
         let mut packed = vec![0.0; self.len(shape)];
-        match (self, shape) {
-            (Packing::ConvTapsFirst, &[outputs, inputs, height, width]) => {
-                let columns = outputs.next_multiple_of(4);
-                let taps = height * width;
-                for (o, filter) in values.chunks_exact(inputs * taps).enumerate() {
-                    for (i, plane) in filter.chunks_exact(taps).enumerate() {
-                        for (tap, &value) in plane.iter().enumerate() {
-                            packed[(tap * inputs + i) * columns + o] = value;
-                        }
-                    }
-                }
+        let Some([rows, columns]) = self.matrix(shape) else {
+            packed[..values.len()].copy_from_slice(values);
+            return packed;
+        };
+        let lanes = self.lanes as usize;
+        let taps = shape[2..].iter().product::<usize>();
+        for (output, line) in values.chunks_exact(rows.max(1)).enumerate() {
+            let column = match self.order {
+                // Gate-major to unit-major.
+                Order::Gates => output % (columns / 4) * 4 + output / (columns / 4),
+                _ => output,
+            };
+            let (vector, part) = (column / 4, column % 4);
+            let (block, lane) = (vector / lanes, vector % lanes);
+            for (input, &value) in line.iter().enumerate() {
+                // Within a filter taps vary fastest; the kernel wants channels to.
+                let row = input % taps * (rows / taps) + input / taps;
+                packed[((block * rows + row) * lanes + lane) * 4 + part] = value;
             }
-            (Packing::Transposed, &[outputs, inputs]) => {
-                let columns = outputs.next_multiple_of(4);
-                for (o, row) in values.chunks_exact(inputs).enumerate() {
-                    for (i, &value) in row.iter().enumerate() {
-                        packed[i * columns + o] = value;
-                    }
-                }
-            }
-            (Packing::LstmGates, &[rows, inputs]) => {
-                let hidden = rows / 4;
-                for (row, line) in values.chunks_exact(inputs).enumerate() {
-                    let (gate, unit) = (row / hidden, row % hidden);
-                    for (i, &value) in line.iter().enumerate() {
-                        packed[(i * hidden + unit) * 4 + gate] = value;
-                    }
-                }
-            }
-            _ => packed[..values.len()].copy_from_slice(values),
         }
         packed
     }
@@ -75,7 +98,7 @@ mod tests {
     #[test]
     fn taps_come_first_and_outputs_are_padded() {
         // Two filters of three channels and 1x2 taps.
-        let packed = Packing::ConvTapsFirst.pack(&[2, 3, 1, 2], &counting(12));
+        let packed = Packing::taps(1).pack(&[2, 3, 1, 2], &counting(12));
         assert_eq!(packed.len(), 2 * 3 * 4);
         assert_eq!(packed[..8], [0.0, 6.0, 0.0, 0.0, 2.0, 8.0, 0.0, 0.0]);
         assert_eq!(packed[12..16], [1.0, 7.0, 0.0, 0.0]);
@@ -83,19 +106,29 @@ mod tests {
 
     #[test]
     fn matrices_are_transposed() {
-        let packed = Packing::Transposed.pack(&[3, 2], &counting(6));
+        let packed = Packing::inputs(1).pack(&[3, 2], &counting(6));
         assert_eq!(packed, [0.0, 2.0, 4.0, 0.0, 1.0, 3.0, 5.0, 0.0]);
+    }
+
+    #[test]
+    fn columns_of_a_workgroup_lie_together() {
+        // Twelve outputs, two inputs, two lanes: a block of eight outputs, then one of four and four of padding.
+        let packed = Packing::inputs(2).pack(&[12, 2], &counting(24));
+        assert_eq!(packed.len(), 32);
+        assert_eq!(packed[..8], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]);
+        assert_eq!(packed[8..16], [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0]);
+        assert_eq!(packed[16..24], [16.0, 18.0, 20.0, 22.0, 0.0, 0.0, 0.0, 0.0]);
     }
 
     #[test]
     fn gates_of_a_unit_lie_together() {
         // Two units, one input: rows are i0 i1 f0 f1 g0 g1 o0 o1.
-        let packed = Packing::LstmGates.pack(&[8, 1], &counting(8));
+        let packed = Packing::gates(2).pack(&[8, 1], &counting(8));
         assert_eq!(packed, [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]);
     }
 
     #[test]
     fn flat_weights_end_at_a_whole_vector() {
-        assert_eq!(Packing::Flat.pack(&[5], &counting(5)), [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0]);
+        assert_eq!(Packing::FLAT.pack(&[5], &counting(5)), [0.0, 1.0, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0]);
     }
 }

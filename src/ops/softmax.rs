@@ -41,7 +41,7 @@ impl Operation for Softmax {
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let x = &node.inputs[0].shape;
         let params = Params { rows: x.rows(), columns: x.last(), log: u32::from(self.log) };
-        Ok(node.per_row(&SHADER, vec![node.input(0), node.output(0)], params.words(), x.rows()))
+        Ok(node.per_row(&SHADER, vec![node.input(0), node.output(0)], params.words(), x.rows(), 3 * x.last()))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -72,12 +72,8 @@ impl Operation for TopK {
             suppressed_2,
             suppressed_3,
         };
-        Ok(node.per_row(
-            &SHADER,
-            vec![node.input(0), node.output(0), node.output(1)],
-            params.words(),
-            x.rows(),
-        ))
+        let bindings = vec![node.input(0), node.output(0), node.output(1)];
+        Ok(node.per_row(&SHADER, bindings, params.words(), x.rows(), self.k * x.last()))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -3,7 +3,7 @@
 use crate::common::{Case, Random, Tolerance};
 use shadetell::cpu::beam_step::ENDED;
 use shadetell::cpu::top_k::NOTHING;
-use shadetell::ops::{BeamStep, TopK};
+use shadetell::ops::BeamStep;
 
 const END: u32 = 2;
 
@@ -58,10 +58,10 @@ fn the_first_step_has_one_hypothesis() {
     check("first", scores, values, (0..18).collect(), 3);
 }
 
-/// As many beams as `top_k` has places.
+/// The widest beam.
 #[test]
 fn many_beams() {
-    let beams = TopK::MAX;
+    let beams = BeamStep::MAX;
     let mut random = Random::new(3);
     let scores = (0..beams).map(|_| -(random.below(40) as f32)).collect();
     let values = (0..beams).flat_map(|_| continuations(&mut random, beams, 0.5)).collect();
