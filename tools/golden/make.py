@@ -1,7 +1,7 @@
 """Makes the reference values that the engine is tested against, with PyTorch in float32.
 
     python make.py ops OUT_FOLDER
-    python make.py stages OUT_FOLDER --weights flickr8k.safetensors --photo coffee.jpg
+    python make.py stages OUT_FOLDER --weights flickr8k.safetensors --photo astronaut.jpg
 
 `ops` writes ops.safetensors: single operations with random inputs. `stages` writes photo.rgb (the raw 224x224 RGB photo) and
 stages.json: samples of every stage of the bundled model on it. What the files hold is told in the README.md beside them.
@@ -162,7 +162,7 @@ def make_stages(folder, weights, photo):
             allowed[SUPPRESS] = -torch.inf
             token = allowed.argmax()[None]
             tokens.append(int(token))
-            logps.append(number(logp[token]))
+            logps.append(number(logp[token[0]]))
             if int(token) == END:
                 break
         entry = {"logits": steps, "tokens": tokens, "log_probabilities": logps, "words": [words[i] for i in tokens]}

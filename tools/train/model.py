@@ -204,12 +204,23 @@ class ShowTell(nn.Module):
         nn.init.uniform_(self.linear.weight, -0.1, 0.1)
         nn.init.zeros_(self.linear.bias)
 
+    @torch.no_grad()
+    def whiten(self, pooled):
+        """Starts `project` as the whitened principal components of some pooled vectors.
+
+        These are all positive and much alike; with a random `project` the first LSTM input hardly tells one photo from another."""
+        mean = pooled.mean(0)
+        _, spread, axes = torch.linalg.svd(pooled[:3000] - mean, full_matrices=False)
+        k = self.project.out_features
+        self.project.weight.copy_(axes[:k] / spread[:k, None] * 3000 ** 0.5)
+        self.project.bias.copy_(-self.project.weight @ mean)
+
     def teach(self, grid, rows, dropout):
         """Logits of every existing step, in the order of rows.pack (the step that gives <start> is trained too, at the end).
 
         After backward, call finish() of every element of self.later."""
         l, n = self.lstm, len(rows.lengths)
-        image = self.project(F.dropout(grid.mean(1), dropout, self.training))[rows.photo]
+        image = self.project(grid.mean(1))[rows.photo]
         words = self.embed(rows.pack(torch.cat([torch.full((n, 1), START), rows.target[:, :-1]], 1)))
         x = F.dropout(torch.cat([image, words]), dropout / 2, self.training)
         x = F.linear(x, l.weight_ih_l0, l.bias_ih_l0 + l.bias_hh_l0).split([n] + rows.live)

@@ -37,19 +37,33 @@ class Store:
         views = views or self.views
         return torch.from_numpy(np.stack([views[rng.integers(len(views))][i] for i in photos])).float()
 
+    def pool(self, workers, count=2):
+        """From now on the pooled image vectors (as grids of one place) of some views: all that Show and Tell sees of a fixed encoder."""
+        def job(model, x):
+            with torch.no_grad():
+                return model.encoder.late(x.float()).mean(1, keepdim=True)
+
+        run = lambda array: torch.cat(workers.run(job, (torch.from_numpy(array[i:i + 25]) for i in range(0, len(array), 25))))
+        self.dev = run(self.dev.numpy())
+        self.views = [run(v).numpy() for v in self.views[-count:]]
+
+
+def grids(model, x):
+    return model.encoder.late(x.float()).contiguous() if x.dim() == 4 else x
+
 
 @torch.no_grad()
-def dev_captions(model, x):
+def dev_captions(model, x, families):
     model.eval()
-    grid = model.encoder.late(x.float()).contiguous()
-    return [greedy(getattr(model, family), grid) for family in FAMILIES]
+    grid = grids(model, x)
+    return [greedy(getattr(model, family), grid) for family in families]
 
 
-def dev_scores(workers, store, data, words):
-    """{family: (bleu, cider)} and the captions of both decoders, greedy."""
-    parts = workers.run(dev_captions, store.dev.split(50))
+def dev_scores(workers, store, data, words, families=FAMILIES):
+    """{family: (bleu, cider)} and {family: captions} on the dev photos, greedy."""
+    parts = workers.run(lambda m, x: dev_captions(m, x, families), store.dev.split(50))
     scores, captions = {}, {}
-    for number, family in enumerate(FAMILIES):
+    for number, family in enumerate(families):
         captions[family] = [[words[w] for w in c] for part in parts for c in part[number]]
         scores[family] = report(captions[family], [data.captions[n] for n in data.dev])
     return scores, captions
@@ -75,9 +89,9 @@ class Average:
             v.copy_(kept)
 
 
-def parameter_groups(model, rate, encoder_rate):
+def parameter_groups(model, rate, encoder_rate, families):
     late = model.encoder.late_parameters()
-    rest = [p for f in FAMILIES for p in getattr(model, f).parameters()]
+    rest = [p for f in families for p in getattr(model, f).parameters()]
     return [{"params": rest, "peak": rate}, {"params": late, "peak": encoder_rate}], rest + late
 
 
@@ -98,12 +112,12 @@ def teach(model, task, targets, train_encoder, a):
     photos, x = task
     model.train()
     with torch.set_grad_enabled(train_encoder):
-        grid = model.encoder.late(x)
+        grid = grids(model, x)
     rows = Rows([t for i in photos for t in targets[i]], [j for j, i in enumerate(photos) for _ in targets[i]])
     # the gradients of both decoders meet at the grid, then go through the encoder once
     leaf = grid.detach().requires_grad_(train_encoder)
     losses = []
-    for family in FAMILIES:
+    for family in a.families:
         logits = getattr(model, family).teach(leaf, rows, a.dropout)
         target = rows.packed_target
         if logits.shape[0] > len(target):  # Show and Tell's first step
@@ -131,6 +145,9 @@ def main():
     a.add_argument("--smoothing", type=float, default=0.1)
     a.add_argument("--decay", type=float, default=0.997, help="of the moving average of the weights")
     a.add_argument("--longest", type=int, default=22)
+    a.add_argument("--from", dest="start", help="checkpoint to begin with")
+    a.add_argument("--families", nargs="*", default=FAMILIES, help="train these decoders only")
+    a.add_argument("--pooled", action="store_true", help="encoder fixed, Show and Tell only: use pooled vectors, computed once")
     a.add_argument("--threads", type=int, default=2)
     a.add_argument("--seed", type=int, default=1)
     a = a.parse_args()
@@ -145,7 +162,9 @@ def main():
     targets = [[encode(c, index, a.longest) for c in data.captions[n]] for n in data.train]
     model = Captioner(len(words))
     model.load_imagenet(a.encoder)
-    groups, params = parameter_groups(model, a.rate, a.encoder_rate)
+    if a.start:
+        model.load_state_dict(torch.load(a.start)["model"])
+    groups, params = parameter_groups(model, a.rate, a.encoder_rate, a.families)
     optimiser = torch.optim.Adam(groups, lr=0, betas=(0.9, 0.98), fused=True)
     average = Average(params, a.decay)
     step, before = 0, 0.0
@@ -157,6 +176,11 @@ def main():
         average.values, average.count, step, before = state["average"], state["count"], state["step"], state["seconds"]
         log(a.run, f"resumed at step {step}")
     workers = Workers(model, a.threads)
+    if a.pooled:
+        store.pool(workers)
+        if step == 0:
+            model.show_tell.whiten(torch.from_numpy(store.views[0][:, 0]))
+        a.freeze = 1e9
     a_epoch = len(data.train) // a.photos
     freeze, saved, losses, began = int(a.freeze * a_epoch), time.time(), [], time.time()
     seconds = lambda: before + time.time() - began
@@ -198,13 +222,14 @@ def main():
 
     while not finished():
         epoch = step // a_epoch
-        store.refresh()
+        if not a.pooled:
+            store.refresh()
         workers.run(lambda m, t: teach(m, t, targets, step >= freeze, a), batches(epoch), update)
         average.swap()
         save(os.path.join(a.run, f"epoch{epoch + 1}.pt"), model=model.state_dict(), words=words)
-        scores, captions = dev_scores(workers, store, data, words)
+        scores, captions = dev_scores(workers, store, data, words, a.families)
         average.swap()
-        for family in FAMILIES:
+        for family in a.families:
             log(a.run, f"epoch {epoch + 1} {family}: {line(scores[family])}  e.g. {' '.join(captions[family][0])}")
         keep()
 
