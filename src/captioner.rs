@@ -235,14 +235,24 @@ impl Captioner {
     }
 }
 
+/// The graph of a model's encoder and search with all inputs but the first, the photo's pixels: for tools that look
+/// inside. It is what a [`Captioner`] runs.
+///
+/// # Errors
+/// As [`Captioner::new`].
+pub fn graph(model: &Model, options: &CaptionOptions) -> Result<(Graph, Vec<Data>), Error> {
+    let search = Search::of(model, options)?;
+    let built = models::build(model, search.decoder, search.options)?;
+    Ok((built.graph, built.constant_inputs))
+}
+
 /// Plans a model without a device, as for a software or a hardware adapter with the WebGPU default limits.
 ///
 /// # Errors
 /// As [`Captioner::new`].
 pub fn plan(model: &Model, options: &CaptionOptions, class: AdapterClass) -> Result<Plan, Error> {
-    let search = Search::of(model, options)?;
-    let built = models::build(model, search.decoder, search.options)?;
-    Ok(Plan::new(&built.graph, &Target::baseline(class))?)
+    let (graph, _) = graph(model, options)?;
+    Ok(Plan::new(&graph, &Target::baseline(class))?)
 }
 
 /// Options with the model's own choices filled in.

@@ -11,6 +11,6 @@ pub mod ops;
 pub mod text;
 pub mod weights;
 
-pub use captioner::{Alternative, Backend, Caption, CaptionOptions, Captioner, Timings, Token, plan};
+pub use captioner::{Alternative, Backend, Caption, CaptionOptions, Captioner, Timings, Token, graph, plan};
 pub use error::Error;
 pub use wgpu;
