@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/photos/astronaut.jpg");
+const PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/photos/camera.jpg");
 const WARM_RUNS: usize = 21;
 const COLD_RUNS: usize = 5;
 
