@@ -1,17 +1,14 @@
-//! JPEG, decoded strictly.
+//! JPEG, decoded strictly, to the bytes that libjpeg-turbo gives: models are trained on pixels that Pillow or
+//! torchvision decoded with it, and a decoder that rounds otherwise changes a caption in ten.
 //!
 //! JPEG decoders are made to show something at any price: where data is missing or damaged they go on with grey.
-//! A caption of a half-grey picture looks like a caption, so here such files are errors. The decoder's strict mode
-//! finds damage inside of a scan. It does not find every cut in the last row of blocks; the missing end marker does.
+//! A caption of a half-grey picture looks like a caption, so here such files are errors. The decoder finds damage
+//! inside of a scan. It does not find every cut in the last row of blocks; the missing end marker does.
 //! What neither finds is a scan that was cut and closed with an end marker again: it is grey from there on, as in
 //! Pillow.
 
 use ::image::{DynamicImage, ImageFormat, RgbImage, metadata::Orientation};
-use zune_jpeg::{
-    JpegDecoder,
-    errors::DecodeErrors,
-    zune_core::{bytestream::ZCursor, colorspace::ColorSpace, options::DecoderOptions},
-};
+use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::{DecodeOptions, ImageError, corrupt, orientation};
 
@@ -23,15 +20,16 @@ pub(super) fn decode(
     if let Some(kind) = layout.unsupported() {
         return Err(ImageError::UnsupportedFormat { format: kind.to_owned() });
     }
-    // Headers are read leniently: stray bytes between them harm no pixel, and real cameras write them.
-    let lenient = DecoderOptions::default()
-        .set_strict_mode(false)
-        .set_max_width(usize::from(u16::MAX))
-        .set_max_height(usize::from(u16::MAX))
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), lenient);
-    decoder.decode_headers().map_err(from_decoder)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
+    let failed = |error| from_decoder(error, options);
+    let limits = DecodeLimits {
+        max_width: usize::from(u16::MAX),
+        max_height: usize::from(u16::MAX),
+        max_pixels: u64::MAX,
+        max_memory: Some(options.max_alloc()),
+        ..DecodeLimits::default()
+    };
+    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(failed)?;
+    let (width, height) = decoder.header().dimensions();
     // At most 65,535 each, as the format has 16 bits for them.
     let (width, height) = (width as u32, height as u32);
     options.check_pixels(width, height)?;
@@ -39,26 +37,45 @@ pub(super) fn decode(
         return Err(corrupt(ImageFormat::Jpeg, "it ends too early: the end-of-image marker is missing"));
     }
 
-    let orientation = orientation(decoder.exif().map(Vec::as_slice));
-    let strict = decoder.options().set_strict_mode(true);
-    decoder.set_options(strict);
-    let mut data = vec![0; decoder.output_buffer_size().unwrap_or_default()];
-    decoder.decode_into(&mut data).map_err(from_decoder)?;
+    let orientation = orientation(decoder.exif_data());
+    let inks = matches!(decoder.jpeg_color_space(), ColorSpace::Cmyk | ColorSpace::Ycck);
+    decoder.set_output_format(if inks { PixelFormat::Cmyk } else { PixelFormat::Rgb });
+    let mut data = decoder.decode_image().map_err(failed)?.data;
+    if inks {
+        to_rgb(&mut data);
+    }
     match RgbImage::from_raw(width, height, data) {
         Some(image) => Ok((DynamicImage::ImageRgb8(image), orientation)),
         None => Err(corrupt(ImageFormat::Jpeg, "it holds fewer pixels than it declares")),
     }
 }
 
-fn from_decoder(error: DecodeErrors) -> ImageError {
+/// CMYK as JPEG files keep it, 255 for no ink (Adobe's convention), to RGB as Pillow does it, in place.
+fn to_rgb(data: &mut Vec<u8>) {
+    let pixels = data.len() / 4;
+    for i in 0..pixels {
+        let [c, m, y, white] = [data[4 * i], data[4 * i + 1], data[4 * i + 2], data[4 * i + 3]];
+        // What the black ink leaves, less what the coloured ink takes of that; the quotient rounded to the nearest.
+        let left = |light: u8| {
+            let product = u32::from(255 - light) * u32::from(white) + 128;
+            white.saturating_sub(((product + (product >> 8)) >> 8) as u8)
+        };
+        data[3 * i..3 * i + 3].copy_from_slice(&[left(c), left(m), left(y)]);
+    }
+    data.truncate(pixels * 3);
+}
+
+fn from_decoder(error: JpegError, options: &DecodeOptions) -> ImageError {
     match error {
-        DecodeErrors::Unsupported(_) => {
+        JpegError::Unsupported(_) => {
             ImageError::UnsupportedFormat { format: "an unusual kind of JPEG".to_owned() }
         }
-        DecodeErrors::ExhaustedData | DecodeErrors::IoErrors(_) => {
-            corrupt(ImageFormat::Jpeg, "it ends too early")
-        }
-        error => corrupt(ImageFormat::Jpeg, error.to_string().trim_matches('"')),
+        JpegError::LimitExceeded { .. } | JpegError::AllocationFailed { .. } => ImageError::OutOfMemory {
+            what: "decoding the picture",
+            limit: format!("{} MiB", options.max_alloc() >> 20),
+        },
+        JpegError::UnexpectedEof | JpegError::Io(_) => corrupt(ImageFormat::Jpeg, "it ends too early"),
+        error => corrupt(ImageFormat::Jpeg, error),
     }
 }
 
@@ -112,9 +129,8 @@ impl Layout {
     /// The name of a coding that the decoder does not know.
     fn unsupported(&self) -> Option<&'static str> {
         match self.frame? {
-            (0xC3 | 0xC7 | 0xCB | 0xCF, _) => Some("a lossless JPEG"),
-            (0xC9 | 0xCA | 0xCD | 0xCE, _) => Some("an arithmetic-coded JPEG"),
-            (0xC5 | 0xC6, _) => Some("a hierarchical JPEG"),
+            (0xC3 | 0xCB, _) => Some("a lossless JPEG"),
+            (0xC5..=0xC7 | 0xCD..=0xCF, _) => Some("a hierarchical JPEG"),
             (0xF7, _) => Some("JPEG-LS"),
             (_, 12) => Some("a JPEG with 12 bits for each sample"),
             _ => None,
@@ -143,10 +159,10 @@ mod tests {
     #[test]
     fn kinds_that_cannot_be_decoded_are_named() {
         let kind = |marker, bits| Layout::of(&[0xFF, 0xD8, 0xFF, marker, 0, 8, bits]).unsupported();
-        for marker in [0xC0, 0xC1, 0xC2, 0xC4] {
+        for marker in [0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xCA] {
             assert_eq!(kind(marker, 8), None);
         }
-        for marker in [0xC3, 0xC5, 0xC9, 0xCA, 0xF7] {
+        for marker in [0xC3, 0xC5, 0xCB, 0xCD, 0xF7] {
             assert!(kind(marker, 8).is_some_and(|name| name.contains("JPEG")), "{marker:x}");
         }
         assert!(kind(0xC1, 12).is_some());
