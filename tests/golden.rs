@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Case, TARGETS, Tolerance, compare, shared};
+use common::{Case, Tolerance, compare, shared, targets};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 use shadetell::graph::{Data, Shape, TensorId};
@@ -240,7 +240,7 @@ fn twins_agree_with_pytorch() {
 
 #[test]
 fn kernels_agree_with_pytorch() {
-    for target in TARGETS {
+    for target in targets() {
         check(|case| shared().run(&case.graph, &target, &case.inputs));
     }
 }

@@ -94,7 +94,8 @@ pub struct Gpu {
 impl Gpu {
     /// Opens the adapter that fits the choice best.
     ///
-    /// The device has the WebGPU default limits, with larger buffers and bindings where the adapter allows them;
+    /// The device has the WebGPU default limits, with larger buffers and bindings where the adapter allows them,
+    /// and subgroup operations where it has them;
     /// what a model needs of them is checked when it is prepared.
     ///
     /// # Errors
@@ -121,7 +122,7 @@ impl Gpu {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadetell"),
-            required_features: wgpu::Features::empty(),
+            required_features: adapter.features() & wgpu::Features::SUBGROUP,
             required_limits: limits(&adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -154,7 +155,13 @@ pub(crate) fn target(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Target 
         wgpu::DeviceType::Cpu => AdapterClass::Software,
         _ => AdapterClass::Hardware,
     };
-    Target { class, max_workgroups: device.limits().max_compute_workgroups_per_dimension }
+    let lanes = info.subgroup_min_size;
+    let is_fixed = device.features().contains(wgpu::Features::SUBGROUP) && lanes == info.subgroup_max_size;
+    Target {
+        class,
+        max_workgroups: device.limits().max_compute_workgroups_per_dimension,
+        subgroup: if is_fixed { lanes } else { 0 },
+    }
 }
 
 /// The place of the adapter that fits the choice best.

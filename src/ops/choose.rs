@@ -1,6 +1,6 @@
 //! Which kernel runs an operation: pure functions of plain numbers.
 
-use super::AdapterClass;
+use super::{AdapterClass, Target};
 
 /// The shaders that can run a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,12 @@ pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
     } else {
         ConvKernel::Window
     }
+}
+
+/// Whether a subgroup is one vector of a CPU, so that reading from another lane costs less than reading memory:
+/// matrix products then have a shader of their own.
+pub(crate) fn shares_lanes(target: &Target) -> bool {
+    target.class == AdapterClass::Software && target.subgroup == 8
 }
 
 /// The shaders that can run a matrix times rows.
@@ -117,6 +123,13 @@ mod tests {
             let shape = ConvShape { groups, inputs, outputs, kernel, stride: [stride; 2], padded };
             assert_eq!(conv2d(shape), expected, "{shape:?}");
         }
+    }
+
+    #[test]
+    fn lanes_are_shared_where_a_subgroup_is_one_vector() {
+        let shares = |class, subgroup| shares_lanes(&Target { subgroup, ..Target::baseline(class) });
+        assert_eq!([0, 4, 8, 16].map(|n| shares(AdapterClass::Software, n)), [false, false, true, false]);
+        assert_eq!([0, 8, 32].map(|n| shares(AdapterClass::Hardware, n)), [false; 3]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::activation::Activation;
 use super::choose::{self, ConvKernel, ConvShape};
-use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use super::dispatch::{Infer, Lowering, Operation, Shader, Target, params};
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::ops::{Binding, Dispatch, Kernel, Packing, flat_grid};
@@ -116,6 +116,13 @@ pub(super) const GEMM: Shader = Shader {
     source: include_str!("../../shaders/conv2d_gemm.wgsl"),
     params: Params::FIELDS,
     variants: &[&["POINTWISE"], &[]],
+};
+
+pub(super) const SUBGROUP: Shader = Shader {
+    name: "conv2d_subgroup",
+    source: include_str!("../../shaders/conv2d_subgroup.wgsl"),
+    params: Params::FIELDS,
+    variants: &[&[]],
 };
 
 pub(super) const DEPTHWISE: Shader = Shader {
@@ -275,32 +282,38 @@ fn dispatch(
     packing: fn(u32) -> Packing,
     residual: Binding,
 ) -> Vec<Dispatch> {
-    let class = node.target.class;
+    let Target { class, max_workgroups, .. } = *node.target;
     let lanes = choose::lanes(class);
     let gemm = choose::gemm_workgroup(class);
+    let shares_lanes = choose::shares_lanes(node.target);
     // Lanes run along output channels: one each for the direct kernel, four each for the others.
     let (shader, defines, [across, rows], channels, pixels): (_, &'static [&'static str], _, _, _) =
         match choice {
+            ConvKernel::Pointwise | ConvKernel::Window if shares_lanes => (&SUBGROUP, &[], [8, 1], 4, 8),
             ConvKernel::Pointwise => (&GEMM, GEMM.variants[0], gemm, 4, PIXELS),
             ConvKernel::Window => (&GEMM, GEMM.variants[1], gemm, 4, PIXELS),
-            ConvKernel::Depthwise => (&DEPTHWISE, DEPTHWISE.variants[0], [lanes, 1], 4, PIXELS),
-            ConvKernel::Direct => (&DIRECT, DIRECT.variants[0], [lanes, 1], 1, 1),
+            ConvKernel::Depthwise => (&DEPTHWISE, &[], [lanes, 1], 4, PIXELS),
+            ConvKernel::Direct => (&DIRECT, &[], [lanes, 1], 1, 1),
         };
     let mut constants = vec![("LANES", across)];
     if rows > 1 {
         constants.push(("TILES", rows));
     }
-    params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
-    let workgroups = if choice == ConvKernel::Pointwise {
+    if choice == ConvKernel::Pointwise {
         // All pixels of all images make one long row.
-        params.out_width *= params.images * params.out_height;
-        params.out_height = 1;
-        let tiles = params.out_width.div_ceil(pixels).div_ceil(rows as usize);
-        let [y, z, _] = flat_grid(tiles, node.target.max_workgroups);
+        params.in_width *= params.images * params.in_height;
+        params.out_width = params.in_width;
+        [params.images, params.in_height, params.out_height] = [1; 3];
+    }
+    let tiles = params.out_width.div_ceil(pixels);
+    params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
+    let workgroups = if choice == ConvKernel::Pointwise || shader.name == SUBGROUP.name {
+        let tiles = tiles.div_ceil(rows as usize) * params.out_height * params.images;
+        let [y, z, _] = flat_grid(tiles, max_workgroups);
         [params.blocks as u32, y, z]
     } else {
-        let tiles = params.out_width.div_ceil(pixels) * params.blocks;
-        [tiles as u32, params.out_height.div_ceil(rows as usize) as u32, params.images as u32]
+        let lines = params.out_height.div_ceil(rows as usize);
+        [(tiles * params.blocks) as u32, lines as u32, params.images as u32]
     };
     vec![Dispatch {
         kernel: Kernel { shader, defines, constants },

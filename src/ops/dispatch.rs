@@ -123,12 +123,14 @@ pub struct Target {
     pub class: AdapterClass,
     /// `maxComputeWorkgroupsPerDimension`.
     pub max_workgroups: u32,
+    /// Lanes of each subgroup, where shaders may read from each other's lanes and there are always as many; else 0.
+    pub subgroup: u32,
 }
 
 impl Target {
     /// The least that WebGPU promises, for the given family.
     pub const fn baseline(class: AdapterClass) -> Target {
-        Target { class, max_workgroups: 65_535 }
+        Target { class, max_workgroups: 65_535, subgroup: 0 }
     }
 }
 

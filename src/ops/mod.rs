@@ -119,6 +119,7 @@ pub const SHADERS: &[&Shader] = &[
     &conv2d::DEPTHWISE,
     &conv2d::DIRECT,
     &conv2d::GEMM,
+    &conv2d::SUBGROUP,
     &embedding::SHADER,
     &gather_rows::SHADER,
     &linear::SHADER,

@@ -11,8 +11,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) const TARGETS: [Target; 3] = [
     Target::baseline(AdapterClass::Software),
     Target::baseline(AdapterClass::Hardware),
-    Target { class: AdapterClass::Software, max_workgroups: 2 },
+    Target { class: AdapterClass::Software, max_workgroups: 2, subgroup: 0 },
 ];
+
+/// What every device can run, and the kernels that suit this one best.
+pub(crate) fn targets() -> Vec<Target> {
+    let own = shared().gpu.target();
+    TARGETS.into_iter().chain((!TARGETS.contains(&own)).then_some(own)).collect()
+}
 
 /// A device with what has been compiled on it.
 pub(crate) struct Shared {
@@ -22,7 +28,7 @@ pub(crate) struct Shared {
 
 /// The device of this process, for one test at a time.
 ///
-/// It has the limits that every WebGPU device has, and no more. A test without an adapter fails: it would have
+/// It has the limits that every WebGPU device has, and no more; and subgroup operations, if its adapter has them. A test without an adapter fails: it would have
 /// shown nothing.
 pub(crate) fn shared() -> MutexGuard<'static, Shared> {
     static SHARED: OnceLock<Mutex<Shared>> = OnceLock::new();

@@ -1,9 +1,9 @@
 //! Convolutions: every kernel, every window, every way to end.
 
 use crate::activation::FUSED;
-use crate::common::{Case, Random, Tolerance};
+use crate::common::{Case, Random, TARGETS, Tolerance};
 use shadetell::graph::plan::Plan;
-use shadetell::ops::{Activation, Conv2d, Padding, SHADERS};
+use shadetell::ops::{Activation, Conv2d, Padding, SHADERS, Target};
 use std::collections::HashSet;
 
 const NONE: [usize; 4] = [0; 4];
@@ -115,9 +115,11 @@ fn the_table_reaches_every_kernel() {
     let mut found = HashSet::new();
     for sizes in table() {
         let case = sizes.case(0, false, Activation::Identity);
-        let plan = Plan::new(&case.graph, &crate::common::TARGETS[0]).unwrap();
-        let kernel = &plan.steps[0].dispatch.kernel;
-        found.insert((kernel.shader.name, kernel.defines));
+        for target in [TARGETS[0], Target { subgroup: 8, ..TARGETS[0] }] {
+            let plan = Plan::new(&case.graph, &target).unwrap();
+            let kernel = &plan.steps[0].dispatch.kernel;
+            found.insert((kernel.shader.name, kernel.defines));
+        }
     }
     for shader in SHADERS.iter().filter(|s| s.name.starts_with("conv2d_")) {
         for &defines in shader.variants {

@@ -1,6 +1,6 @@
 //! A graph before and after [`Graph::fuse`](shadetell::graph::Graph::fuse) gives the same.
 
-use crate::common::{Case, TARGETS, Tolerance, compare, shared};
+use crate::common::{Case, Tolerance, compare, shared, targets};
 use shadetell::graph::TensorId;
 use shadetell::ops::{Activation, BatchNorm, Conv2d, Padding};
 
@@ -32,7 +32,7 @@ fn a_residual_block() {
                 let mut fused = case.graph.clone();
                 fused.fuse();
                 assert_eq!((case.graph.nodes().len(), fused.nodes().len()), (7, 2));
-                for target in TARGETS {
+                for target in targets() {
                     for graph in [&case.graph, &fused] {
                         let found = shared().run(graph, &target, &case.inputs);
                         let shape = graph.shape(graph.outputs()[0]);

@@ -1,6 +1,6 @@
 //! Random small graphs: the GPU gives what the twins give, and the plan lets no two living tensors overlap.
 
-use crate::common::{Case, TARGETS, Tolerance, compare, shared};
+use crate::common::{Case, TARGETS, Tolerance, compare, shared, targets};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use shadetell::graph::plan::{ALIGNMENT, Plan};
@@ -311,7 +311,7 @@ proptest! {
     fn gpu_and_twins_agree(seed: u64, images in 1usize..4, steps in steps(16)) {
         let case = grown(seed, images, &steps);
         let expected = case.expected();
-        for target in &TARGETS[..2] {
+        for target in &targets() {
             let executor = shared().executor(&case.graph, target);
             // The second run finds the arena as the first one left it.
             for run in 0..2 {

@@ -28,7 +28,7 @@ pub(crate) fn variants() -> Vec<Result<Variant, String>> {
 }
 
 impl Variant {
-    /// Parses and validates for a device without any optional feature.
+    /// Parses and validates for a device without any optional feature but subgroups.
     pub(crate) fn read(shader: &'static Shader, defines: &'static [&'static str]) -> Result<Variant, String> {
         let text = assemble(shader, defines)?;
         let at = |line: Option<u32>| match line {
@@ -39,7 +39,7 @@ impl Variant {
             let line = error.location(&text).map(|l| l.line_number);
             format!("{}: {defines:?} {}", at(line), error.emit_to_string(&text))
         })?;
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
         validator.validate(&module).map_err(|error| {
             let line = error.location(&text).map(|l| l.line_number);
             format!("{}: {defines:?} {}", at(line), error.emit_to_string(&text))

@@ -8,11 +8,12 @@ use shadetell::ops::{
     Preprocess, Softmax, Target, TopK,
 };
 
-/// The plans of the zoo for both families of kernels.
+/// The plans of the zoo for every family of kernels.
 pub(crate) fn plans() -> Vec<Plan> {
     let graph = graph().expect("the operands fit");
-    [AdapterClass::Software, AdapterClass::Hardware]
-        .map(|class| Plan::new(&graph, &Target::baseline(class)).expect("every operation has a kernel"))
+    let [software, hardware] = [AdapterClass::Software, AdapterClass::Hardware].map(Target::baseline);
+    [software, hardware, Target { subgroup: 8, ..software }]
+        .map(|target| Plan::new(&graph, &target).expect("every operation has a kernel"))
         .to_vec()
 }
 
