@@ -65,6 +65,17 @@ fn more_than_65535_workgroups_of_pixels() {
     }
 }
 
+/// An input that is handed out again, beside what becomes of it.
+#[test]
+fn an_input_may_be_a_result() {
+    let mut case = Case::new(4);
+    let x = case.random_input([3, 50]);
+    case.graph.output(x);
+    case.last(Activation::Relu, vec![x]);
+    let found = shared().run(&case.graph, &TARGETS[0], &case.inputs);
+    assert_eq!(found, case.expected());
+}
+
 /// Makes a device differ from the default limits.
 type Change = fn(&mut wgpu::Limits);
 
