@@ -1,6 +1,7 @@
 //! Shade & Tell: looks at a photo and says what is in it, with hand-written WGSL compute shaders.
 
 mod captioner;
+pub mod checkpoint;
 pub mod cpu;
 mod error;
 pub mod gpu;

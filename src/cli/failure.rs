@@ -2,6 +2,7 @@
 
 use super::output::note;
 use shadetell::Error;
+use shadetell::checkpoint::CheckpointError;
 use shadetell::gpu::GpuError;
 use shadetell::weights::ModelError;
 use std::io;
@@ -58,6 +59,12 @@ impl From<Error> for Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Failure {
+        Failure::Model(error.to_string())
+    }
+}
+
+impl From<CheckpointError> for Failure {
+    fn from(error: CheckpointError) -> Failure {
         Failure::Model(error.to_string())
     }
 }

@@ -6,11 +6,13 @@ mod completions;
 mod devices;
 mod engine;
 mod failure;
+mod inspect;
 mod output;
 mod photos;
 mod pictures;
 mod plan;
 mod record;
+mod vocab;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -41,6 +43,8 @@ enum Command {
     Caption(caption::CaptionArgs),
     Devices(devices::DevicesArgs),
     Plan(plan::PlanArgs),
+    Inspect(inspect::InspectArgs),
+    Vocab(vocab::VocabArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -50,6 +54,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Caption(args) => caption::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Vocab(args) => vocab::run(args),
         Command::Completions(args) => completions::run(args),
     };
     done.unwrap_or_else(|failure| failure.report())

@@ -1,0 +1,433 @@
+//! PyTorch's containers: how pickles and the memory of tensors lie in a file.
+//!
+//! * Zip, since 1.6: `NAME/data.pkl` and `NAME/data/KEY`, stored as they are.
+//! * Legacy, before 1.6: five pickles one after another (magic number, protocol, system, object, keys), then the
+//!   memory of each key, with its number of elements in front.
+//! * Tar, before 0.1.10: `pickle`, `tensors` and `storages`.
+
+use super::pickle::{Id, Object, Pickle, parse};
+use super::tensor::{ElementType, Layout, Tensor};
+use super::{CheckpointError, CheckpointErrorKind, FileKind, map, sniff, zip};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+/// How pickles and memory lie in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// Since PyTorch 1.6.
+    Zip,
+    /// Before PyTorch 1.6.
+    Legacy,
+    /// Before PyTorch 0.1.10.
+    Tar,
+}
+
+impl std::fmt::Display for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Container::Zip => "PyTorch zip",
+            Container::Legacy => "PyTorch legacy (before 1.6)",
+            Container::Tar => "PyTorch tar (before 0.1.10)",
+        })
+    }
+}
+
+/// A PyTorch file: its objects, and the memory of its tensors as ranges of the file.
+pub struct Checkpoint {
+    file: String,
+    bytes: Bytes,
+    container: Container,
+    pickle: Pickle,
+    parts: Parts,
+}
+
+impl std::fmt::Debug for Checkpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Checkpoint")
+            .field("file", &self.file)
+            .field("container", &self.container)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Bytes {
+    Mapped(memmap2::Mmap),
+    Owned(Vec<u8>),
+}
+
+impl std::ops::Deref for Bytes {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Mapped(map) => map,
+            Bytes::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// What lies where.
+#[derive(Default)]
+struct Parts {
+    /// Memory by key.
+    storages: HashMap<String, Range<usize>>,
+    /// Tensors by key: tar files describe them outside of the pickle.
+    tensors: HashMap<String, (String, ElementType, Layout)>,
+}
+
+/// What a pickle says of a tensor's memory.
+struct StorageRef {
+    key: String,
+    element: ElementType,
+    /// Elements.
+    len: usize,
+    /// Elements before it: the first releases knew memory within memory.
+    offset: usize,
+}
+
+fn damaged(message: impl Into<String>) -> CheckpointErrorKind {
+    CheckpointErrorKind::Container(message.into())
+}
+
+impl Checkpoint {
+    /// Maps a file into memory and reads what it says of its tensors; not the tensors.
+    ///
+    /// A file must not change while it is open.
+    ///
+    /// # Errors
+    /// The file cannot be read, is not of PyTorch, or is damaged.
+    pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
+        let file = path.display().to_string();
+        let bytes = map(path).map_err(|kind| CheckpointError::new(&file, kind))?;
+        Self::read(file, Bytes::Mapped(bytes))
+    }
+
+    /// Takes a file that is in memory already; `file` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(file: &str, bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
+        Self::read(file.to_owned(), Bytes::Owned(bytes))
+    }
+
+    fn read(file: String, bytes: Bytes) -> Result<Checkpoint, CheckpointError> {
+        let error = |kind| CheckpointError::new(&file, kind);
+        let (container, read): (_, fn(&[u8]) -> _) = match sniff(&bytes) {
+            FileKind::TorchZip => (Container::Zip, read_zip),
+            FileKind::TorchLegacy => (Container::Legacy, read_legacy),
+            FileKind::TorchTar => (Container::Tar, read_tar),
+            other => {
+                let found = other.description().to_owned();
+                return Err(error(CheckpointErrorKind::Foreign { expected: "a PyTorch file", found }));
+            }
+        };
+        let (pickle, parts) = read(&bytes).map_err(error)?;
+        Ok(Checkpoint { file, bytes, container, pickle, parts })
+    }
+
+    /// How the file is named in messages.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// How the file is laid out.
+    pub fn container(&self) -> Container {
+        self.container
+    }
+
+    /// The objects in it.
+    pub fn pickle(&self) -> &Pickle {
+        &self.pickle
+    }
+
+    pub(super) fn error(&self, kind: CheckpointErrorKind) -> CheckpointError {
+        CheckpointError::new(&self.file, kind)
+    }
+
+    /// The tensor that an object stands for; `None` for other objects.
+    pub(super) fn tensor(
+        &self,
+        name: &str,
+        object: &Object,
+    ) -> Result<Option<Tensor<'_>>, CheckpointErrorKind> {
+        let pickle = &self.pickle;
+        let wrong = |message: String| CheckpointErrorKind::Tensor { name: name.to_owned(), message };
+        if let Object::Persistent(id) = object {
+            let Some((storage, element, layout)) = self.parts.tensors.get(&key_of(pickle, *id)) else {
+                return Ok(None);
+            };
+            let memory = self.memory(storage).ok_or_else(|| wrong("its memory is missing".to_owned()))?;
+            return Tensor::new(name, memory, *element, layout.clone()).map(Some);
+        }
+        let Some((call, (module, function))) = pickle.call(object) else { return Ok(None) };
+        let arguments = pickle.sequence(call.arguments).unwrap_or_default();
+        let is_wrapper = (module == "torch._utils" && function.starts_with("_rebuild_parameter"))
+            || (module.starts_with("torch.nn.parameter") && function == "Parameter");
+        // A wrapper holds a tensor, never another wrapper.
+        let inner = if is_wrapper { arguments.first().map(|&id| pickle.get(id)) } else { Some(object) };
+        inner.map_or(Ok(None), |inner| self.dense_tensor(name, inner))
+    }
+
+    fn dense_tensor(&self, name: &str, object: &Object) -> Result<Option<Tensor<'_>>, CheckpointErrorKind> {
+        let pickle = &self.pickle;
+        let wrong = |message: &str| CheckpointErrorKind::Tensor {
+            name: name.to_owned(),
+            message: message.to_owned(),
+        };
+        if let Object::Persistent(_) = object {
+            return self.tensor(name, object);
+        }
+        let Some((call, (module, function))) = pickle.call(object) else { return Ok(None) };
+        if !["torch._utils", "torch._tensor", "torch"].contains(&module) || !function.starts_with("_rebuild")
+        {
+            return Ok(None);
+        }
+        if !["_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"].contains(&function) {
+            let message = format!("expected a dense tensor, found one that `{module}.{function}` makes");
+            return Err(wrong(&message));
+        }
+        let Some(&[storage, offset, shape, strides, ref rest @ ..]) = pickle.sequence(call.arguments) else {
+            return Err(wrong("expected memory, offset, sizes and strides"));
+        };
+        let Object::Persistent(reference) = *pickle.get(storage) else {
+            return Err(wrong("expected memory outside of the pickle"));
+        };
+        let storage =
+            storage_ref(pickle, reference).ok_or_else(|| wrong("its memory is described wrongly"))?;
+        // The third version names the element type after gradients and hooks.
+        let dtype = rest.iter().filter_map(|&id| pickle.global(id)).find(|g| g.0 == "torch");
+        let element = dtype.and_then(|(_, name)| ElementType::of_dtype(name)).unwrap_or(storage.element);
+        let size = |id: Id| pickle.int(id).and_then(|n| usize::try_from(n).ok());
+        let sizes = |id: Id| pickle.sequence(id).and_then(|ids| ids.iter().map(|&id| size(id)).collect());
+        let (Some(offset), Some(shape), Some(strides)) = (size(offset), sizes(shape), sizes(strides)) else {
+            return Err(wrong("expected sizes and strides that are not negative"));
+        };
+        let memory = self.memory(&storage.key).ok_or_else(|| wrong("its memory is missing from the file"))?;
+        let start = storage.offset.checked_mul(element.size());
+        let memory = start.and_then(|start| memory.get(start..)).unwrap_or_default();
+        Tensor::new(name, memory, element, Layout { shape, strides, offset }).map(Some)
+    }
+
+    fn memory(&self, key: &str) -> Option<&[u8]> {
+        self.bytes.get(self.parts.storages.get(key)?.clone())
+    }
+}
+
+/// A key, which may be text or a number.
+fn key_of(pickle: &Pickle, id: Id) -> String {
+    pickle.text(id).map_or_else(|| pickle.int(id).map_or_else(String::new, |n| n.to_string()), str::to_owned)
+}
+
+/// `('storage', class, key, device, elements[, (view key, offset, elements)])`. The device does not matter.
+fn storage_ref(pickle: &Pickle, id: Id) -> Option<StorageRef> {
+    let &[kind, class, key, _, len, ref view @ ..] = pickle.sequence(id)? else { return None };
+    if pickle.text(kind) != Some("storage") {
+        return None;
+    }
+    let (_, class) = pickle.global(class)?;
+    let size = |id: Id| pickle.int(id).and_then(|n| usize::try_from(n).ok());
+    let offset = match view.first().and_then(|&view| pickle.sequence(view)) {
+        Some(&[_, offset, _]) => size(offset)?,
+        _ => 0,
+    };
+    Some(StorageRef {
+        key: key_of(pickle, key),
+        element: ElementType::of_storage(class)?,
+        len: size(len)?,
+        offset,
+    })
+}
+
+fn read_zip(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
+    let entries = zip::entries(bytes)?;
+    let has = |name: &str| entries.iter().any(|e| e.name.rsplit('/').next() == Some(name));
+    let Some(data) = entries.iter().find(|e| e.name == "data.pkl" || e.name.ends_with("/data.pkl")) else {
+        let names: Vec<&str> = entries.iter().take(4).map(|e| e.name.as_str()).collect();
+        let found = format!("a zip archive with {names:?} and no `data.pkl` in it");
+        return Err(CheckpointErrorKind::Foreign { expected: "a PyTorch file", found });
+    };
+    if has("constants.pkl") {
+        let found =
+            "a TorchScript archive: load it with `torch.jit.load` and save its `state_dict()`".to_owned();
+        return Err(CheckpointErrorKind::Foreign { expected: "a PyTorch checkpoint", found });
+    }
+    let folder = data.name.strip_suffix("data.pkl").unwrap_or_default();
+    let order = entries.iter().find(|e| e.name.strip_prefix(folder) == Some("byteorder"));
+    if order.is_some_and(|e| bytes[e.range.clone()].starts_with(b"big")) {
+        return Err(damaged("it was written on a big-endian machine"));
+    }
+    let (pickle, _) = parse(&bytes[data.range.clone()])?;
+    let storage = |e: &zip::Entry| {
+        let key = e.name.strip_prefix(folder)?.strip_prefix("data/")?;
+        Some((key.to_owned(), e.range.clone()))
+    };
+    let storages = entries.iter().filter_map(storage).collect();
+    Ok((pickle, Parts { storages, ..Parts::default() }))
+}
+
+/// Reads pickles and memory one after another.
+struct Stream<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl Stream<'_> {
+    fn pickle(&mut self) -> Result<Pickle, CheckpointErrorKind> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let (pickle, length) = parse(rest).map_err(|mut e| {
+            e.offset += self.at;
+            e
+        })?;
+        self.at += length;
+        Ok(pickle)
+    }
+
+    fn take(&mut self, count: usize) -> Result<Range<usize>, CheckpointErrorKind> {
+        match self.at.checked_add(count) {
+            Some(end) if end <= self.bytes.len() => {
+                let range = self.at..end;
+                self.at = end;
+                Ok(range)
+            }
+            _ => Err(damaged(format!("it ends {} bytes too early", count - (self.bytes.len() - self.at)))),
+        }
+    }
+
+    fn number(&mut self, width: usize) -> Result<usize, CheckpointErrorKind> {
+        let range = self.take(width)?;
+        let mut word = [0; 8];
+        word[..width].copy_from_slice(&self.bytes[range]);
+        usize::try_from(u64::from_le_bytes(word)).map_err(|_| damaged("a length in it is beyond all memory"))
+    }
+
+    /// So many elements, their number in front.
+    fn memory(&mut self, element: ElementType) -> Result<Range<usize>, CheckpointErrorKind> {
+        let count = self.number(8)?;
+        self.take(count.saturating_mul(element.size()))
+    }
+}
+
+fn read_legacy(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
+    let mut stream = Stream { bytes, at: 0 };
+    // The magic number, which has been seen, and the protocol.
+    for _ in 0..2 {
+        stream.pickle()?;
+    }
+    let system = stream.pickle()?;
+    let little = system.entries(system.root()).and_then(|e| system.lookup(&e, "little_endian"));
+    if little.is_some_and(|id| *system.get(id) == Object::Bool(false)) {
+        return Err(damaged("it was written on a big-endian machine"));
+    }
+    let pickle = stream.pickle()?;
+    let keys = stream.pickle()?;
+    let mut elements = HashMap::new();
+    for object in &pickle.objects {
+        if let Object::Persistent(id) = object
+            && let Some(storage) = storage_ref(&pickle, *id)
+        {
+            elements.insert(storage.key, (storage.element, storage.len));
+        }
+    }
+    let mut parts = Parts::default();
+    let Object::List(ids) = keys.root() else { return Err(damaged("its list of keys is missing")) };
+    for &id in ids {
+        let key = key_of(&keys, id);
+        let Some(&(element, _)) = elements.get(&key) else {
+            return Err(damaged(format!("it has memory of key {key}, which no tensor mentions")));
+        };
+        let range = stream.memory(element)?;
+        parts.storages.insert(key, range);
+    }
+    Ok((pickle, parts))
+}
+
+/// The files of a tar archive by name.
+fn tar_entries(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, CheckpointErrorKind> {
+    let mut entries = HashMap::new();
+    let mut at = 0;
+    while let Some(header) = bytes.get(at..at + 512).filter(|h| h[0] != 0) {
+        let until_zero = |field: &[u8]| {
+            let text: Vec<u8> = field.iter().copied().take_while(|&b| b != 0).collect();
+            String::from_utf8_lossy(&text).trim().to_owned()
+        };
+        let name = until_zero(&header[..100]);
+        let size = usize::from_str_radix(&until_zero(&header[124..136]), 8)
+            .map_err(|_| damaged(format!("the size of `{name}` is no octal number")))?;
+        let end = (at + 512).checked_add(size).filter(|&end| end <= bytes.len());
+        let Some(end) = end else { return Err(damaged(format!("it ends inside of `{name}`"))) };
+        entries.insert(name.trim_start_matches("./").to_owned(), at + 512..end);
+        at = end.next_multiple_of(512);
+    }
+    Ok(entries)
+}
+
+fn read_tar(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
+    let entries = tar_entries(bytes)?;
+    let part = |name: &str| {
+        let range = entries.get(name).ok_or_else(|| damaged(format!("`{name}` is missing from it")))?;
+        Ok::<_, CheckpointErrorKind>(Stream { bytes: &bytes[..range.end], at: range.start })
+    };
+    let count = |pickle: &Pickle| match *pickle.root() {
+        Object::Int(n) => usize::try_from(n).map_err(|_| damaged("a count in it is negative")),
+        _ => Err(damaged("a count in it is missing")),
+    };
+    let mut parts = Parts::default();
+    let mut elements = HashMap::new();
+    let mut stream = part("storages")?;
+    for _ in 0..count(&stream.pickle()?)? {
+        let entry = stream.pickle()?;
+        let Object::Tuple(fields) = entry.root() else {
+            return Err(damaged("its memory is described wrongly"));
+        };
+        let (Some(&key), Some(&class)) = (fields.first(), fields.get(2)) else {
+            return Err(damaged("its memory is described wrongly"));
+        };
+        let element = entry.global(class).and_then(|(_, name)| ElementType::of_storage(name));
+        let Some(element) = element else { return Err(damaged("its memory is of an unknown type")) };
+        let key = key_of(&entry, key);
+        parts.storages.insert(key.clone(), stream.memory(element)?);
+        elements.insert(key, element);
+    }
+    // Memory within memory: `(key, key of the whole, offset, elements)`.
+    let views = stream.pickle()?;
+    if let Object::List(ids) = views.root() {
+        for fields in ids.iter().filter_map(|&id| views.sequence(id)) {
+            let &[view, whole, offset, len] = fields else { continue };
+            let whole = key_of(&views, whole);
+            let size = |id: Id| views.int(id).and_then(|n| usize::try_from(n).ok());
+            let found = elements.get(&whole).zip(parts.storages.get(&whole));
+            if let (Some((&element, range)), Some(offset), Some(len)) = (found, size(offset), size(len)) {
+                let start = offset.saturating_mul(element.size()).saturating_add(range.start).min(range.end);
+                let end = len.saturating_mul(element.size()).saturating_add(start).min(range.end);
+                parts.storages.insert(key_of(&views, view), start..end);
+                elements.insert(key_of(&views, view), element);
+            }
+        }
+    }
+    let mut stream = part("tensors")?;
+    for _ in 0..count(&stream.pickle()?)? {
+        let entry = stream.pickle()?;
+        let Object::Tuple(fields) = entry.root() else {
+            return Err(damaged("a tensor is described wrongly"));
+        };
+        let (Some(&key), Some(&storage)) = (fields.first(), fields.get(1)) else {
+            return Err(damaged("a tensor is described wrongly"));
+        };
+        let rank = stream.number(4)?;
+        stream.take(4)?;
+        if rank > 16 {
+            return Err(damaged(format!("a tensor of {rank} dimensions")));
+        }
+        let shape = (0..rank).map(|_| stream.number(8)).collect::<Result<_, _>>()?;
+        let strides = (0..rank).map(|_| stream.number(8)).collect::<Result<_, _>>()?;
+        let offset = stream.number(8)?;
+        let storage = key_of(&entry, storage);
+        let Some(&element) = elements.get(&storage) else {
+            return Err(damaged(format!("the memory of key {storage} is missing")));
+        };
+        let layout = Layout { shape, strides, offset };
+        parts.tensors.insert(key_of(&entry, key), (storage, element, layout));
+    }
+    let pickle = part("pickle")?.pickle()?;
+    Ok((pickle, parts))
+}

@@ -1,0 +1,90 @@
+//! Files that people have: PyTorch checkpoints in all their containers, and vocabularies.
+//!
+//! Nothing in a file is ever executed. A pickle is read by a small machine that builds plain objects ([`pickle`]);
+//! what it says of tensors is checked against the bytes that are there ([`Checkpoint`]); names are brought to one
+//! dialect ([`dialect`]).
+
+mod container;
+pub mod dialect;
+pub mod pickle;
+mod sniff;
+mod state_dict;
+mod tensor;
+mod vocabulary;
+mod zip;
+
+pub use container::{Checkpoint, Container};
+pub use sniff::{FileKind, sniff};
+pub use state_dict::StateDict;
+pub use tensor::{ElementType, Tensor};
+pub use vocabulary::{SpecialWords, Vocabulary};
+
+use std::path::Path;
+
+/// A checkpoint or a vocabulary cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {kind}")]
+pub struct CheckpointError {
+    /// The file, as it was named.
+    pub file: String,
+    /// What is wrong with it.
+    pub kind: CheckpointErrorKind,
+}
+
+impl CheckpointError {
+    pub(crate) fn new(file: &str, kind: CheckpointErrorKind) -> CheckpointError {
+        CheckpointError { file: file.to_owned(), kind }
+    }
+}
+
+/// What can be wrong with a checkpoint or a vocabulary.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointErrorKind {
+    /// It cannot be read at all.
+    #[error("cannot be read: {0}")]
+    Unreadable(String),
+    /// It is something else.
+    #[error("expected {expected}, found {found}")]
+    Foreign {
+        /// What was asked for.
+        expected: &'static str,
+        /// What it is, and what to do about it.
+        found: String,
+    },
+    /// Its pickle is damaged, or says something that is not plain data.
+    #[error("its pickle cannot be read: {0}")]
+    Pickle(#[from] pickle::PickleError),
+    /// The container around pickles and tensors is damaged.
+    #[error("is damaged ({0}): download or save it again")]
+    Container(String),
+    /// What it says of a tensor contradicts its bytes.
+    #[error("tensor `{name}`: {message}")]
+    Tensor {
+        /// The tensor.
+        name: String,
+        /// What was expected and what was found.
+        message: String,
+    },
+    /// It holds no words, or contradicts itself about them.
+    #[error("{0}")]
+    Vocabulary(String),
+    /// Its tensors belong to no network that is known.
+    #[error("{0}")]
+    Dialect(String),
+}
+
+/// A file's bytes, mapped into memory. The file must not change meanwhile.
+///
+/// # Errors
+/// It is not there, is a folder, or may not be read.
+pub fn map(path: &Path) -> Result<memmap2::Mmap, CheckpointErrorKind> {
+    let unreadable = |e: std::io::Error| CheckpointErrorKind::Unreadable(e.to_string());
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(CheckpointErrorKind::Unreadable("it is a folder".to_owned()));
+    }
+    // SAFETY: the map is read-only. If another process changes the file meanwhile, values change under us, which no
+    // check after the first read relies on; if it is cut short, reading ends the process, as the documentation says.
+    unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)
+}

@@ -1,0 +1,171 @@
+//! Python pickles as plain data.
+//!
+//! Protocols 0 to 5, as far as PyTorch and pickled vocabularies use them. Calls become [`Object::Call`], with the
+//! name of what would have been called; nothing is looked up and nothing runs. Every opcode makes at most one object
+//! of a size that the file pays for, so memory is bounded by the length of the file.
+
+mod machine;
+
+pub use machine::parse;
+
+/// A pickle cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("at byte {offset}: {message}")]
+pub struct PickleError {
+    /// Where in the pickle.
+    pub offset: usize,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+/// Names an object of a [`Pickle`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Id(pub(crate) usize);
+
+/// What a pickle can hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// `None`.
+    None,
+    /// A truth value.
+    Bool(bool),
+    /// An integer of at most 64 bits.
+    Int(i64),
+    /// A longer one, of so many bytes.
+    LongInt(usize),
+    /// A float.
+    Float(f64),
+    /// Text; Python 2's byte strings as UTF-8, or else as Latin-1.
+    Str(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A list or a set.
+    List(Vec<Id>),
+    /// A tuple.
+    Tuple(Vec<Id>),
+    /// A dictionary, in its order.
+    Dict(Vec<(Id, Id)>),
+    /// A class or a function, by name.
+    Global {
+        /// The module, such as `torch._utils`.
+        module: String,
+        /// The name in it, such as `_rebuild_tensor_v2`.
+        name: String,
+        /// Where the pickle names it.
+        offset: usize,
+    },
+    /// Something outside of the pickle, such as a tensor's memory.
+    Persistent(Id),
+    /// What calling `callable` would have made, and what was put into it afterwards.
+    Call(Box<Call>),
+}
+
+/// A call that was not made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// A [`Object::Global`], as a rule.
+    pub callable: Id,
+    /// Its arguments, a tuple as a rule.
+    pub arguments: Id,
+    /// The object's state: its fields, as a rule.
+    pub state: Option<Id>,
+    /// Entries, if it is a kind of dictionary.
+    pub entries: Vec<(Id, Id)>,
+    /// Elements, if it is a kind of list.
+    pub elements: Vec<Id>,
+}
+
+/// The objects of a pickle.
+#[derive(Clone, Debug, Default)]
+pub struct Pickle {
+    pub(crate) objects: Vec<Object>,
+    pub(crate) root: Option<Id>,
+}
+
+impl Pickle {
+    /// The object that was pickled.
+    pub fn root(&self) -> &Object {
+        self.root.map_or(&Object::None, |id| self.get(id))
+    }
+
+    /// An object; `None` for an id of another pickle.
+    pub fn get(&self, id: Id) -> &Object {
+        self.objects.get(id.0).unwrap_or(&Object::None)
+    }
+
+    /// Text.
+    pub fn text(&self, id: Id) -> Option<&str> {
+        if let Object::Str(text) = self.get(id) { Some(text) } else { None }
+    }
+
+    /// An integer.
+    pub fn int(&self, id: Id) -> Option<i64> {
+        match *self.get(id) {
+            Object::Int(value) => Some(value),
+            Object::Bool(value) => Some(value.into()),
+            _ => None,
+        }
+    }
+
+    /// The elements of a list or a tuple.
+    pub fn sequence(&self, id: Id) -> Option<&[Id]> {
+        match self.get(id) {
+            Object::List(ids) | Object::Tuple(ids) => Some(ids),
+            _ => None,
+        }
+    }
+
+    /// Module and name of a class or a function.
+    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
+        match self.get(id) {
+            Object::Global { module, name, .. } => Some((module, name)),
+            _ => None,
+        }
+    }
+
+    /// A call with module and name of what is called.
+    pub fn call<'a>(&'a self, object: &'a Object) -> Option<(&'a Call, (&'a str, &'a str))> {
+        let Object::Call(call) = object else { return None };
+        self.global(call.callable).map(|global| (&**call, global))
+    }
+
+    /// The entries of anything like a dictionary: `dict`, `OrderedDict`, `defaultdict`, `Counter`.
+    pub fn entries(&self, object: &Object) -> Option<Vec<(Id, Id)>> {
+        if let Object::Dict(entries) = object {
+            return Some(entries.clone());
+        }
+        let (call, (module, name)) = self.call(object)?;
+        if module != "collections" || !["OrderedDict", "defaultdict", "Counter"].contains(&name) {
+            return None;
+        }
+        let mut entries = Vec::new();
+        for &argument in self.sequence(call.arguments).unwrap_or_default() {
+            match self.get(argument) {
+                Object::Dict(given) => entries.extend(given),
+                // The first releases of PyTorch wrote `OrderedDict([[key, value], ...])`.
+                Object::List(pairs) => entries.extend(pairs.iter().filter_map(|&pair| {
+                    if let &[key, value] = self.sequence(pair)? { Some((key, value)) } else { None }
+                })),
+                _ => {}
+            }
+        }
+        entries.extend(&call.entries);
+        Some(entries)
+    }
+
+    /// The fields of an object of a class: the dictionary that is its state.
+    pub fn fields(&self, object: &Object) -> Option<Vec<(Id, Id)>> {
+        let Object::Call(call) = object else { return None };
+        let state = self.get(call.state?);
+        match state {
+            // `(fields, slots)`, either of which may be `None`.
+            Object::Tuple(parts) => parts.iter().find_map(|&part| self.entries(self.get(part))),
+            _ => self.entries(state),
+        }
+    }
+
+    /// The value of a field, or of an entry, by its name.
+    pub fn lookup(&self, entries: &[(Id, Id)], name: &str) -> Option<Id> {
+        entries.iter().find(|(key, _)| self.text(*key) == Some(name)).map(|&(_, value)| value)
+    }
+}

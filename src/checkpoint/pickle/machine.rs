@@ -1,0 +1,588 @@
+//! The machine that reads pickles: a stack, marks, a memo.
+
+use super::{Call, Id, Object, Pickle, PickleError};
+use std::collections::HashMap;
+
+/// Most objects of one pickle: a whole-module checkpoint with its optimiser has a few hundred thousand.
+const MAX_OBJECTS: usize = 20_000_000;
+
+/// Reads one pickle from the beginning of `bytes`; gives it with its length.
+///
+/// # Errors
+/// It is damaged, or uses an opcode that plain data has no need of.
+pub fn parse(bytes: &[u8]) -> Result<(Pickle, usize), PickleError> {
+    let mut machine = Machine { bytes, at: 0, opcode_at: 0, ..Machine::default() };
+    while machine.step()? {}
+    Ok((machine.pickle, machine.at))
+}
+
+#[derive(Default)]
+struct Machine<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    opcode_at: usize,
+    stack: Vec<Id>,
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+    pickle: Pickle,
+}
+
+type Step<T> = Result<T, PickleError>;
+
+impl<'a> Machine<'a> {
+    fn error<T>(&self, message: impl Into<String>) -> Step<T> {
+        Err(PickleError { offset: self.opcode_at, message: message.into() })
+    }
+
+    fn take(&mut self, count: usize) -> Step<&'a [u8]> {
+        let end = self.at.checked_add(count);
+        match end.and_then(|end| self.bytes.get(self.at..end)) {
+            Some(taken) => {
+                self.at += count;
+                Ok(taken)
+            }
+            None => self.error(format!("expected {count} more bytes, found {}", self.bytes.len() - self.at)),
+        }
+    }
+
+    /// A little-endian unsigned integer of up to 8 bytes.
+    fn number(&mut self, width: usize) -> Step<u64> {
+        let mut word = [0; 8];
+        for (place, &byte) in word.iter_mut().zip(self.take(width)?) {
+            *place = byte;
+        }
+        Ok(u64::from_le_bytes(word))
+    }
+
+    /// Bytes with their length in front.
+    fn counted(&mut self, width: usize) -> Step<&'a [u8]> {
+        let count = self.number(width)?;
+        self.take(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+
+    fn line(&mut self) -> Step<&'a [u8]> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let Some(length) = rest.iter().position(|&b| b == b'\n') else {
+            return self.error("expected a line, found no end of it");
+        };
+        let line = self.take(length)?;
+        self.take(1)?;
+        Ok(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    fn text_line(&mut self) -> Step<String> {
+        Ok(text(self.line()?))
+    }
+
+    fn utf8(&self, bytes: &[u8]) -> Step<Object> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Object::Str(text.to_owned())),
+            Err(_) => self.error("expected text in UTF-8"),
+        }
+    }
+
+    fn make(&mut self, object: Object) -> Step<Id> {
+        if self.pickle.objects.len() >= MAX_OBJECTS {
+            return self.error(format!("expected at most {MAX_OBJECTS} objects"));
+        }
+        self.pickle.objects.push(object);
+        Ok(Id(self.pickle.objects.len() - 1))
+    }
+
+    fn push(&mut self, object: Object) -> Step<()> {
+        let id = self.make(object)?;
+        self.stack.push(id);
+        Ok(())
+    }
+
+    /// How deep the stack may be emptied: not below the last mark.
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn pop(&mut self) -> Step<Id> {
+        if self.stack.len() <= self.floor() {
+            return self.error("expected an object on the stack, found none");
+        }
+        match self.stack.pop() {
+            Some(id) => Ok(id),
+            None => self.error("expected an object on the stack, found none"),
+        }
+    }
+
+    fn top(&self) -> Step<Id> {
+        match self.stack.get(self.floor()..).and_then(<[Id]>::last) {
+            Some(&id) => Ok(id),
+            None => self.error("expected an object on the stack, found none"),
+        }
+    }
+
+    fn pop_to_mark(&mut self) -> Step<Vec<Id>> {
+        match self.marks.pop() {
+            Some(mark) => Ok(self.stack.split_off(mark)),
+            None => self.error("expected a mark on the stack, found none"),
+        }
+    }
+
+    fn pop_pairs(&mut self) -> Step<Vec<(Id, Id)>> {
+        let flat = self.pop_to_mark()?;
+        let (pairs, rest) = flat.as_chunks::<2>();
+        if !rest.is_empty() {
+            return self.error("expected a value for each key, found none for the last");
+        }
+        Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
+    }
+
+    fn tuple(&mut self, count: usize) -> Step<()> {
+        let mut ids = Vec::with_capacity(count);
+        for _ in 0..count {
+            ids.push(self.pop()?);
+        }
+        ids.reverse();
+        self.push(Object::Tuple(ids))
+    }
+
+    fn call(&mut self, callable: Id, arguments: Id) -> Step<()> {
+        self.push(Object::Call(Box::new(Call {
+            callable,
+            arguments,
+            state: None,
+            entries: Vec::new(),
+            elements: Vec::new(),
+        })))
+    }
+
+    fn set_items(&mut self, pairs: Vec<(Id, Id)>) -> Step<()> {
+        let target = self.top()?;
+        match self.pickle.objects.get_mut(target.0) {
+            Some(Object::Dict(entries)) => entries.extend(pairs),
+            Some(Object::Call(call)) => call.entries.extend(pairs),
+            _ => return self.error("expected a dictionary to put entries into"),
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, ids: Vec<Id>) -> Step<()> {
+        let target = self.top()?;
+        match self.pickle.objects.get_mut(target.0) {
+            Some(Object::List(elements)) => elements.extend(ids),
+            Some(Object::Call(call)) => call.elements.extend(ids),
+            _ => return self.error("expected a list to put elements into"),
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, key: u64) -> Step<()> {
+        let id = self.top()?;
+        self.memo.insert(key, id);
+        Ok(())
+    }
+
+    fn get(&mut self, key: u64) -> Step<()> {
+        match self.memo.get(&key) {
+            Some(&id) => {
+                self.stack.push(id);
+                Ok(())
+            }
+            None => self.error(format!("expected an object remembered as {key}, found none")),
+        }
+    }
+
+    fn memo_key(&mut self) -> Step<u64> {
+        let line = self.text_line()?;
+        line.trim().parse().or_else(|_| self.error(format!("expected a number, found `{line}`")))
+    }
+
+    fn global(&mut self, module: String, name: String) -> Step<()> {
+        let offset = self.opcode_at;
+        self.push(Object::Global { module, name, offset })
+    }
+
+    fn long(&mut self, bytes: &[u8]) -> Step<()> {
+        let mut word = [if bytes.last().is_some_and(|&b| b >= 0x80) { 0xFF } else { 0 }; 8];
+        let object = if bytes.len() <= 8 {
+            for (place, &byte) in word.iter_mut().zip(bytes) {
+                *place = byte;
+            }
+            Object::Int(i64::from_le_bytes(word))
+        } else {
+            Object::LongInt(bytes.len())
+        };
+        self.push(object)
+    }
+
+    fn decimal(&mut self) -> Step<()> {
+        let line = self.text_line()?;
+        let object = match line.trim() {
+            "00" => Object::Bool(false),
+            "01" => Object::Bool(true),
+            digits => {
+                let digits = digits.strip_suffix('L').unwrap_or(digits);
+                match digits.parse() {
+                    Ok(value) => Object::Int(value),
+                    Err(_) if digits.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit()) => {
+                        Object::LongInt(digits.len())
+                    }
+                    Err(_) => return self.error(format!("expected an integer, found `{line}`")),
+                }
+            }
+        };
+        self.push(object)
+    }
+
+    /// One opcode; `false` after the last.
+    fn step(&mut self) -> Step<bool> {
+        self.opcode_at = self.at;
+        let opcode = self.number(1)? as u8;
+        match opcode {
+            // Protocol and frames.
+            0x80 => {
+                let protocol = self.number(1)?;
+                if protocol > 5 {
+                    return self.error(format!("expected a protocol of 0 to 5, found {protocol}"));
+                }
+            }
+            0x95 => drop(self.take(8)?),
+            b'.' => {
+                self.pickle.root = Some(self.pop()?);
+                return Ok(false);
+            }
+            // The stack.
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => drop(self.pop()?),
+            b'1' => drop(self.pop_to_mark()?),
+            b'2' => {
+                let id = self.top()?;
+                self.stack.push(id);
+            }
+            // The memo.
+            b'p' => {
+                let key = self.memo_key()?;
+                self.put(key)?;
+            }
+            b'q' | b'r' => {
+                let key = self.number(if opcode == b'q' { 1 } else { 4 })?;
+                self.put(key)?;
+            }
+            0x94 => self.put(self.memo.len() as u64)?,
+            b'g' => {
+                let key = self.memo_key()?;
+                self.get(key)?;
+            }
+            b'h' | b'j' => {
+                let key = self.number(if opcode == b'h' { 1 } else { 4 })?;
+                self.get(key)?;
+            }
+            _ => self.value(opcode)?,
+        }
+        Ok(true)
+    }
+
+    /// An opcode that makes or changes an object.
+    fn value(&mut self, opcode: u8) -> Step<()> {
+        match opcode {
+            b'N' => self.push(Object::None),
+            0x88 => self.push(Object::Bool(true)),
+            0x89 => self.push(Object::Bool(false)),
+            b'I' | b'L' => self.decimal(),
+            b'J' => {
+                let value = self.number(4)? as u32 as i32;
+                self.push(Object::Int(value.into()))
+            }
+            b'K' | b'M' => {
+                let value = self.number(if opcode == b'K' { 1 } else { 2 })?;
+                self.push(Object::Int(value as i64))
+            }
+            0x8a | 0x8b => {
+                let bytes = self.counted(if opcode == 0x8a { 1 } else { 4 })?;
+                self.long(bytes)
+            }
+            b'F' => {
+                let line = self.text_line()?;
+                match line.trim().parse() {
+                    Ok(value) => self.push(Object::Float(value)),
+                    Err(_) => self.error(format!("expected a number, found `{line}`")),
+                }
+            }
+            b'G' => {
+                let bits = self.number(8)?.swap_bytes();
+                self.push(Object::Float(f64::from_bits(bits)))
+            }
+            b'S' => {
+                let line = self.line()?;
+                match unquote(line) {
+                    Some(bytes) => self.push(Object::Str(text(&bytes))),
+                    None => self.error("expected a quoted string"),
+                }
+            }
+            b'T' | b'U' => {
+                let bytes = self.counted(if opcode == b'T' { 4 } else { 1 })?;
+                self.push(Object::Str(text(bytes)))
+            }
+            b'V' => {
+                let line = self.line()?;
+                self.push(Object::Str(unescape(&text(line))))
+            }
+            b'X' | 0x8c | 0x8d => {
+                let bytes = self.counted(match opcode {
+                    0x8c => 1,
+                    b'X' => 4,
+                    _ => 8,
+                })?;
+                let object = self.utf8(bytes)?;
+                self.push(object)
+            }
+            b'B' | b'C' | 0x8e | 0x96 => {
+                let bytes = self.counted(match opcode {
+                    b'C' => 1,
+                    b'B' => 4,
+                    _ => 8,
+                })?;
+                self.push(Object::Bytes(bytes.to_vec()))
+            }
+            _ => self.collection(opcode),
+        }
+    }
+
+    /// An opcode about lists, tuples, dictionaries and sets.
+    fn collection(&mut self, opcode: u8) -> Step<()> {
+        match opcode {
+            b']' | 0x8f => self.push(Object::List(Vec::new())),
+            b'l' | 0x91 => {
+                let ids = self.pop_to_mark()?;
+                self.push(Object::List(ids))
+            }
+            b'a' => {
+                let id = self.pop()?;
+                self.append(vec![id])
+            }
+            b'e' | 0x90 => {
+                let ids = self.pop_to_mark()?;
+                self.append(ids)
+            }
+            b')' => self.push(Object::Tuple(Vec::new())),
+            b't' => {
+                let ids = self.pop_to_mark()?;
+                self.push(Object::Tuple(ids))
+            }
+            0x85..=0x87 => self.tuple(usize::from(opcode - 0x84)),
+            b'}' => self.push(Object::Dict(Vec::new())),
+            b'd' => {
+                let pairs = self.pop_pairs()?;
+                self.push(Object::Dict(pairs))
+            }
+            b's' => {
+                let value = self.pop()?;
+                let key = self.pop()?;
+                self.set_items(vec![(key, value)])
+            }
+            b'u' => {
+                let pairs = self.pop_pairs()?;
+                self.set_items(pairs)
+            }
+            _ => self.instance(opcode),
+        }
+    }
+
+    /// An opcode about classes and what is made from them.
+    fn instance(&mut self, opcode: u8) -> Step<()> {
+        match opcode {
+            b'c' => {
+                let (module, name) = (self.text_line()?, self.text_line()?);
+                self.global(module, name)
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                match (self.pickle.text(module), self.pickle.text(name)) {
+                    (Some(module), Some(name)) => self.global(module.to_owned(), name.to_owned()),
+                    _ => self.error("expected the names of a module and of what is in it"),
+                }
+            }
+            // `(class, arguments)`; the third part of the last one are named arguments, which no state needs.
+            b'R' | 0x81 => {
+                let (arguments, callable) = (self.pop()?, self.pop()?);
+                self.call(callable, arguments)
+            }
+            0x92 => {
+                let (_, arguments, callable) = (self.pop()?, self.pop()?, self.pop()?);
+                self.call(callable, arguments)
+            }
+            b'i' => {
+                let (module, name) = (self.text_line()?, self.text_line()?);
+                let arguments = self.pop_to_mark()?;
+                let offset = self.opcode_at;
+                let callable = self.make(Object::Global { module, name, offset })?;
+                let arguments = self.make(Object::Tuple(arguments))?;
+                self.call(callable, arguments)
+            }
+            b'o' => {
+                let mut ids = self.pop_to_mark()?;
+                if ids.is_empty() {
+                    return self.error("expected a class, found nothing");
+                }
+                let callable = ids.remove(0);
+                let arguments = self.make(Object::Tuple(ids))?;
+                self.call(callable, arguments)
+            }
+            b'b' => {
+                let state = self.pop()?;
+                let target = self.top()?;
+                match self.pickle.objects.get_mut(target.0) {
+                    Some(Object::Call(call)) => {
+                        call.state = Some(state);
+                        Ok(())
+                    }
+                    _ => self.error("expected an object of a class to give a state to"),
+                }
+            }
+            b'P' => {
+                let line = self.text_line()?;
+                let id = self.make(Object::Str(line))?;
+                self.push(Object::Persistent(id))
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.push(Object::Persistent(id))
+            }
+            _ => self.error(format!("found opcode 0x{opcode:02x}, which plain data has no need of")),
+        }
+    }
+}
+
+/// UTF-8, or else Latin-1, in which every byte is a character.
+fn text(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => text.to_owned(),
+        Err(_) => bytes.iter().map(|&b| char::from(b)).collect(),
+    }
+}
+
+/// The bytes of a Python 2 string literal.
+fn unquote(line: &[u8]) -> Option<Vec<u8>> {
+    let (&quote, rest) = line.split_first()?;
+    let inside = rest.strip_suffix(&[quote]).filter(|_| quote == b'\'' || quote == b'"')?;
+    let mut bytes = Vec::with_capacity(inside.len());
+    let mut rest = inside.iter().copied();
+    while let Some(byte) = rest.next() {
+        if byte != b'\\' {
+            bytes.push(byte);
+            continue;
+        }
+        bytes.push(match rest.next()? {
+            b'n' => b'\n',
+            b't' => b'\t',
+            b'r' => b'\r',
+            b'x' => {
+                let digits = [rest.next()?, rest.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    Some(bytes)
+}
+
+/// Text of protocol 0, in which some characters are written `\uXXXX`.
+fn unescape(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let width = match escape.as_bytes().get(1) {
+            Some(b'u') => 4,
+            Some(b'U') => 8,
+            _ => 0,
+        };
+        let code = escape.get(2..2 + width).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+        match code.and_then(char::from_u32) {
+            Some(c) if width > 0 => {
+                out.push(c);
+                rest = &escape[2 + width..];
+            }
+            _ => {
+                out.push('\\');
+                rest = &escape[1..];
+            }
+        }
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(bytes: &[u8]) -> Object {
+        parse(bytes).unwrap().0.root().clone()
+    }
+
+    #[test]
+    fn numbers_of_every_width() {
+        for (bytes, value) in [
+            (b"I42\n.".as_slice(), 42),
+            (b"L-7L\n.", -7),
+            (b"J\xFE\xFF\xFF\xFF.", -2),
+            (b"K\xFF.", 255),
+            (b"M\x00\x01.", 256),
+            (b"\x8a\x02\x00\x80.", -32768),
+            (b"\x8a\x00.", 0),
+            (b"\x8b\x01\x00\x00\x00\x7F.", 127),
+        ] {
+            assert_eq!(root(bytes), Object::Int(value), "{bytes:?}");
+        }
+        assert_eq!(root(b"I01\n."), Object::Bool(true));
+        assert_eq!(root(b"G?\xF8\0\0\0\0\0\0."), Object::Float(1.5));
+        assert_eq!(root(b"F-0.25\n."), Object::Float(-0.25));
+        assert_eq!(root(&[b"\x8a\x09".as_slice(), &[1; 9], b"."].concat()), Object::LongInt(9));
+    }
+
+    #[test]
+    fn text_of_every_protocol() {
+        for bytes in [
+            b"S'na\\xc3\\xafve'\n.".as_slice(),
+            b"Vna\\u00efve\n.",
+            b"X\x06\0\0\0na\xc3\xafve.",
+            b"\x8c\x06na\xc3\xafve.",
+            b"U\x05na\xefve.",
+        ] {
+            assert_eq!(root(bytes), Object::Str("na\u{ef}ve".to_owned()), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn an_object_may_contain_itself() {
+        let (pickle, length) = parse(b"]q\0h\0a.rest").unwrap();
+        assert_eq!(length, 7);
+        assert_eq!(pickle.root(), &Object::List(vec![Id(0)]));
+    }
+
+    #[test]
+    fn calls_are_not_made() {
+        let (pickle, _) = parse(b"cos\nsystem\n(S'true'\ntR.").unwrap();
+        let (call, global) = pickle.call(pickle.root()).unwrap();
+        assert_eq!(global, ("os", "system"));
+        assert_eq!(pickle.sequence(call.arguments).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn damage_is_an_error_with_its_place() {
+        for (bytes, offset, word) in [
+            (b"".as_slice(), 0, "1 more"),
+            (b"K", 0, "1 more"),
+            (b"X\xFF\xFF\xFF\xFFa", 0, "4294967295 more"),
+            (b"\x8d\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFFa", 0, "more bytes"),
+            (b"\x80\x09.", 0, "protocol"),
+            (b"N0.", 2, "stack"),
+            (b"t.", 0, "mark"),
+            (b"(K\x01d.", 3, "key"),
+            (b"K\x01K\x02a.", 4, "list"),
+            (b"h\x05.", 0, "remembered"),
+            (b"\x82\x01.", 0, "opcode 0x82"),
+            (b"N(.", 2, "stack"),
+        ] {
+            let error = parse(bytes).unwrap_err();
+            assert!(error.offset == offset && error.message.contains(word), "{bytes:?}: {error}");
+        }
+    }
+}

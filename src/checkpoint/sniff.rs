@@ -1,0 +1,166 @@
+//! What a file is, by its first bytes.
+
+/// Kinds of files that people take for a checkpoint or a vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// PyTorch since 1.6, or some other zip archive.
+    TorchZip,
+    /// PyTorch before 1.6.
+    TorchLegacy,
+    /// PyTorch before 0.1.10, or some other tar archive.
+    TorchTar,
+    /// A pickle that is no PyTorch container.
+    Pickle,
+    /// Safetensors.
+    Safetensors,
+    /// JSON.
+    Json,
+    /// Any other text in UTF-8.
+    Text,
+    /// A web page.
+    Html,
+    /// Torch7.
+    Torch7,
+    /// TensorFlow.
+    TensorFlow,
+    /// HDF5, as Keras writes it.
+    Hdf5,
+    /// ONNX.
+    Onnx,
+    /// Compressed.
+    Compressed,
+    /// Nothing.
+    Empty,
+    /// Something else.
+    Unknown,
+}
+
+/// PyTorch's magic number as protocol 2 pickles it.
+const LEGACY: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
+/// Tells what a file is.
+pub fn sniff(bytes: &[u8]) -> FileKind {
+    let starts = |prefix: &[u8]| bytes.starts_with(prefix);
+    let head = &bytes[..bytes.len().min(4096)];
+    let contains = |needle: &[u8]| head.windows(needle.len()).any(|w| w == needle);
+    if bytes.is_empty() {
+        FileKind::Empty
+    } else if starts(b"PK\x03\x04") {
+        FileKind::TorchZip
+    } else if head.windows(LEGACY.len()).take(3).any(|w| w == LEGACY) {
+        FileKind::TorchLegacy
+    } else if bytes.get(257..262) == Some(b"ustar") {
+        FileKind::TorchTar
+    } else if starts(b"\x89HDF\r\n\x1a\n") {
+        FileKind::Hdf5
+    } else if starts(b"\x1f\x8b")
+        || starts(b"BZh")
+        || starts(b"\xfd7zXZ")
+        || starts(b"\x28\xb5\x2f\xfd")
+        || starts(b"7z\xbc\xaf")
+    {
+        FileKind::Compressed
+    } else if is_safetensors(bytes) {
+        FileKind::Safetensors
+    } else if starts(b"T7\0\0") || starts(b"\x04\0\0\0\x01\0\0\0") || starts(b"4\n1\n3\nV 1\n") {
+        FileKind::Torch7
+    } else if bytes[0] == 0x80 && bytes.get(1).is_some_and(|&protocol| protocol <= 5) {
+        FileKind::Pickle
+    } else if bytes[0] == 0x08 && (contains(b"onnx") || contains(b"pytorch") || contains(b"ai.onnx")) {
+        FileKind::Onnx
+    } else if contains(b"tensorflow") || starts(b"\x0a") && contains(b"saved_model") || ends_as_table(bytes) {
+        FileKind::TensorFlow
+    } else if let Some(text) = text(bytes) {
+        match text.trim_start().as_bytes() {
+            [b'{' | b'[', ..] => FileKind::Json,
+            [b'<', ..] if contains(b"<html") || contains(b"<!DOCTYPE") || contains(b"<!doctype") => {
+                FileKind::Html
+            }
+            // Protocol 0 begins with `(` or `c`, and ends with a full stop after a line.
+            [b'(' | b'c', ..] if bytes.ends_with(b".") && super::pickle::parse(bytes).is_ok() => {
+                FileKind::Pickle
+            }
+            _ => FileKind::Text,
+        }
+    } else if super::pickle::parse(bytes).is_ok() {
+        FileKind::Pickle
+    } else {
+        FileKind::Unknown
+    }
+}
+
+/// The file as text, without a byte order mark.
+pub(super) fn text(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_start_matches('\u{feff}');
+    (!text.contains('\0')).then_some(text)
+}
+
+fn is_safetensors(bytes: &[u8]) -> bool {
+    let Some((length, rest)) = bytes.split_first_chunk::<8>() else { return false };
+    rest.first() == Some(&b'{') && u64::from_le_bytes(*length) <= 100_000_000
+}
+
+/// The magic number at the end of TensorFlow's checkpoint tables.
+fn ends_as_table(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\x57\xfb\x80\x8b\x24\x75\x47\xdb")
+}
+
+impl FileKind {
+    /// What it is, and where there is a way out, which.
+    pub fn description(self) -> &'static str {
+        match self {
+            FileKind::TorchZip => "a zip archive",
+            FileKind::TorchLegacy => "a PyTorch file",
+            FileKind::TorchTar => "a tar archive",
+            FileKind::Pickle => "a pickle without tensors; is it the vocabulary?",
+            FileKind::Safetensors => "a safetensors file",
+            FileKind::Json => "JSON; is it the vocabulary?",
+            FileKind::Text => "text; is it the vocabulary?",
+            FileKind::Html => "a web page: the download failed; open the address in a browser",
+            FileKind::Torch7 => "a Torch7 file, whose networks are others than the ones known here",
+            FileKind::TensorFlow => "a TensorFlow file, whose networks are others than the ones known here",
+            FileKind::Hdf5 => {
+                "an HDF5 file, as Keras writes it, whose networks are others than the ones known here"
+            }
+            FileKind::Onnx => "an ONNX graph; the checkpoint that it was exported from can be converted",
+            FileKind::Compressed => "a compressed file: unpack it first",
+            FileKind::Empty => "an empty file",
+            FileKind::Unknown => "something unknown",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn first_bytes_tell() {
+        let mut tar = vec![0; 512];
+        tar[0] = b'x';
+        tar[257..262].copy_from_slice(b"ustar");
+        let legacy = [b"\x80\x02", LEGACY].concat();
+        let tensors = [&2u64.to_le_bytes()[..], b"{}"].concat();
+        let table: [(&[u8], FileKind); 16] = [
+            (b"", FileKind::Empty),
+            (b"PK\x03\x04rest", FileKind::TorchZip),
+            (&legacy, FileKind::TorchLegacy),
+            (&tar, FileKind::TorchTar),
+            (b"\x80\x04N.", FileKind::Pickle),
+            (b"(dp0\nS'a'\nI1\ns.", FileKind::Pickle),
+            (&tensors, FileKind::Safetensors),
+            (b"\xef\xbb\xbf {\"a\": 1}", FileKind::Json),
+            (b"a\nb\n", FileKind::Text),
+            (b"<!DOCTYPE html><html>", FileKind::Html),
+            (b"T7\0\0", FileKind::Torch7),
+            (b"\x04\0\0\0\x01\0\0\0", FileKind::Torch7),
+            (b"\x89HDF\r\n\x1a\n", FileKind::Hdf5),
+            (b"\x08\x07\x12\x07pytorch", FileKind::Onnx),
+            (b"\x1f\x8b\x08", FileKind::Compressed),
+            (b"\xff\xfe\xfd", FileKind::Unknown),
+        ];
+        for (bytes, kind) in table {
+            assert_eq!(sniff(bytes), kind, "{bytes:?}");
+        }
+    }
+}

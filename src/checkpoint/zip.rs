@@ -1,0 +1,183 @@
+//! The directory of a zip file whose entries are stored as they are, as PyTorch writes them: an entry is a range of
+//! the file.
+
+use super::CheckpointErrorKind;
+use std::ops::Range;
+
+/// A file inside of a zip file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    /// Its bytes in the zip file.
+    pub(super) range: Range<usize>,
+}
+
+const END: &[u8] = b"PK\x05\x06";
+const END_64: &[u8] = b"PK\x06\x06";
+const LOCATOR_64: &[u8] = b"PK\x06\x07";
+const CENTRAL: &[u8] = b"PK\x01\x02";
+const LOCAL: &[u8] = b"PK\x03\x04";
+/// Length of the end record without its comment.
+const END_LENGTH: usize = 22;
+
+fn damaged<T>(message: impl Into<String>) -> Result<T, CheckpointErrorKind> {
+    Err(CheckpointErrorKind::Container(message.into()))
+}
+
+/// Reads little-endian numbers at fixed places of a record.
+struct Record<'a>(&'a [u8]);
+
+impl Record<'_> {
+    fn number(&self, at: usize, width: usize) -> Result<u64, CheckpointErrorKind> {
+        let Some(bytes) = self.0.get(at..at + width) else {
+            return damaged("a record of its directory is cut off");
+        };
+        let mut word = [0; 8];
+        word[..width].copy_from_slice(bytes);
+        Ok(u64::from_le_bytes(word))
+    }
+
+    fn size(&self, at: usize, width: usize) -> Result<usize, CheckpointErrorKind> {
+        self.number(at, width).map(|n| usize::try_from(n).unwrap_or(usize::MAX))
+    }
+}
+
+/// The record at an offset, which has to begin with a signature.
+fn record<'a>(file: &'a [u8], at: usize, signature: &[u8]) -> Result<Record<'a>, CheckpointErrorKind> {
+    match file.get(at..) {
+        Some(rest) if rest.starts_with(signature) => Ok(Record(rest)),
+        _ => damaged(format!("its directory points to byte {at}, where nothing of the kind is")),
+    }
+}
+
+/// The entries of a zip file, in the order of their directory.
+pub(super) fn entries(file: &[u8]) -> Result<Vec<Entry>, CheckpointErrorKind> {
+    // A comment of up to 65,535 bytes may follow the end record.
+    let window = file.len().saturating_sub(END_LENGTH + 65_535);
+    let tail = file.get(window..).unwrap_or_default();
+    let Some(end_at) = tail.windows(END.len()).rposition(|w| w == END).map(|at| window + at) else {
+        return damaged("it ends before its directory: the file is not complete");
+    };
+    let end = Record(&file[end_at..]);
+    let (mut count, mut offset) = (end.size(10, 2)?, end.size(16, 4)?);
+    if count == 0xFFFF || offset == 0xFFFF_FFFF {
+        let locator = record(file, end_at.saturating_sub(20), LOCATOR_64)?;
+        let end = record(file, locator.size(8, 8)?, END_64)?;
+        (count, offset) = (end.size(32, 8)?, end.size(48, 8)?);
+    }
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        let header = record(file, offset, CENTRAL)?;
+        let lengths = [header.size(28, 2)?, header.size(30, 2)?, header.size(32, 2)?];
+        let [name_length, extra_length, comment_length] = lengths;
+        let name_end = 46 + name_length;
+        let (Some(name), Some(extra)) =
+            (header.0.get(46..name_end), header.0.get(name_end..name_end + extra_length))
+        else {
+            return damaged("a record of its directory is cut off");
+        };
+        let Ok(name) = std::str::from_utf8(name) else { return damaged("a name in it is not UTF-8") };
+        let fields = [header.size(24, 4)?, header.size(20, 4)?, header.size(42, 4)?];
+        let [size, packed, local] = wide(fields, extra)?;
+        let method = header.number(10, 2)?;
+        if method != 0 || size != packed {
+            return damaged(format!("`{name}` is compressed (method {method}), which PyTorch never does"));
+        }
+        if name.split(['/', '\\']).any(|part| part == "..") || name.starts_with('/') {
+            return damaged(format!("`{name}` points out of the archive"));
+        }
+        // The local header repeats name and extra field, with lengths of its own.
+        let header = record(file, local, LOCAL)?;
+        let start = local + 30 + header.size(26, 2)? + header.size(28, 2)?;
+        match start.checked_add(size) {
+            Some(end) if end <= file.len() => {
+                entries.push(Entry { name: name.to_owned(), range: start..end });
+            }
+            _ => {
+                return damaged(format!("`{name}` has {size} bytes, which reach beyond the end of the file"));
+            }
+        }
+        offset = offset.saturating_add(name_end + extra_length + comment_length);
+    }
+    let mut by_start: Vec<&Entry> = entries.iter().filter(|e| !e.range.is_empty()).collect();
+    by_start.sort_by_key(|e| e.range.start);
+    for pair in by_start.windows(2) {
+        if pair[0].range.end > pair[1].range.start {
+            return damaged(format!("`{}` and `{}` share bytes", pair[0].name, pair[1].name));
+        }
+    }
+    Ok(entries)
+}
+
+/// Sizes and offset from the Zip64 field where the 32-bit ones are full.
+fn wide(mut fields: [usize; 3], mut extra: &[u8]) -> Result<[usize; 3], CheckpointErrorKind> {
+    while extra.len() >= 4 {
+        let header = Record(extra);
+        let (id, length) = (header.number(0, 2)?, header.size(2, 2)?);
+        let Some(body) = extra.get(4..4 + length) else {
+            return damaged("an extra field of its directory is cut off");
+        };
+        if id == 1 {
+            let mut at = 0;
+            for field in fields.iter_mut().filter(|f| **f == 0xFFFF_FFFF) {
+                *field = Record(body).size(at, 8)?;
+                at += 8;
+            }
+        }
+        extra = &extra[4 + length..];
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A zip file of stored entries, as short as can be.
+    fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let (mut body, mut directory) = (Vec::new(), Vec::new());
+        for (name, data) in files {
+            let size = (data.len() as u32).to_le_bytes();
+            let lengths = [&(name.len() as u16).to_le_bytes()[..], &[0, 0]].concat();
+            let offset = (body.len() as u32).to_le_bytes();
+            body.extend([LOCAL, &[0; 14], &size, &size, &lengths, name.as_bytes(), data].concat());
+            let middle = [&[0; 16][..], &size, &size, &lengths, &[0; 10], &offset].concat();
+            directory.extend([CENTRAL, &middle, name.as_bytes()].concat());
+        }
+        let count = (files.len() as u16).to_le_bytes();
+        let (length, offset) = ((directory.len() as u32).to_le_bytes(), (body.len() as u32).to_le_bytes());
+        [&body[..], &directory, END, &[0; 4], &count, &count, &length, &offset, &[0; 2]].concat()
+    }
+
+    #[test]
+    fn entries_are_ranges_of_the_file() {
+        let file = archive(&[("a/data.pkl", b"pickle"), ("a/data/0", b"0123"), ("a/empty", b"")]);
+        let found = entries(&file).unwrap();
+        let read: Vec<_> = found.iter().map(|e| (e.name.as_str(), &file[e.range.clone()])).collect();
+        assert_eq!(read, [("a/data.pkl", &b"pickle"[..]), ("a/data/0", b"0123"), ("a/empty", b"")]);
+    }
+
+    #[test]
+    fn what_is_unsafe_is_refused() {
+        let error = |file: &[u8]| entries(file).unwrap_err().to_string();
+        let file = archive(&[("x", b"0123"), ("y", b"4567")]);
+        assert!(
+            error(&file[..file.len() - 1]).contains("cut off") || error(&file[..40]).contains("complete")
+        );
+        assert!(error(&archive(&[("a/../../etc", b"x")])).contains("points out"));
+        let directory = file.windows(4).position(|w| w == CENTRAL).unwrap();
+        let mut packed = file.clone();
+        packed[directory + 10] = 8;
+        assert!(error(&packed).contains("compressed"), "{}", error(&packed));
+        let mut long = file.clone();
+        for at in [20, 24] {
+            long[directory + at + 1] = 0x7F;
+        }
+        assert!(error(&long).contains("beyond"), "{}", error(&long));
+        let mut overlapping = file.clone();
+        for at in [20, 24] {
+            overlapping[directory + at] = 40;
+        }
+        assert!(error(&overlapping).contains("share"), "{}", error(&overlapping));
+    }
+}

@@ -1,0 +1,224 @@
+//! `shadetell inspect`: what is in a checkpoint, a vocabulary or a model file.
+
+use super::failure::Failure;
+use super::output::{self, binary_size, table};
+use clap::{Args, ValueHint};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use shadetell::checkpoint::{
+    Checkpoint, FileKind, SpecialWords, StateDict, Tensor, Vocabulary, dialect, map, sniff,
+};
+use shadetell::weights::{Manifest, Model, Special};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Shows what is in a PyTorch file, a vocabulary, or a safetensors file
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shadetell inspect encoder-5-3000.pkl      container, network, every tensor with its range of values
+  shadetell inspect vocab.pkl               number of words, special words
+  shadetell inspect --json model.safetensors
+
+Nothing in a file is executed. Exits with 3 if the file is none of these kinds.")]
+pub(crate) struct InspectArgs {
+    /// The file
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// Print JSON: an object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    path: String,
+    bytes: u64,
+    sha256: String,
+    container: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parts: Vec<Part>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vocabulary: Option<Words>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<Manifest>,
+}
+
+/// A state dict.
+#[derive(Serialize)]
+struct Part {
+    name: String,
+    class: Option<String>,
+    /// The network that it is, or why it is none that is known.
+    network: String,
+    tensors: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    dtype: String,
+    shape: Vec<usize>,
+    #[serde(flatten)]
+    range: Range,
+}
+
+/// Values of a tensor; NaN apart.
+#[derive(Serialize)]
+struct Range {
+    min: f32,
+    mean: f64,
+    max: f32,
+    nan: usize,
+}
+
+#[derive(Serialize)]
+struct Words {
+    size: usize,
+    special: Option<Special>,
+}
+
+/// Prints the report.
+pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    let path = args.file.display().to_string();
+    let bytes = map(&args.file).map_err(|kind| Failure::Model(format!("{path}: {kind}")))?;
+    let mut report = Report {
+        bytes: bytes.len() as u64,
+        sha256: sha256(&bytes),
+        container: String::new(),
+        parts: Vec::new(),
+        vocabulary: None,
+        manifest: None,
+        path: path.clone(),
+    };
+    match sniff(&bytes) {
+        FileKind::Safetensors => {
+            report.container = "safetensors".to_owned();
+            report.parts = vec![Part::of(&StateDict::from_safetensors(&path, &bytes)?)];
+            if let Ok(model) = Model::open(&args.file) {
+                let manifest = model.manifest().clone();
+                let words = Words { size: manifest.vocabulary.len(), special: Some(manifest.special) };
+                (report.vocabulary, report.manifest) = (Some(words), Some(manifest));
+            }
+        }
+        FileKind::Pickle | FileKind::Json | FileKind::Text => {
+            let vocabulary = Vocabulary::from_bytes(&path, &bytes)?;
+            report.container = "vocabulary".to_owned();
+            let special = vocabulary.special(&SpecialWords::default()).ok();
+            report.vocabulary = Some(Words { size: vocabulary.words.len(), special });
+        }
+        _ => {
+            let checkpoint = Checkpoint::open(&args.file)?;
+            report.container = checkpoint.container().to_string();
+            report.parts = checkpoint.state_dicts()?.iter().map(Part::of).collect();
+        }
+    }
+    if args.json {
+        output::print_json(&report)?;
+    } else {
+        output::print(&report.text())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file's SHA-256, in hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl Part {
+    fn of(dict: &StateDict<'_>) -> Part {
+        let network = match dialect::recognise(dict) {
+            Ok(network) => network.to_string(),
+            Err(_) => "no network that is known".to_owned(),
+        };
+        let row = |(name, tensor): &(String, Tensor<'_>)| Row {
+            name: name.clone(),
+            dtype: tensor.element_type().to_string(),
+            shape: tensor.shape().to_vec(),
+            range: Range::of(tensor),
+        };
+        let tensors = dict.tensors.iter().map(row).collect();
+        Part { name: dict.name.clone(), class: dict.class.clone(), network, tensors }
+    }
+}
+
+impl Range {
+    fn of(tensor: &Tensor<'_>) -> Range {
+        let mut range = Range { min: f32::INFINITY, mean: 0.0, max: f32::NEG_INFINITY, nan: 0 };
+        let (mut sum, mut count) = (0.0, 0usize);
+        tensor.for_each_piece(|piece| {
+            for &value in piece {
+                if value.is_nan() {
+                    range.nan += 1;
+                } else {
+                    range.min = range.min.min(value);
+                    range.max = range.max.max(value);
+                    sum += f64::from(value);
+                    count += 1;
+                }
+            }
+        });
+        if count == 0 {
+            (range.min, range.max) = (0.0, 0.0);
+        } else {
+            range.mean = sum / count as f64;
+        }
+        range
+    }
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut text = format!(
+            "{}: {}, {}\nsha256 {}\n",
+            self.path,
+            self.container,
+            binary_size(self.bytes),
+            self.sha256
+        );
+        if let Some(manifest) = &self.manifest {
+            let decoders: Vec<String> = manifest.decoders.iter().map(|d| d.family.to_string()).collect();
+            text += &format!(
+                "model {}: {} with {}\n",
+                manifest.name,
+                manifest.encoder.family,
+                decoders.join(", ")
+            );
+        }
+        if let Some(words) = &self.vocabulary {
+            text += &format!("{} words", words.size);
+            text += &match words.special {
+                Some(Special { pad, start, end, unk }) => {
+                    format!("; special ids: pad {pad}, start {start}, end {end}, unk {unk}\n")
+                }
+                None => "; start and end have no usual spelling\n".to_owned(),
+            };
+        }
+        for part in &self.parts {
+            let name = if part.name.is_empty() { String::new() } else { format!("{}: ", part.name) };
+            let class = part.class.as_ref().map_or_else(String::new, |class| format!(" ({class})"));
+            text += &format!("\n{name}{}{class}, {} tensors\n", part.network, part.tensors.len());
+            let head = ["tensor", "dtype", "shape", "min", "mean", "max", "NaN"].map(str::to_owned);
+            let row = |row: &Row| {
+                let Range { min, mean, max, nan } = row.range;
+                let number = |value: f64| format!("{value:.5}");
+                [
+                    row.name.clone(),
+                    row.dtype.clone(),
+                    format!("{:?}", row.shape),
+                    number(min.into()),
+                    number(mean),
+                    number(max.into()),
+                    nan.to_string(),
+                ]
+            };
+            let rows: Vec<[String; 7]> = std::iter::once(head).chain(part.tensors.iter().map(row)).collect();
+            for line in table(&rows, 4) {
+                text += &format!("  {line}\n");
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,57 @@
+//! `shadetell vocab`: the words of a vocabulary file.
+
+use super::failure::Failure;
+use super::output;
+use clap::{Args, ValueHint};
+use serde::Serialize;
+use shadetell::checkpoint::{SpecialWords, Vocabulary};
+use shadetell::weights::Special;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Prints the words of a vocabulary: a pickled class, a word map in JSON, or text
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shadetell vocab vocab.pkl                 id<TAB>word a line
+  shadetell vocab --text vocab.pkl          a word a line, in the order of the ids
+  shadetell vocab --json WORDMAP.json       words and special ids, for programs
+
+Nothing in a pickle is executed. Exits with 3 if the file holds no vocabulary.")]
+pub(crate) struct VocabArgs {
+    /// The file
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: PathBuf,
+
+    /// Print JSON: an object with `words` and `special`
+    #[arg(long)]
+    json: bool,
+
+    /// Print the words alone, a word a line: a format that is read again
+    #[arg(long, conflicts_with = "json")]
+    text: bool,
+}
+
+#[derive(Serialize)]
+struct Record {
+    size: usize,
+    special: Option<Special>,
+    words: Vec<String>,
+}
+
+/// Prints the words.
+pub(crate) fn run(args: &VocabArgs) -> Result<ExitCode, Failure> {
+    let Vocabulary { words } = Vocabulary::open(&args.file)?;
+    if args.json {
+        let vocabulary = Vocabulary { words };
+        let special = vocabulary.special(&SpecialWords::default()).ok();
+        let Vocabulary { words } = vocabulary;
+        output::print_json(&Record { size: words.len(), special, words })?;
+    } else if args.text {
+        output::print(&words.iter().map(|word| format!("{word}\n")).collect::<String>())?;
+    } else {
+        let lines = words.iter().enumerate().map(|(id, word)| format!("{id}\t{word}\n"));
+        output::print(&lines.collect::<String>())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
