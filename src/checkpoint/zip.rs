@@ -59,6 +59,9 @@ pub(super) fn entries(file: &[u8]) -> Result<Vec<Entry>, CheckpointErrorKind> {
         return damaged("it ends before its directory: the file is not complete");
     };
     let end = Record(&file[end_at..]);
+    if end_at + END_LENGTH + end.size(20, 2)? > file.len() {
+        return damaged("its last record is cut off: the file is not complete");
+    }
     let (mut count, mut offset) = (end.size(10, 2)?, end.size(16, 4)?);
     if count == 0xFFFF || offset == 0xFFFF_FFFF {
         let locator = record(file, end_at.saturating_sub(20), LOCATOR_64)?;
@@ -161,9 +164,10 @@ mod tests {
     fn what_is_unsafe_is_refused() {
         let error = |file: &[u8]| entries(file).unwrap_err().to_string();
         let file = archive(&[("x", b"0123"), ("y", b"4567")]);
-        assert!(
-            error(&file[..file.len() - 1]).contains("cut off") || error(&file[..40]).contains("complete")
-        );
+        for length in 0..file.len() {
+            let message = error(&file[..length]);
+            assert!(message.contains("complete") || message.contains("cut off"), "{length}: {message}");
+        }
         assert!(error(&archive(&[("a/../../etc", b"x")])).contains("points out"));
         let directory = file.windows(4).position(|w| w == CENTRAL).unwrap();
         let mut packed = file.clone();
