@@ -19,6 +19,8 @@ pub enum FileKind {
     Text,
     /// A web page.
     Html,
+    /// What Git LFS leaves in a repository in place of a large file.
+    LfsPointer,
     /// Torch7.
     Torch7,
     /// TensorFlow.
@@ -76,10 +78,10 @@ pub fn sniff(bytes: &[u8]) -> FileKind {
             [b'<', ..] if contains(b"<html") || contains(b"<!DOCTYPE") || contains(b"<!doctype") => {
                 FileKind::Html
             }
-            // Protocol 0 begins with `(` or `c`, and ends with a full stop after a line.
-            [b'(' | b'c', ..] if bytes.ends_with(b".") && super::pickle::parse(bytes).is_ok() => {
-                FileKind::Pickle
-            }
+            [b'v', ..] if starts(b"version https://git-lfs.github.com/") => FileKind::LfsPointer,
+            // Protocol 0 begins with a mark, or with the name of the function that makes objects.
+            [b'(', b'd' | b'l', ..] => FileKind::Pickle,
+            [b'c', ..] if starts(b"ccopy_reg\n") || starts(b"c__builtin__\n") => FileKind::Pickle,
             _ => FileKind::Text,
         }
     } else if super::pickle::parse(bytes).is_ok() {
@@ -117,6 +119,7 @@ impl FileKind {
             FileKind::Json => "JSON; is it the vocabulary?",
             FileKind::Text => "text; is it the vocabulary?",
             FileKind::Html => "a web page: the download failed; open the address in a browser",
+            FileKind::LfsPointer => "a pointer of Git LFS in place of the file: fetch it with `git lfs pull`",
             FileKind::Torch7 => "a Torch7 file, whose networks are others than the ones known here",
             FileKind::TensorFlow => "a TensorFlow file, whose networks are others than the ones known here",
             FileKind::Hdf5 => {
@@ -141,7 +144,7 @@ mod tests {
         tar[257..262].copy_from_slice(b"ustar");
         let legacy = [b"\x80\x02", LEGACY].concat();
         let tensors = [&2u64.to_le_bytes()[..], b"{}"].concat();
-        let table: [(&[u8], FileKind); 16] = [
+        let table: [(&[u8], FileKind); 17] = [
             (b"", FileKind::Empty),
             (b"PK\x03\x04rest", FileKind::TorchZip),
             (&legacy, FileKind::TorchLegacy),
@@ -152,6 +155,7 @@ mod tests {
             (b"\xef\xbb\xbf {\"a\": 1}", FileKind::Json),
             (b"a\nb\n", FileKind::Text),
             (b"<!DOCTYPE html><html>", FileKind::Html),
+            (b"version https://git-lfs.github.com/spec/v1\n", FileKind::LfsPointer),
             (b"T7\0\0", FileKind::Torch7),
             (b"\x04\0\0\0\x01\0\0\0", FileKind::Torch7),
             (b"\x89HDF\r\n\x1a\n", FileKind::Hdf5),

@@ -190,13 +190,17 @@ fn from_pickle(pickle: &Pickle) -> Result<Vocabulary, CheckpointErrorKind> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     let mut todo: Vec<(String, Id)> = pickle.root.map(|id| (String::new(), id)).into_iter().collect();
+    let mut contradictory = Vec::new();
     while let Some((field, id)) = todo.pop() {
         if !seen.insert(id) {
             continue;
         }
         let object = pickle.get(id);
-        if let Some(words) = words_of(pickle, object)? {
-            found.push(Mapping { field, words });
+        if let Some(pairs) = pairs_of(pickle, object) {
+            match by_id(pairs.clone()) {
+                Ok(words) => found.push(Mapping { field, words }),
+                Err(error) => contradictory.push((pairs, error)),
+            }
             continue;
         }
         let fields = pickle.fields(object).or_else(|| pickle.entries(object)).unwrap_or_default();
@@ -210,6 +214,13 @@ fn from_pickle(pickle: &Pickle) -> Result<Vocabulary, CheckpointErrorKind> {
     let Some(first) = rest.next() else {
         return wrong("expected words with ids, found a pickle with none".to_owned());
     };
+    // Counts of words contradict each other as ids, and agree with the vocabulary by chance only.
+    for (pairs, error) in contradictory {
+        let agreeing = pairs.iter().filter(|(word, id)| first.words.get(id) == Some(word)).count();
+        if agreeing * 2 > first.words.len() {
+            return Err(error);
+        }
+    }
     // What is much smaller is something else, such as a list of file names.
     for other in rest.filter(|m| m.words.len() * 10 >= first.words.len() * 9) {
         let disagrees = |&(id, word): &(&u64, &String)| first.words.get(id) != Some(word);
@@ -233,29 +244,103 @@ fn from_pickle(pickle: &Pickle) -> Result<Vocabulary, CheckpointErrorKind> {
     dense(first.words)
 }
 
-/// Words by id, if an object is a mapping between words and ids in either direction, or a list of words.
-fn words_of(pickle: &Pickle, object: &Object) -> Result<Option<BTreeMap<u64, String>>, CheckpointErrorKind> {
+/// Words with ids, if an object is a mapping between them in either direction, or a list of words.
+fn pairs_of(pickle: &Pickle, object: &Object) -> Option<Vec<(String, u64)>> {
     let id = |id: Id| pickle.int(id).and_then(|n| u64::try_from(n).ok());
-    if let Object::List(ids) = object {
-        let words: Option<Vec<_>> =
-            (0..).zip(ids).map(|(id, &word)| Some((pickle.text(word)?.to_owned(), id))).collect();
-        return words.filter(|w| w.len() > 1).map(by_id).transpose();
-    }
-    let Some(entries) = pickle.entries(object) else { return Ok(None) };
-    let pair = |&(key, value): &(Id, Id)| match (pickle.text(key), pickle.text(value)) {
-        (Some(word), None) => Some((word.to_owned(), id(value)?)),
-        // Ids may be text as well: `{"4": "dog"}`.
-        (None, Some(word)) => Some((word.to_owned(), id(key)?)),
-        (Some(key), Some(word)) => Some((word.to_owned(), key.parse().ok()?)),
-        (None, None) => None,
+    let pairs: Option<Vec<_>> = if let Object::List(ids) = object {
+        (0..).zip(ids).map(|(id, &word)| Some((pickle.text(word)?.to_owned(), id))).collect()
+    } else {
+        let pair = |&(key, value): &(Id, Id)| match (pickle.text(key), pickle.text(value)) {
+            (Some(word), None) => Some((word.to_owned(), id(value)?)),
+            // Ids may be text as well: `{"4": "dog"}`.
+            (None, Some(word)) => Some((word.to_owned(), id(key)?)),
+            (Some(key), Some(word)) => Some((word.to_owned(), key.parse().ok()?)),
+            (None, None) => None,
+        };
+        pickle.entries(object)?.iter().map(pair).collect()
     };
-    let pairs: Option<Vec<_>> = entries.iter().map(pair).collect();
-    match pairs.filter(|pairs| pairs.len() > 1) {
-        Some(pairs) => match by_id(pairs) {
-            Ok(words) => Ok(Some(words)),
-            // Counts of words look like ids that several words have.
-            Err(_) => Ok(None),
-        },
-        None => Ok(None),
+    pairs.filter(|pairs| pairs.len() > 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<String>, String> {
+        let words = Vocabulary::from_bytes("v", text.as_bytes()).map(|v| v.words);
+        words.map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn expect_error(text: &str, parts: &[&str]) {
+        let error = read(text).unwrap_err();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+
+    #[test]
+    fn json_is_read_either_way_round() {
+        let words = ["", "dog", "<start>", "<end>"].map(str::to_owned).to_vec();
+        assert_eq!(read(r#"{"dog": 1, "<start>": 2, "<end>": 3}"#).unwrap(), words);
+        assert_eq!(read(r#"{"1": "dog", "2": "<start>", "3": "<end>"}"#).unwrap(), words);
+        assert_eq!(read(r#"["", "dog", "<start>", "<end>"]"#).unwrap(), words);
+    }
+
+    #[test]
+    fn contradictions_are_told() {
+        expect_error(r#"{"dog": 1, "cat": 1}"#, &["1 for `", "dog", "cat"]);
+        expect_error(r#"{"dog": 1.5}"#, &["found 1.5 for `dog`"]);
+        expect_error(r#"{"dog": 1, "cat": 900}"#, &["2 words with ids up to 900"]);
+        expect_error(r#"{"dog": 99999999999}"#, &["ids up to 10000000"]);
+        expect_error("dog\ncat\ndog\n", &["`dog` in lines 1 and 3"]);
+        expect_error("{}", &["found none"]);
+    }
+
+    /// A pickled dictionary of dictionaries, by its opcodes.
+    fn pickled(fields: &[(&str, &[(&str, u8)])]) -> Vec<u8> {
+        let text = |s: &str| [b"X", &(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat();
+        let mut bytes = b"\x80\x02}(".to_vec();
+        for (name, entries) in fields {
+            bytes.extend([&text(name)[..], b"}("].concat());
+            for (word, id) in *entries {
+                bytes.extend([&text(word)[..], b"K", &[*id]].concat());
+            }
+            bytes.push(b'u');
+        }
+        bytes.extend(b"u.");
+        bytes
+    }
+
+    #[test]
+    fn mappings_have_to_agree_and_counts_are_no_mapping() {
+        let words: &[(&str, u8)] = &[("a", 0), ("b", 1), ("c", 2), ("d", 3)];
+        let read = |other: &[(&str, u8)]| {
+            let bytes = pickled(&[("word2idx", words), ("other", other)]);
+            Vocabulary::from_bytes("v", &bytes).map(|v| v.words).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(&[("a", 7), ("b", 7), ("c", 7), ("d", 3)]).unwrap(), ["a", "b", "c", "d"]);
+        let twice = read(&[("a", 0), ("b", 1), ("c", 2), ("d", 2)]).unwrap_err();
+        assert!(twice.contains("2 for `c` and for `d`"), "{twice}");
+        let moved = read(&[("a", 0), ("b", 1), ("c", 3), ("d", 2)]).unwrap_err();
+        assert!(moved.contains("id 2 as `"), "{moved}");
+    }
+
+    #[test]
+    fn special_words_have_usual_spellings_or_are_named() {
+        let vocabulary = |words: &[&str]| Vocabulary { words: words.iter().map(|&w| w.to_owned()).collect() };
+        let usual = vocabulary(&["dog", "<SOS>", "</s>", "<UNK>", "<pad>"]);
+        let special = Special { pad: 4, start: 1, end: 2, unk: 3 };
+        assert_eq!(usual.special(&SpecialWords::default()), Ok(special));
+        let own = vocabulary(&["dog", "begin", "halt"]);
+        let error = own.special(&SpecialWords::default()).unwrap_err().to_string();
+        assert!(error.contains("--start-word"), "{error}");
+        let names = SpecialWords {
+            start: Some("begin".to_owned()),
+            end: Some("halt".to_owned()),
+            ..SpecialWords::default()
+        };
+        assert_eq!(own.special(&names), Ok(Special { pad: 0, start: 1, end: 2, unk: 0 }));
+        let names = SpecialWords { end: Some("stop".to_owned()), ..names };
+        let error = own.special(&names).unwrap_err().to_string();
+        assert!(error.contains("`stop`, found no such word"), "{error}");
     }
 }
