@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::gpu::{Executor, Gpu, Pipelines};
 use crate::graph::plan::Plan;
 use crate::graph::{Data, Graph};
-use crate::image::{Rgb8, resize};
+use crate::image::Rgb8;
 use crate::models::{self, SearchOptions};
 use crate::ops::{AdapterClass, BeamStep, Target};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
@@ -137,7 +137,7 @@ impl Captioner {
         Ok(Captioner {
             engine,
             constant_inputs: built.constant_inputs,
-            preprocessing: manifest.preprocess.clone(),
+            preprocessing: manifest.preprocess,
             vocabulary: manifest.vocabulary.clone(),
             special: manifest.special,
             beams: search.options.beams,
@@ -180,8 +180,7 @@ impl Captioner {
     }
 
     fn inputs(&self, photo: &Rgb8) -> Result<Vec<Data>, Error> {
-        let Preprocessing { width, height, filter, .. } = self.preprocessing;
-        let pixels = resize(photo, width, height, filter)?.into_data();
+        let pixels = self.preprocessing.fit(photo)?.into_data();
         let mut inputs = vec![Data::U8(pixels)];
         inputs.extend(self.constant_inputs.iter().cloned());
         Ok(inputs)

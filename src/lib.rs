@@ -1,8 +1,10 @@
 //! Shade & Tell: looks at a photo and says what is in it, with hand-written WGSL compute shaders.
 
+mod bytes;
 mod captioner;
 pub mod checkpoint;
 pub mod cpu;
+mod element;
 mod error;
 pub mod gpu;
 pub mod graph;
@@ -13,5 +15,6 @@ pub mod text;
 pub mod weights;
 
 pub use captioner::{Alternative, Backend, Caption, CaptionOptions, Captioner, Timings, Token, graph, plan};
+pub use element::ElementType;
 pub use error::Error;
 pub use wgpu;

@@ -3,8 +3,9 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use serde_json::Value;
+use shadetell::ElementType;
 use shadetell::checkpoint::{
-    Checkpoint, CheckpointError, ElementType, SpecialWords, StateDict, Tensor, Vocabulary, dialect,
+    Checkpoint, CheckpointError, SpecialWords, StateDict, Tensor, Vocabulary, dialect,
 };
 use shadetell::weights::Special;
 use std::fs;
@@ -97,12 +98,12 @@ fn networks_are_told_by_their_keys() {
         let dicts = checkpoint.state_dicts().unwrap();
         dialect::recognise(dicts.iter().find(|dict| dict.name == part).unwrap()).unwrap().to_string()
     };
-    assert_eq!(network("encoder-legacy.pkl", ""), "ResNet-18 with a projection");
+    assert_eq!(network("encoder-legacy.pkl", ""), "resnet18 with a projection");
     let show_tell = "show-tell decoder: 7 words, embedding 3, hidden 4, 2 LSTM layers";
     assert_eq!(network("decoder-parallel-zip.pth", "state_dict"), show_tell);
     let attention = "show-attend-tell decoder: 7 words, embedding 3, hidden 4, attention 5 over 2 channels";
     for file in ["modules-zip.pth.tar", "modules-legacy.pth.tar"] {
-        assert_eq!(network(file, "encoder"), "ResNet-18");
+        assert_eq!(network(file, "encoder"), "resnet18");
         assert_eq!(network(file, "decoder"), attention);
     }
     let views = Checkpoint::open(&path("views-zip.pth")).unwrap();
@@ -113,7 +114,8 @@ fn networks_are_told_by_their_keys() {
 #[test]
 fn classes_of_pickled_modules_are_named() {
     let checkpoint = Checkpoint::open(&path("modules-zip.pth.tar")).unwrap();
-    let classes: Vec<_> = checkpoint.state_dicts().unwrap().into_iter().filter_map(|dict| dict.class).collect();
+    let classes: Vec<_> =
+        checkpoint.state_dicts().unwrap().into_iter().filter_map(|dict| dict.class).collect();
     assert_eq!(classes, ["__main__.Encoder", "__main__.DecoderWithAttention"]);
 }
 

@@ -6,8 +6,10 @@
 //! * Tar, before 0.1.10: `pickle`, `tensors` and `storages`.
 
 use super::pickle::{Id, Object, Pickle, parse};
-use super::tensor::{ElementType, Layout, Tensor};
-use super::{CheckpointError, CheckpointErrorKind, FileKind, map, sniff, zip};
+use super::tensor::{Layout, Tensor};
+use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff, zip};
+use crate::bytes::Bytes;
+use crate::element::ElementType;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
@@ -51,21 +53,6 @@ impl std::fmt::Debug for Checkpoint {
     }
 }
 
-enum Bytes {
-    Mapped(memmap2::Mmap),
-    Owned(Vec<u8>),
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-    fn deref(&self) -> &[u8] {
-        match self {
-            Bytes::Mapped(map) => map,
-            Bytes::Owned(bytes) => bytes,
-        }
-    }
-}
-
 /// What lies where.
 #[derive(Default)]
 struct Parts {
@@ -98,8 +85,8 @@ impl Checkpoint {
     /// The file cannot be read, is not of PyTorch, or is damaged.
     pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let file = path.display().to_string();
-        let bytes = map(path).map_err(|kind| CheckpointError::new(&file, kind))?;
-        Self::read(file, Bytes::Mapped(bytes))
+        let bytes = open(path).map_err(|kind| CheckpointError::new(&file, kind))?;
+        Self::read(file, bytes)
     }
 
     /// Takes a file that is in memory already; `file` names it in errors.

@@ -4,7 +4,8 @@
 //! most checkpoints come from. Sizes are read off the tensors; nothing is asked that the file answers.
 
 use super::{CheckpointErrorKind, StateDict};
-use crate::weights::DecoderFamily;
+use crate::models::resnet_blocks;
+use crate::weights::{DecoderFamily, EncoderFamily};
 use std::collections::BTreeSet;
 
 /// Where a tensor of the model comes from.
@@ -22,8 +23,8 @@ pub type Renaming = Vec<(String, Origin)>;
 /// A ResNet, as a state dict holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoder {
-    /// 18, 34, 50, 101 or 152.
-    pub depth: usize,
+    /// Its depth.
+    pub family: EncoderFamily,
     /// Channels of its last stage.
     pub channels: usize,
     /// The trunk.
@@ -69,7 +70,7 @@ impl std::fmt::Display for Network {
         match self {
             Network::Encoder(e) => {
                 let projected = if e.projection.is_empty() { "" } else { " with a projection" };
-                write!(f, "ResNet-{}{projected}", e.depth)
+                write!(f, "{}{projected}", e.family)
             }
             Network::Decoder(d) => {
                 write!(
@@ -87,15 +88,6 @@ impl std::fmt::Display for Network {
         }
     }
 }
-
-/// Blocks of each stage, whether they are bottlenecks, and the depth that they make.
-const DEPTHS: [([usize; 4], bool, usize); 5] = [
-    ([2, 2, 2, 2], false, 18),
-    ([3, 4, 6, 3], false, 34),
-    ([3, 4, 6, 3], true, 50),
-    ([3, 4, 23, 3], true, 101),
-    ([3, 8, 36, 3], true, 152),
-];
 
 /// What `nn.Sequential(*resnet.children())` calls the parts of a ResNet.
 const SEQUENTIAL: [(&str, &str); 6] =
@@ -216,13 +208,14 @@ fn encoder(dict: &StateDict<'_>, trunk: &Trunk) -> Result<Encoder, CheckpointErr
     let blocks = [1, 2, 3, 4]
         .map(|stage| (0..).take_while(|b| has(&format!("layer{stage}.{b}.conv1.weight"))).count());
     let is_bottleneck = has("layer1.0.conv3.weight");
-    let Some(&(_, _, depth)) = DEPTHS.iter().find(|d| (d.0, d.1) == (blocks, is_bottleneck)) else {
+    let is_it = |family: &EncoderFamily| resnet_blocks(*family) == Some((blocks, is_bottleneck));
+    let Some(family) = EncoderFamily::ALL.into_iter().find(is_it) else {
         return unknown(format!(
             "expected a ResNet of depth 18, 34, 50, 101 or 152, found one with {blocks:?} {} blocks",
             if is_bottleneck { "bottleneck" } else { "basic" }
         ));
     };
-    let what = format!("a ResNet-{depth}");
+    let what = format!("a {family}");
     let convolutions = if is_bottleneck { 3 } else { 2 };
     let mut tensors = Collection::new(dict);
     tensors.take("conv1.weight", &trunk.name("conv1.weight"));
@@ -257,8 +250,9 @@ fn encoder(dict: &StateDict<'_>, trunk: &Trunk) -> Result<Encoder, CheckpointErr
             tensors.batch_norm("project_norm", "bn");
         }
     }
-    let channels = if is_bottleneck { 2048 } else { 512 };
-    Ok(Encoder { depth, channels, trunk: trunk_tensors, projection: tensors.finish(&what)? })
+    let last = format!("layer4.0.conv{convolutions}.weight");
+    let channels = dict.sizes::<4>(&trunk.name(&last)).map_or(0, |[outputs, ..]| outputs);
+    Ok(Encoder { family, channels, trunk: trunk_tensors, projection: tensors.finish(&what)? })
 }
 
 /// Biases of an LSTM, or zeros if it was made without.

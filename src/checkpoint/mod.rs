@@ -16,9 +16,11 @@ mod zip;
 pub use container::{Checkpoint, Container};
 pub use sniff::{FileKind, sniff};
 pub use state_dict::StateDict;
-pub use tensor::{ElementType, Tensor};
+pub use tensor::Tensor;
 pub use vocabulary::{SpecialWords, Vocabulary};
 
+use crate::bytes::Bytes;
+use std::ops::Deref;
 use std::path::Path;
 
 /// A checkpoint or a vocabulary cannot be used.
@@ -78,13 +80,10 @@ pub enum CheckpointErrorKind {
 ///
 /// # Errors
 /// It is not there, is a folder, or may not be read.
-pub fn map(path: &Path) -> Result<memmap2::Mmap, CheckpointErrorKind> {
-    let unreadable = |e: std::io::Error| CheckpointErrorKind::Unreadable(e.to_string());
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
-        return Err(CheckpointErrorKind::Unreadable("it is a folder".to_owned()));
-    }
-    // SAFETY: the map is read-only. If another process changes the file meanwhile, values change under us, which no
-    // check after the first read relies on; if it is cut short, reading ends the process, as the documentation says.
-    unsafe { memmap2::Mmap::map(&file) }.map_err(unreadable)
+pub fn map(path: &Path) -> Result<impl Deref<Target = [u8]> + use<>, CheckpointErrorKind> {
+    open(path)
+}
+
+fn open(path: &Path) -> Result<Bytes, CheckpointErrorKind> {
+    Bytes::map(path).map_err(|error| CheckpointErrorKind::Unreadable(error.to_string()))
 }

@@ -1,8 +1,9 @@
 //! Named tensors, as they are found in the objects of a checkpoint.
 
 use super::pickle::{Id, Object};
-use super::tensor::Layout;
-use super::{Checkpoint, CheckpointError, CheckpointErrorKind, ElementType, Tensor};
+use super::tensor::{Layout, row_major};
+use super::{Checkpoint, CheckpointError, CheckpointErrorKind, Tensor};
+use crate::element::ElementType;
 
 /// Tensors by name, in the order of the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,10 +172,7 @@ impl<'a> StateDict<'a> {
                 return Err(error(CheckpointErrorKind::Tensor { name, message }));
             };
             let memory = bytes.get(header + 8 + info.data_offsets.0..).unwrap_or_default();
-            let mut strides = vec![1; info.shape.len()];
-            for axis in (1..info.shape.len()).rev() {
-                strides[axis - 1] = strides[axis] * info.shape[axis];
-            }
+            let strides = row_major(&info.shape);
             let layout = Layout { shape: info.shape.clone(), strides, offset: 0 };
             let tensor = Tensor::new(&name, memory, element, layout).map_err(error)?;
             found.push((name, tensor));

@@ -1,7 +1,7 @@
 //! Vocabularies: pickled classes, word maps in JSON, plain text.
 
 use super::pickle::{Id, Object, Pickle, parse};
-use super::{CheckpointError, CheckpointErrorKind, FileKind, map, sniff};
+use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff};
 use crate::weights::Special;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
@@ -47,7 +47,7 @@ impl Vocabulary {
     /// The file cannot be read, holds no words, or contradicts itself about them.
     pub fn open(path: &Path) -> Result<Vocabulary, CheckpointError> {
         let file = path.display().to_string();
-        let bytes = map(path).map_err(|kind| CheckpointError::new(&file, kind))?;
+        let bytes = open(path).map_err(|kind| CheckpointError::new(&file, kind))?;
         Self::from_bytes(&file, &bytes)
     }
 

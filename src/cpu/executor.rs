@@ -37,7 +37,7 @@ pub fn run_timed(graph: &Graph, inputs: &[Data]) -> Result<(Vec<Data>, Vec<Durat
         }
         for &id in &node.inputs {
             if let Some(constant) = &graph.get(id).constant {
-                constants.entry(id).or_insert_with(|| Data::F32(constant.to_vec()));
+                constants.entry(id).or_insert_with(|| Data::F32(constant.read().into_owned()));
             }
         }
         let operands: Vec<_> = node

@@ -53,8 +53,8 @@ impl DeviceWeights {
         let mut pending = 0;
         for weight in &plan.weights {
             let tensor = graph.get(weight.tensor);
-            let values = tensor.constant.as_deref().map_or(&[][..], Vec::as_slice);
-            let packed = weight.packing.pack(&tensor.shape, values);
+            let Some(constant) = &tensor.constant else { continue };
+            let packed = weight.packing.pack(&tensor.shape, &constant.read());
             let (buffer, range) = &weights.places[weight];
             for (i, chunk) in bytemuck::cast_slice::<f32, u8>(&packed).chunks(PENDING_BYTES).enumerate() {
                 let offset = (range.start + i * PENDING_BYTES) as u64;

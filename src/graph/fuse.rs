@@ -1,8 +1,7 @@
 //! Rewrites that make fewer, larger steps: batch norm, residual and activation join the convolution before them.
 
-use super::{Graph, Node, TensorId};
+use super::{Constant, Graph, Node, TensorId};
 use crate::ops::{Activation, Op};
-use std::sync::Arc;
 
 impl Graph {
     /// Folds batch norms into the weights of the convolution before them, and lets its last step add the residual
@@ -34,11 +33,11 @@ impl Graph {
             else {
                 continue;
             };
-            let taps = w.len() / scale.len().max(1);
-            let folded = w.iter().enumerate().map(|(i, v)| v * scale[i / taps]).collect();
-            let offset = b.iter().zip(scale.iter().zip(shift.iter())).map(|(b, (s, t))| b * s + t).collect();
-            self.nodes[producer].inputs[1] = self.replacement(weight, folded);
-            self.nodes[producer].inputs[2] = self.replacement(bias, offset);
+            let (b, scale, shift) = (b.read(), scale.read(), shift.read());
+            let offsets = b.iter().zip(scale.iter().zip(shift.iter())).map(|(b, (s, t))| b * s + t);
+            let offsets: Vec<f32> = offsets.collect();
+            self.nodes[producer].inputs[1] = self.replacement(weight, w.scaled(&scale));
+            self.nodes[producer].inputs[2] = self.replacement(bias, offsets.into());
             self.nodes[producer].outputs = self.nodes[index].outputs.clone();
             self.nodes[index].outputs.clear();
         }
@@ -119,9 +118,9 @@ impl Graph {
         if readers == 1 && !self.outputs.contains(&id) { self.producer(id) } else { None }
     }
 
-    fn replacement(&mut self, id: TensorId, values: Vec<f32>) -> TensorId {
+    fn replacement(&mut self, id: TensorId, values: Constant) -> TensorId {
         let mut tensor = self.tensors[id.0].clone();
-        tensor.constant = Some(Arc::new(values));
+        tensor.constant = Some(values);
         self.tensors.push(tensor);
         TensorId(self.tensors.len() - 1)
     }
@@ -139,7 +138,9 @@ mod tests {
         let mut g = Graph::new();
         let x = g.input("x", [1, 3, 3, 2], DType::F32);
         let conv = |g: &mut Graph, name: &str, x: TensorId| {
-            let w = g.constant("w", [2, 2, 3, 3], (0..36).map(|i| (i % 7) as f32 - 3.0).collect()).unwrap();
+            let w = g
+                .constant("w", [2, 2, 3, 3], (0..36).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>())
+                .unwrap();
             let b = g.constant("b", [2], vec![0.5, -0.25]).unwrap();
             let scale = g.constant("scale", [2], vec![2.0, -0.5]).unwrap();
             let shift = g.constant("shift", [2], vec![1.0, 3.0]).unwrap();

@@ -4,15 +4,17 @@
 //! [`Plan`](plan::Plan) for a GPU, or run as it is by the reference twins in `cpu/`.
 
 mod arena;
+mod constant;
 mod fuse;
 pub mod plan;
 mod tensor;
 
 pub use arena::{Arena, Lifetime};
+pub use constant::Constant;
+pub(crate) use constant::FileValues;
 pub use tensor::{DType, Data, Shape, Tensor, TensorId};
 
 use crate::ops::Op;
-use std::sync::Arc;
 
 /// A graph could not be built or planned: two shapes do not fit together, or an input is not what it was declared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,16 +79,16 @@ impl Graph {
         &mut self,
         name: &str,
         shape: impl Into<Shape>,
-        values: Vec<f32>,
+        values: impl Into<Constant>,
     ) -> Result<TensorId, GraphError> {
-        let shape = shape.into();
+        let (shape, values) = (shape.into(), values.into());
         if shape.elements() != values.len() {
             return Err(GraphError {
                 node: name.to_owned(),
                 message: format!("shape {shape} needs {} values, found {}", shape.elements(), values.len()),
             });
         }
-        Ok(self.tensor(name, shape, DType::F32, Some(Arc::new(values))))
+        Ok(self.tensor(name, shape, DType::F32, Some(values)))
     }
 
     /// Marks a tensor as a result of the whole graph.
@@ -187,13 +189,7 @@ impl Graph {
         Ok(())
     }
 
-    fn tensor(
-        &mut self,
-        name: &str,
-        shape: Shape,
-        dtype: DType,
-        constant: Option<Arc<Vec<f32>>>,
-    ) -> TensorId {
+    fn tensor(&mut self, name: &str, shape: Shape, dtype: DType, constant: Option<Constant>) -> TensorId {
         self.tensors.push(Tensor { name: name.to_owned(), shape, dtype, constant });
         TensorId(self.tensors.len() - 1)
     }

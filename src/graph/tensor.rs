@@ -1,8 +1,8 @@
 //! Shapes, element types and the tensors that the nodes of a graph read and write.
 
+use super::Constant;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
 
 /// The sizes of a tensor, outermost first: `[N, H, W, C]` for images, `[R, W]` for rows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -101,7 +101,7 @@ pub struct Tensor {
     /// Its element type.
     pub dtype: DType,
     /// The values of a weight, in PyTorch's layout. `None` for what is computed.
-    pub constant: Option<Arc<Vec<f32>>>,
+    pub constant: Option<Constant>,
 }
 
 impl Tensor {

@@ -11,6 +11,7 @@ use std::fmt;
 #[cfg(feature = "image")]
 mod decode;
 mod error;
+mod fit;
 #[cfg(feature = "image")]
 mod overlay;
 mod resize;
@@ -20,6 +21,7 @@ mod sniff;
 #[cfg(feature = "image")]
 pub use decode::{Alpha, DecodeOptions, decode, read};
 pub use error::ImageError;
+pub use fit::{Resize, fit};
 #[cfg(feature = "image")]
 pub use overlay::{attention_sheet, write_png};
 pub use resize::{Filter, resize};

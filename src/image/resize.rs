@@ -16,6 +16,7 @@
 //! Weights are computed in f64 and rounded to fixed point with 22 bits after the point, because 32 bits have to
 //! hold 8 bits of pixel and 2 bits of overshoot as well. Sums start at one half and are cut to 0..=255.
 
+use std::ops::Range;
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
@@ -119,7 +120,7 @@ fn sinc(x: f64) -> f64 {
 /// The input pixels that make one output pixel: those from `start` on, as many as there are weights.
 struct Window {
     start: usize,
-    weights: std::ops::Range<usize>,
+    weights: Range<usize>,
 }
 
 /// One window for each output pixel along a side, their weights back to back.
@@ -129,15 +130,16 @@ struct Windows {
 }
 
 impl Windows {
-    fn new(input: u32, output: u32, filter: Filter) -> Self {
+    /// Those of the output pixels in `range`, of `output` along the whole side.
+    fn new(input: u32, output: u32, range: Range<u32>, filter: Filter) -> Self {
         let scale = f64::from(input) / f64::from(output);
         let filter_scale = scale.max(1.0);
         let support = filter.support() * filter_scale;
 
-        let mut windows = Vec::with_capacity(output as usize);
+        let mut windows = Vec::with_capacity(range.len());
         let mut weights = Vec::new();
         let mut exact = Vec::new();
-        for i in 0..output {
+        for i in range {
             let center = (f64::from(i) + 0.5) * scale;
             // `as` cuts towards 0 and turns negative numbers into 0: the truncation and the clamp of the definition.
             let start = (center - support + 0.5) as u32;
@@ -184,23 +186,38 @@ fn clip8(sum: i32) -> u8 {
 /// # Errors
 /// [`ImageError::InvalidSize`] if a side is 0, [`ImageError::OutOfMemory`] if the result does not fit into memory.
 pub fn resize(image: &Rgb8, width: u32, height: u32, filter: Filter) -> Result<Rgb8, ImageError> {
-    if width == 0 || height == 0 {
-        return Err(ImageError::InvalidSize { width, height, bytes: None });
+    resize_part(image, [width, height], [0..width, 0..height], filter)
+}
+
+/// The columns and rows of a part of what [`resize`] gives, without computing the rest.
+pub(super) fn resize_part(
+    image: &Rgb8,
+    [width, height]: [u32; 2],
+    [columns, rows]: [Range<u32>; 2],
+    filter: Filter,
+) -> Result<Rgb8, ImageError> {
+    if columns.is_empty() || rows.is_empty() || columns.end > width || rows.end > height {
+        return Err(ImageError::InvalidSize { width: columns.end, height: rows.end, bytes: None });
     }
     // No copy of the photo is made on the way: what is between the passes is already as narrow as the result.
     let narrowed;
     let mut source = image;
-    if width != image.width {
-        narrowed = resize_width(image, width, filter)?;
+    if width != image.width || columns.len() < width as usize {
+        narrowed = resize_width(image, width, columns, filter)?;
         source = &narrowed;
     }
-    if height != image.height { resize_height(source, height, filter) } else { Ok(source.clone()) }
+    if height != image.height || rows.len() < height as usize {
+        resize_height(source, height, rows, filter)
+    } else {
+        Ok(source.clone())
+    }
 }
 
 /// The horizontal pass.
-fn resize_width(image: &Rgb8, width: u32, filter: Filter) -> Result<Rgb8, ImageError> {
-    let windows = Windows::new(image.width, width, filter);
-    let mut data = with_capacity(width, image.height)?;
+fn resize_width(image: &Rgb8, width: u32, columns: Range<u32>, filter: Filter) -> Result<Rgb8, ImageError> {
+    let kept = columns.end - columns.start;
+    let windows = Windows::new(image.width, width, columns, filter);
+    let mut data = with_capacity(kept, image.height)?;
     for row in image.rows() {
         for (start, weights) in windows.iter() {
             let mut sums = [HALF; 3];
@@ -212,13 +229,14 @@ fn resize_width(image: &Rgb8, width: u32, filter: Filter) -> Result<Rgb8, ImageE
             data.extend(sums.map(clip8));
         }
     }
-    Ok(Rgb8 { width, height: image.height, data })
+    Ok(Rgb8 { width: kept, height: image.height, data })
 }
 
 /// The vertical pass. Whole rows are added up, which the compiler turns into vector instructions.
-fn resize_height(image: &Rgb8, height: u32, filter: Filter) -> Result<Rgb8, ImageError> {
-    let windows = Windows::new(image.height, height, filter);
-    let mut data = with_capacity(image.width, height)?;
+fn resize_height(image: &Rgb8, height: u32, rows: Range<u32>, filter: Filter) -> Result<Rgb8, ImageError> {
+    let kept = rows.end - rows.start;
+    let windows = Windows::new(image.height, height, rows, filter);
+    let mut data = with_capacity(image.width, kept)?;
     let stride = image.width as usize * 3;
     let mut sums = vec![HALF; stride];
     for (start, weights) in windows.iter() {
@@ -230,7 +248,7 @@ fn resize_height(image: &Rgb8, height: u32, filter: Filter) -> Result<Rgb8, Imag
         }
         data.extend(sums.iter().copied().map(clip8));
     }
-    Ok(Rgb8 { width: image.width, height, data })
+    Ok(Rgb8 { width: image.width, height: kept, data })
 }
 
 /// Room for an RGB picture, or an error where `Vec` would end the process.
@@ -311,7 +329,7 @@ mod tests {
         for filter in Filter::ALL {
             for input in (1..40).chain([97, 1000, 4093]) {
                 for output in (1..40).chain([97, 1000]) {
-                    for (start, weights) in Windows::new(input, output, filter).iter() {
+                    for (start, weights) in Windows::new(input, output, 0..output, filter).iter() {
                         assert!(!weights.is_empty() && start + weights.len() <= input as usize);
                         let total: i64 = weights.iter().map(|&weight| i64::from(weight.abs())).sum();
                         let worst = total * 255 + i64::from(HALF);
@@ -330,6 +348,21 @@ mod tests {
             let noise = source("noise", 13, 7);
             assert_eq!(resize(&noise, 13, 7, filter).unwrap(), noise);
         }
+    }
+
+    #[test]
+    fn a_part_is_what_lies_there_in_the_whole() {
+        let noise = source("noise", 31, 17);
+        // Smaller, larger, and sides that keep their length.
+        for size in [[12, 9], [40, 17], [31, 30], [31, 17]] {
+            let whole = resize(&noise, size[0], size[1], Filter::Lanczos).unwrap();
+            let part = resize_part(&noise, size, [3..11, 2..9], Filter::Lanczos).unwrap();
+            assert_eq!([part.width(), part.height()], [8, 7]);
+            for (x, y) in (0..8).flat_map(|x| (0..7).map(move |y| (x, y))) {
+                assert_eq!(part.pixel(x, y), whole.pixel(x + 3, y + 2), "{size:?} {x} {y}");
+            }
+        }
+        assert!(resize_part(&noise, [8, 8], [0..9, 0..8], Filter::Box).is_err());
     }
 
     #[test]

@@ -2,7 +2,6 @@
 //!
 //! Tensor names and `SAME` padding are those of the weights that were ported from TensorFlow.
 
-use crate::cpu;
 use crate::error::Error;
 use crate::graph::{Graph, TensorId};
 use crate::ops::{Activation, Conv2d, Padding};
@@ -95,14 +94,7 @@ fn layer(
     let attributes = Conv2d { stride: [stride; 2], padding, groups, ..Conv2d::default() };
     let y = graph.conv2d(&format!("{}{scope}{conv}", section.prefix), x, weight, bias, attributes)?;
 
-    let statistic = |name: &str| section.values(&format!("{scope}{norm}.{name}"), &[outputs]);
-    let (scale, shift) = cpu::batch_norm::fold(
-        &statistic("weight")?,
-        &statistic("bias")?,
-        &statistic("running_mean")?,
-        &statistic("running_var")?,
-        EPSILON,
-    );
+    let (scale, shift) = section.batch_norm(&format!("{scope}{norm}"), outputs, EPSILON)?;
     let name = format!("{}{scope}{norm}", section.prefix);
     let scale = graph.constant(&name, [outputs], scale)?;
     let shift = graph.constant(&name, [outputs], shift)?;

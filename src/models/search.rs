@@ -1,10 +1,9 @@
 //! Encoder, decoder and beam search as one graph: all steps are laid out one after another, so that a device runs
 //! them without asking back.
 
-use super::efficientnet_lite;
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
-use super::{Decoder, Step};
+use super::{Decoder, State, Step, efficientnet_lite, resnet};
 use crate::cpu::top_k::NOTHING;
 use crate::error::Error;
 use crate::graph::{DType, Data, Graph, TensorId};
@@ -50,13 +49,13 @@ pub(crate) fn build(
     let pixels = g.input("photo", [images, height, width, 3], DType::U8);
     let x = g.preprocess("preprocess", pixels, input.mean, input.std)?;
     let section = Section { model, prefix: &manifest.encoder.prefix };
-    let features = match manifest.encoder.family.as_str() {
-        "efficientnet-lite0" => efficientnet_lite::build(g, &section, x)?,
-        other => {
-            let message = format!("expected an encoder `efficientnet-lite0`, found `{other}`");
-            return Err(model.error(ModelErrorKind::Inconsistent(message)).into());
-        }
+    let mut features = match resnet::blocks(manifest.encoder.family) {
+        Some(blocks) => resnet::build(g, &section, x, blocks)?,
+        None => efficientnet_lite::build(g, &section, x)?,
     };
+    if let Some(grid) = manifest.encoder.grid {
+        features = g.adaptive_avg_pool2d("grid", features, grid)?;
+    }
     let [_, grid_height, grid_width, _] = g.shape(features).sizes().unwrap_or_default();
     let pooled = g.adaptive_avg_pool2d("pooled", features, [1, 1])?;
 
@@ -64,9 +63,10 @@ pub(crate) fn build(
     let mut constant_inputs = Vec::new();
     let section = Section { model, prefix: &decoder.prefix };
     let attends = decoder.family == DecoderFamily::ShowAttendTell;
+    let forced_start = decoder.forced_start;
     let mut decoder: Box<dyn Decoder> = match decoder.family {
         DecoderFamily::ShowTell => {
-            let decoder = ShowTell::new(g, section, pooled)?;
+            let decoder = ShowTell::new(g, &section, pooled)?;
             constant_inputs.push(Data::F32(vec![0.0; images * decoder.hidden]));
             Box::new(decoder)
         }
@@ -97,7 +97,9 @@ pub(crate) fn build(
         *place = id;
     }
     for step in 0..max_length {
-        let Step { logits, state: next, attention } = decoder.step(g, tokens, state)?;
+        let is_unasked = step == 0 && !forced_start;
+        let Step { logits, state: next, attention } =
+            if is_unasked { decoder.say(g, state)? } else { decoder.step(g, tokens, state)? };
         let log_probs = g.log_softmax("log_softmax", logits)?;
         let top = g.top_k("top_k", log_probs, TopK { k: beams, suppressed })?;
         let beam = g.beam_step("beam_step", scores, top, manifest.special.end)?;
@@ -113,6 +115,9 @@ pub(crate) fn build(
     Ok(SearchGraph { graph, constant_inputs, grid: attends.then_some([grid_height, grid_width]) })
 }
 
-fn gather(g: &mut Graph, [h, c]: [TensorId; 2], rows: TensorId) -> Result<[TensorId; 2], Error> {
-    Ok([g.gather_rows("gather.h", h, rows)?, g.gather_rows("gather.c", c, rows)?])
+fn gather(g: &mut Graph, state: State, rows: TensorId) -> Result<State, Error> {
+    let layer = |[h, c]: [TensorId; 2]| {
+        Ok([g.gather_rows("gather.h", h, rows)?, g.gather_rows("gather.c", c, rows)?])
+    };
+    state.into_iter().map(layer).collect()
 }

@@ -1,6 +1,6 @@
 //! Show, Attend and Tell (Xu et al., arXiv 1502.03044) with soft attention and its gate.
 
-use super::{Decoder, Step};
+use super::{Decoder, State, Step};
 use crate::error::Error;
 use crate::graph::{Graph, TensorId};
 use crate::ops::LstmWeights;
@@ -72,20 +72,24 @@ impl<'a> ShowAttendTell<'a> {
 }
 
 impl Decoder for ShowAttendTell<'_> {
-    fn start(&mut self, graph: &mut Graph) -> Result<[TensorId; 2], Error> {
+    fn start(&mut self, graph: &mut Graph) -> Result<State, Error> {
         let h = self.section.linear(graph, "init_h", self.pooled, self.hidden)?;
         let c = self.section.linear(graph, "init_c", self.pooled, self.hidden)?;
-        Ok([h, c])
+        Ok(vec![[h, c]])
     }
 
-    fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: [TensorId; 2]) -> Result<Step, Error> {
-        let query = graph.linear("attend.query", state[0], self.query[0], self.query[1])?;
+    fn say(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
+        let logits = graph.linear("attend.fc", state[0][0], self.output[0], self.output[1])?;
+        Ok(Step { logits, state, attention: None })
+    }
+
+    fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error> {
+        let query = graph.linear("attend.query", state[0][0], self.query[0], self.query[1])?;
         let alpha = graph.attention_weights("attend.weights", self.keys, query, self.score)?;
         let context = graph.attention_context("attend.context", self.grid, alpha, query)?;
         let word = graph.embedding("attend.embedding", tokens, self.embedding)?;
-        let state = graph.lstm_cell("attend.lstm", &[word, context], state, self.lstm)?;
-        let logits = graph.linear("attend.fc", state[0], self.output[0], self.output[1])?;
-        Ok(Step { logits, state, attention: Some(alpha) })
+        let next = graph.lstm_cell("attend.lstm", &[word, context], state[0], self.lstm)?;
+        Ok(Step { attention: Some(alpha), ..self.say(graph, vec![next])? })
     }
 
     fn vocabulary(&self) -> usize {

@@ -1,42 +1,44 @@
 //! Show and Tell (Vinyals et al., arXiv 1411.4555): the pooled image is the first input of an LSTM.
 
-use super::{Decoder, Step};
+use super::resnet::EPSILON;
+use super::{Decoder, State, Step};
 use crate::error::Error;
-use crate::graph::{DType, Graph, TensorId};
+use crate::graph::{Constant, DType, Graph, TensorId};
 use crate::ops::LstmWeights;
 use crate::weights::Section;
 
 /// The network's weights in a graph.
-pub(super) struct ShowTell<'a> {
-    section: Section<'a>,
-    pooled: TensorId,
-    start: TensorId,
+pub(super) struct ShowTell {
+    /// The image as the LSTM's first input, `[N, E]`.
+    image: TensorId,
+    zeros: TensorId,
     embedding: TensorId,
-    lstm: LstmWeights,
+    layers: Vec<LstmWeights>,
     output: [TensorId; 2],
-    /// Units of the LSTM.
+    /// Units of an LSTM layer.
     pub(super) hidden: usize,
     words: usize,
 }
 
-impl<'a> ShowTell<'a> {
+impl ShowTell {
     /// Reads the weights. `pooled` is the encoder's vector `[N, C]`.
-    pub(super) fn new(graph: &mut Graph, section: Section<'a>, pooled: TensorId) -> Result<Self, Error> {
+    pub(super) fn new(graph: &mut Graph, section: &Section<'_>, pooled: TensorId) -> Result<Self, Error> {
         let [words, width] = section.sizes("embed.weight")?;
         let [_, hidden] = section.sizes("lstm.weight_hh_l0")?;
-        let lstm = LstmWeights::read(
-            graph,
-            &section,
-            ["lstm.weight_ih_l0", "lstm.weight_hh_l0", "lstm.bias_ih_l0", "lstm.bias_hh_l0"],
-            [width, hidden],
-        )?;
+        let mut layers = Vec::new();
+        for layer in (0..).take_while(|layer| section.has(&format!("lstm.weight_ih_l{layer}"))) {
+            let inputs = if layer == 0 { width } else { hidden };
+            let names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+            let names = names.map(|name| format!("lstm.{name}_l{layer}"));
+            let names = names.each_ref().map(String::as_str);
+            layers.push(LstmWeights::read(graph, section, names, [inputs, hidden])?);
+        }
         let images = graph.shape(pooled).rows();
         Ok(ShowTell {
-            section,
-            pooled,
-            start: graph.input("zeros", [images, hidden], DType::F32),
+            image: project(graph, section, pooled, width)?,
+            zeros: graph.input("zeros", [images, hidden], DType::F32),
             embedding: section.constant(graph, "embed.weight", [words, width])?,
-            lstm,
+            layers,
             output: [
                 section.constant(graph, "linear.weight", [words, hidden])?,
                 section.constant(graph, "linear.bias", [words])?,
@@ -45,21 +47,59 @@ impl<'a> ShowTell<'a> {
             words,
         })
     }
+
+    /// Takes an input `[R, E]` through all layers.
+    fn advance(&self, graph: &mut Graph, name: &str, input: TensorId, state: &State) -> Result<State, Error> {
+        let mut input = input;
+        let mut next = Vec::with_capacity(state.len());
+        for (&before, &weights) in state.iter().zip(&self.layers) {
+            let after = graph.lstm_cell(name, &[input], before, weights)?;
+            input = after[0];
+            next.push(after);
+        }
+        Ok(next)
+    }
 }
 
-impl Decoder for ShowTell<'_> {
-    fn start(&mut self, graph: &mut Graph) -> Result<[TensorId; 2], Error> {
-        let width = graph.shape(self.embedding).last();
-        let image = self.section.linear(graph, "project", self.pooled, width)?;
-        let state = [self.start, self.start];
-        Ok(graph.lstm_cell("show_tell.image", &[image], state, self.lstm)?)
+/// The pooled image brought to the width of the embedding, by a linear layer and, in some models, a batch norm, which
+/// is folded into it.
+fn project(
+    graph: &mut Graph,
+    section: &Section<'_>,
+    pooled: TensorId,
+    width: usize,
+) -> Result<TensorId, Error> {
+    if !section.has("project_norm.weight") {
+        return section.linear(graph, "project", pooled, width);
+    }
+    let channels = graph.shape(pooled).last();
+    let (scale, shift) = section.batch_norm("project_norm", width, EPSILON)?;
+    let weight: Constant = section.stored("project.weight", &[width, channels])?.into();
+    let bias = section.values("project.bias", &[width])?;
+    let bias: Vec<f32> = bias.iter().zip(scale.iter().zip(&shift)).map(|(b, (s, t))| b * s + t).collect();
+    let name = format!("{}project", section.prefix);
+    let weight = graph.constant(&name, [width, channels], weight.scaled(&scale))?;
+    let bias = graph.constant(&name, [width], bias)?;
+    Ok(graph.linear(&name, pooled, weight, bias)?)
+}
+
+impl Decoder for ShowTell {
+    fn start(&mut self, graph: &mut Graph) -> Result<State, Error> {
+        let zeros = vec![[self.zeros; 2]; self.layers.len()];
+        self.advance(graph, "show_tell.image", self.image, &zeros)
     }
 
-    fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: [TensorId; 2]) -> Result<Step, Error> {
-        let word = graph.embedding("show_tell.embed", tokens, self.embedding)?;
-        let state = graph.lstm_cell("show_tell.lstm", &[word], state, self.lstm)?;
-        let logits = graph.linear("show_tell.linear", state[0], self.output[0], self.output[1])?;
+    fn say(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
+        // There is a layer at least: its sizes have been read.
+        let top = state.last().map_or(self.zeros, |&[h, _]| h);
+        let logits = graph.linear("show_tell.linear", top, self.output[0], self.output[1])?;
         Ok(Step { logits, state, attention: None })
+    }
+
+    fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error> {
+        let word = graph.embedding("show_tell.embed", tokens, self.embedding)?;
+        let state = self.advance(graph, "show_tell.lstm", word, &state)?;
+        self.say(graph, state)
     }
 
     fn vocabulary(&self) -> usize {

@@ -128,7 +128,7 @@ impl LstmWeights {
         }
         let biases = section.values(names[2], &[4 * hidden])?;
         let others = section.values(names[3], &[4 * hidden])?;
-        let bias = biases.iter().zip(&others).map(|(a, b)| a + b).collect();
+        let bias: Vec<f32> = biases.iter().zip(&others).map(|(a, b)| a + b).collect();
         Ok(LstmWeights {
             weight: graph.constant(names[0], [4 * hidden, inputs + hidden], weight)?,
             bias: graph.constant(names[2], [4 * hidden], bias)?,

@@ -1,7 +1,7 @@
 //! The description in a model file's metadata: what the tensors are for, and how photos and words enter and leave.
 
 use super::ModelErrorKind;
-use crate::image::Filter;
+use crate::image::{Filter, ImageError, Resize, Rgb8, fit};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -26,7 +26,7 @@ pub struct Manifest {
     #[serde(default)]
     pub suppress: Vec<u32>,
     /// The licence of the weights.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub licence: Option<String>,
     /// Where the weights come from.
     #[serde(default)]
@@ -36,10 +36,56 @@ pub struct Manifest {
 /// The network that sees.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct EncoderManifest {
-    /// `efficientnet-lite0`.
-    pub family: String,
+    /// Its architecture.
+    pub family: EncoderFamily,
     /// What the names of its tensors begin with.
     pub prefix: String,
+    /// Rows and columns that its result is pooled to before anything looks at it, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grid: Option<[usize; 2]>,
+}
+
+/// Architectures of encoders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum EncoderFamily {
+    EfficientnetLite0,
+    Resnet18,
+    Resnet34,
+    Resnet50,
+    Resnet101,
+    Resnet152,
+}
+
+impl EncoderFamily {
+    /// All of them.
+    pub const ALL: [EncoderFamily; 6] = [
+        EncoderFamily::EfficientnetLite0,
+        EncoderFamily::Resnet18,
+        EncoderFamily::Resnet34,
+        EncoderFamily::Resnet50,
+        EncoderFamily::Resnet101,
+        EncoderFamily::Resnet152,
+    ];
+
+    /// The name, as in model files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            EncoderFamily::EfficientnetLite0 => "efficientnet-lite0",
+            EncoderFamily::Resnet18 => "resnet18",
+            EncoderFamily::Resnet34 => "resnet34",
+            EncoderFamily::Resnet50 => "resnet50",
+            EncoderFamily::Resnet101 => "resnet101",
+            EncoderFamily::Resnet152 => "resnet152",
+        }
+    }
+}
+
+impl fmt::Display for EncoderFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// A network that speaks.
@@ -55,6 +101,19 @@ pub struct DecoderManifest {
     pub length_penalty: f32,
     /// Most words in a caption, the end token included.
     pub max_length: usize,
+    /// Whether the start token is the first word that the decoder is given. If not, as in models trained to say it
+    /// themselves, the photo alone makes the first word.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub forced_start: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// Architectures of decoders.
@@ -77,13 +136,13 @@ impl fmt::Display for DecoderFamily {
 }
 
 /// How a photo becomes the encoder's input.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Preprocessing {
     /// Input width in pixels.
     pub width: u32,
     /// Input height in pixels.
     pub height: u32,
-    /// `squash`: both sides are scaled to the input's, whatever the aspect.
+    /// How a photo of another aspect is brought to that size.
     pub resize: Resize,
     /// The resampling filter.
     pub filter: Filter,
@@ -93,12 +152,11 @@ pub struct Preprocessing {
     pub std: [f32; 3],
 }
 
-/// Ways to bring a photo to the input's size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Resize {
-    /// Both sides are scaled to the input's, whatever the aspect.
-    Squash,
+impl Preprocessing {
+    /// A photo at the input's size.
+    pub(crate) fn fit(&self, photo: &Rgb8) -> Result<Rgb8, ImageError> {
+        fit(photo, [self.width, self.height], self.resize, self.filter)
+    }
 }
 
 /// Ids with a meaning of their own.
@@ -149,6 +207,9 @@ impl Manifest {
             return wrong("expected at most four suppressed ids without the end token".to_owned());
         }
         for decoder in &manifest.decoders {
+            if !decoder.forced_start && decoder.family != DecoderFamily::ShowTell {
+                return wrong(format!("{}: expected a start token that is given", decoder.family));
+            }
             if decoder.beam == 0 || decoder.max_length == 0 || !decoder.length_penalty.is_finite() {
                 return wrong(format!("{}: expected a beam and a length of at least 1", decoder.family));
             }
@@ -158,6 +219,20 @@ impl Manifest {
             return wrong(format!(
                 "expected an input of 1 to 4096 pixels a side, found {}x{}",
                 p.width, p.height
+            ));
+        }
+        if let Resize::ShorterSide(side) = p.resize
+            && (side < p.width.max(p.height) || side > 4096)
+        {
+            return wrong(format!(
+                "expected a shorter side of at least the input's {}x{} pixels, found {side}",
+                p.width, p.height
+            ));
+        }
+        if manifest.encoder.grid.is_some_and(|grid| grid.contains(&0) || grid.iter().any(|&n| n > 64)) {
+            return wrong(format!(
+                "expected a grid of 1 to 64 cells a side, found {:?}",
+                manifest.encoder.grid
             ));
         }
         if p.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) || p.mean.iter().any(|m| !m.is_finite()) {

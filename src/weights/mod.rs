@@ -2,12 +2,14 @@
 
 mod manifest;
 mod model;
+mod preset;
 
 pub use manifest::{
-    DecoderFamily, DecoderManifest, EncoderManifest, Manifest, Preprocessing, Source, Special,
+    DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, Preprocessing, Source, Special,
 };
 pub use model::Model;
 pub(crate) use model::Section;
+pub use preset::Preset;
 
 /// A model file cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

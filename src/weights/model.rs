@@ -1,18 +1,19 @@
-//! A model file in memory: its description, and its tensors as `f32` on demand.
+//! A model file: its description, and its tensors as `f32` on demand.
 
 use super::{Manifest, ModelError, ModelErrorKind};
+use crate::bytes::Bytes;
+use crate::cpu;
+use crate::element::ElementType;
 use crate::error::Error;
-use crate::graph::{Graph, TensorId};
-use half::{bf16, f16};
-use safetensors::Dtype;
+use crate::graph::{FileValues, Graph, TensorId};
 use safetensors::tensor::{Metadata, SafeTensors};
-use std::borrow::Cow;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A model file.
 pub struct Model {
     file: String,
-    bytes: Cow<'static, [u8]>,
+    bytes: Arc<Bytes>,
     /// Where the header ends and the tensors begin.
     data: usize,
     metadata: Metadata,
@@ -35,29 +36,32 @@ impl Model {
     /// The file that was built in is damaged.
     #[cfg(feature = "bundled-model")]
     pub fn bundled() -> Result<Model, ModelError> {
-        let bytes: &'static [u8] = include_bytes!("../../weights/flickr8k.safetensors");
-        Model::from_bytes("bundled model", bytes)
+        let bytes = include_bytes!("../../weights/flickr8k.safetensors");
+        Model::read("bundled model", Bytes::Static(bytes))
     }
 
-    /// Reads a model file.
+    /// Opens a model file. Its tensors are read when they are needed: the file must not change meanwhile.
     ///
     /// # Errors
     /// The file cannot be read, is no safetensors file, or is not described as one of ours.
     pub fn open(path: &Path) -> Result<Model, ModelError> {
         let file = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|e| ModelError {
-            file: file.clone(),
-            kind: ModelErrorKind::Unreadable(e.to_string()),
-        })?;
-        Model::from_bytes(&file, bytes)
+        let unreadable = |e: std::io::Error| ModelErrorKind::Unreadable(e.to_string());
+        match Bytes::map(path).map_err(unreadable) {
+            Ok(bytes) => Model::read(&file, bytes),
+            Err(kind) => Err(ModelError { file, kind }),
+        }
     }
 
     /// Takes a model file that is in memory already; `file` names it in errors.
     ///
     /// # Errors
     /// As [`Model::open`].
-    pub fn from_bytes(file: &str, bytes: impl Into<Cow<'static, [u8]>>) -> Result<Model, ModelError> {
-        let bytes = bytes.into();
+    pub fn from_bytes(file: &str, bytes: Vec<u8>) -> Result<Model, ModelError> {
+        Model::read(file, Bytes::Owned(bytes))
+    }
+
+    fn read(file: &str, bytes: Bytes) -> Result<Model, ModelError> {
         let error = |kind| ModelError { file: file.to_owned(), kind };
         let malformed = |e: safetensors::SafeTensorError| error(ModelErrorKind::Malformed(e.to_string()));
         // Checks that the tensors fill the file exactly, with shapes and types that fit their bytes.
@@ -70,7 +74,7 @@ impl Model {
             return Err(error(ModelErrorKind::NotOurs(format!("its tensors are {names:?} and others"))));
         };
         let manifest = Manifest::parse(description).map_err(error)?;
-        Ok(Model { file: file.to_owned(), data: header + 8, metadata, manifest, bytes })
+        Ok(Model { file: file.to_owned(), data: header + 8, metadata, manifest, bytes: Arc::new(bytes) })
     }
 
     /// The description.
@@ -96,6 +100,11 @@ impl Model {
     /// # Errors
     /// The tensor is missing, has another shape, is of a type that is not read, or holds NaN or infinity.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
+        self.stored(name, shape).map(|values| values.read())
+    }
+
+    /// The values of a tensor, checked, but left in the file until they are needed.
+    pub(crate) fn stored(&self, name: &str, shape: &[usize]) -> Result<FileValues, ModelError> {
         let info = self.info(name)?;
         if info.shape != shape {
             return Err(self.error(ModelErrorKind::Shape {
@@ -105,24 +114,27 @@ impl Model {
             }));
         }
         let (start, end) = info.data_offsets;
-        let bytes = self.bytes.get(self.data + start..self.data + end).unwrap_or_default();
-        let values: Vec<f32> = match info.dtype {
-            Dtype::F32 => {
-                bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        let range = self.data + start..self.data + end;
+        let bytes = &self.bytes[range.clone()];
+        let element = ElementType::of_safetensors(info.dtype);
+        // All bits of the exponent are set in NaN and infinity, and in nothing else.
+        let bad = match element {
+            Some(ElementType::F32) => {
+                bad_element(bytes, |b| u32::from_le_bytes(b) & 0x7F80_0000 == 0x7F80_0000)
             }
-            Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect(),
-            Dtype::BF16 => {
-                bytes.chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
-            }
-            other => {
-                let (name, found) = (name.to_owned(), format!("{other:?}"));
+            Some(ElementType::F16) => bad_element(bytes, |b| u16::from_le_bytes(b) & 0x7C00 == 0x7C00),
+            Some(ElementType::BF16) => bad_element(bytes, |b| u16::from_le_bytes(b) & 0x7F80 == 0x7F80),
+            _ => {
+                let (name, found) = (name.to_owned(), format!("{:?}", info.dtype));
                 return Err(self.error(ModelErrorKind::DType { name, found }));
             }
         };
-        match values.iter().position(|v| !v.is_finite()) {
+        let file = self.bytes.clone();
+        let values = FileValues { file, range, element: element.unwrap_or(ElementType::F32) };
+        match bad {
             Some(index) => {
-                let (name, value) = (name.to_owned(), values[index]);
-                Err(self.error(ModelErrorKind::NotFinite { name, value, index }))
+                let value = values.read().get(index).copied().unwrap_or(f32::NAN);
+                Err(self.error(ModelErrorKind::NotFinite { name: name.to_owned(), value, index }))
             }
             None => Ok(values),
         }
@@ -153,6 +165,17 @@ impl Model {
     }
 }
 
+/// The first element that is bad.
+fn bad_element<const N: usize>(bytes: &[u8], is_bad: impl Fn([u8; N]) -> bool) -> Option<usize> {
+    let elements = bytes.as_chunks::<N>().0;
+    // Whole pieces without an exit inside of them, so that the compiler makes vectors of it.
+    const PIECE: usize = 4096;
+    let piece =
+        elements.chunks(PIECE).position(|piece| piece.iter().fold(false, |bad, &e| bad | is_bad(e)))?;
+    let at = elements.iter().skip(piece * PIECE).position(|&e| is_bad(e))?;
+    Some(piece * PIECE + at)
+}
+
 /// The tensors of a model whose names begin alike, on their way into a graph.
 #[derive(Clone, Copy)]
 pub(crate) struct Section<'a> {
@@ -171,9 +194,36 @@ impl Section<'_> {
         })
     }
 
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.model.shape(&format!("{}{name}", self.prefix)).is_ok()
+    }
+
     /// The values of a tensor.
     pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         self.model.tensor(&format!("{}{name}", self.prefix), shape)
+    }
+
+    /// The statistics of a batch norm, as scale and shift `[C]`.
+    pub(crate) fn batch_norm(
+        &self,
+        name: &str,
+        channels: usize,
+        epsilon: f32,
+    ) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let statistic = |part: &str| self.values(&format!("{name}.{part}"), &[channels]);
+        Ok(cpu::batch_norm::fold(
+            &statistic("weight")?,
+            &statistic("bias")?,
+            &statistic("running_mean")?,
+            &statistic("running_var")?,
+            epsilon,
+        ))
+    }
+
+    /// The values of a tensor, left in the file until they are needed.
+    pub(crate) fn stored(&self, name: &str, shape: &[usize]) -> Result<FileValues, ModelError> {
+        self.model.stored(&format!("{}{name}", self.prefix), shape)
     }
 
     /// Adds a tensor to the graph.
@@ -183,8 +233,9 @@ impl Section<'_> {
         name: &str,
         shape: [usize; RANK],
     ) -> Result<TensorId, Error> {
-        let values = self.values(name, &shape)?;
-        Ok(graph.constant(&format!("{}{name}", self.prefix), shape, values)?)
+        let name = format!("{}{name}", self.prefix);
+        let values = self.model.stored(&name, &shape)?;
+        Ok(graph.constant(&name, shape, values)?)
     }
 
     /// Adds the weight `[O, I]` and the bias `[O]` of a linear layer, and the layer itself.

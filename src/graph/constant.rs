@@ -1,0 +1,113 @@
+//! The values of weights: in memory, or in a file until somebody needs them.
+
+use crate::bytes::Bytes;
+use crate::element::ElementType;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// The values of a weight, in PyTorch's layout.
+#[derive(Clone, Debug)]
+pub struct Constant {
+    values: Values,
+    /// A factor for each of the outermost slices.
+    scale: Option<Arc<Vec<f32>>>,
+}
+
+#[derive(Clone, Debug)]
+enum Values {
+    Memory(Arc<Vec<f32>>),
+    File(FileValues),
+}
+
+/// Values in a file, row by row without gaps.
+#[derive(Clone)]
+pub(crate) struct FileValues {
+    pub(crate) file: Arc<Bytes>,
+    /// Whole elements.
+    pub(crate) range: Range<usize>,
+    pub(crate) element: ElementType,
+}
+
+impl std::fmt::Debug for FileValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in bytes {:?}", self.element, self.range)
+    }
+}
+
+impl FileValues {
+    pub(crate) fn len(&self) -> usize {
+        self.range.len() / self.element.size()
+    }
+
+    pub(crate) fn read(&self) -> Vec<f32> {
+        let mut values = Vec::with_capacity(self.len());
+        self.element.decode(&self.file[self.range.clone()], &mut values);
+        self.file.release(self.range.clone());
+        values
+    }
+}
+
+impl From<Vec<f32>> for Constant {
+    fn from(values: Vec<f32>) -> Self {
+        Constant { values: Values::Memory(Arc::new(values)), scale: None }
+    }
+}
+
+impl From<FileValues> for Constant {
+    fn from(values: FileValues) -> Self {
+        Constant { values: Values::File(values), scale: None }
+    }
+}
+
+impl Constant {
+    /// The number of values.
+    pub(crate) fn len(&self) -> usize {
+        match &self.values {
+            Values::Memory(values) => values.len(),
+            Values::File(values) => values.len(),
+        }
+    }
+
+    /// The same with each of the outermost slices, of which there are as many as factors, multiplied by its factor.
+    #[must_use]
+    pub(crate) fn scaled(&self, factors: &[f32]) -> Constant {
+        let factors = match &self.scale {
+            Some(scale) => scale.iter().zip(factors).map(|(a, b)| a * b).collect(),
+            None => factors.to_vec(),
+        };
+        Constant { values: self.values.clone(), scale: Some(Arc::new(factors)) }
+    }
+
+    /// The values; those of a file are read anew each time and not kept.
+    pub fn read(&self) -> Cow<'_, [f32]> {
+        let mut values = match &self.values {
+            Values::Memory(values) => Cow::Borrowed(values.as_slice()),
+            Values::File(values) => Cow::Owned(values.read()),
+        };
+        if let Some(scale) = &self.scale {
+            let slice = (self.len() / scale.len().max(1)).max(1);
+            for (slice, factor) in values.to_mut().chunks_mut(slice).zip(scale.iter()) {
+                slice.iter_mut().for_each(|value| *value *= factor);
+            }
+        }
+        values
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_are_scaled_wherever_the_values_lie() {
+        let values: Vec<f32> = (0..6).map(|n| n as f32).collect();
+        let file = Arc::new(Bytes::Owned(values.iter().flat_map(|v| v.to_le_bytes()).collect()));
+        let stored = FileValues { file, range: 4..20, element: ElementType::F32 };
+        assert_eq!(*Constant::from(stored.clone()).read(), [1.0, 2.0, 3.0, 4.0]);
+        let scaled = Constant::from(stored).scaled(&[2.0, 3.0]).scaled(&[1.0, 10.0]);
+        assert_eq!(*scaled.read(), [2.0, 4.0, 90.0, 120.0]);
+        let scaled = Constant::from(values).scaled(&[1.0, 0.0, -1.0]);
+        assert_eq!(*scaled.read(), [0.0, 1.0, 0.0, 0.0, -4.0, -5.0]);
+    }
+}

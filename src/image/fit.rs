@@ -1,0 +1,81 @@
+//! Bringing a photo to the size of a network's input, as it was done in training.
+
+use super::resize::resize_part;
+use super::{Filter, ImageError, Rgb8, resize};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// Ways to bring a photo to the input's size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resize {
+    /// Both sides are scaled to the input's, whatever the aspect.
+    Squash,
+    /// The shorter side is scaled to so many pixels, the longer one in proportion, and the middle is cut out: what
+    /// torchvision's `Resize` and `CenterCrop` do.
+    ShorterSide(u32),
+}
+
+/// Brings a photo to `width` by `height`.
+///
+/// # Errors
+/// A side is 0 or the part that is cut out larger than the scaled photo; the result does not fit into memory.
+pub fn fit(photo: &Rgb8, [width, height]: [u32; 2], how: Resize, filter: Filter) -> Result<Rgb8, ImageError> {
+    match how {
+        Resize::Squash => resize(photo, width, height, filter),
+        Resize::ShorterSide(side) => {
+            let scaled = scaled([photo.width(), photo.height()], side);
+            let part = [middle(scaled[0], width), middle(scaled[1], height)];
+            resize_part(photo, scaled, part, filter)
+        }
+    }
+}
+
+/// Width and height with a shorter side of `side` pixels; the longer one is rounded down.
+fn scaled([width, height]: [u32; 2], side: u32) -> [u32; 2] {
+    let in_proportion = |long: u32, short: u32| {
+        let exact = f64::from(side) * f64::from(long) / f64::from(short);
+        // `as` cuts what is beyond the largest number.
+        exact as u32
+    };
+    if width <= height { [side, in_proportion(height, width)] } else { [in_proportion(width, height), side] }
+}
+
+/// The middle `part` of a side; where it cannot be in the middle, one more pixel is cut off at the end that makes the
+/// beginning even, as Python's `round` has it.
+fn middle(side: u32, part: u32) -> Range<u32> {
+    let rest = side.saturating_sub(part);
+    let half = rest / 2;
+    let start = half + u32::from(rest % 2 == 1 && half % 2 == 1);
+    start..start.saturating_add(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_side_is_rounded_down_and_the_middle_cut_out() {
+        // As torchvision 0.2 computes: int(256 * 500 / 375) = 341, round((341 - 224) / 2.0) = round(58.5) = 58.
+        assert_eq!(scaled([500, 375], 256), [341, 256]);
+        assert_eq!(middle(341, 224), 58..282);
+        // round(59.5) = 60.
+        assert_eq!(middle(343, 224), 60..284);
+        assert_eq!(scaled([375, 500], 256), [256, 341]);
+        assert_eq!(scaled([3, 3], 256), [256, 256]);
+        assert_eq!(middle(256, 224), 16..240);
+    }
+
+    #[test]
+    fn a_line_of_pixels_takes_no_more_memory_than_a_photo() {
+        let line = Rgb8::filled(100_000, 1, [7, 8, 9]).unwrap();
+        let fitted = fit(&line, [224, 224], Resize::ShorterSide(256), Filter::Bilinear).unwrap();
+        assert_eq!(fitted, Rgb8::filled(224, 224, [7, 8, 9]).unwrap());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_scaled_photo_cannot_be_cut_out() {
+        let photo = Rgb8::filled(10, 10, [0; 3]).unwrap();
+        assert!(fit(&photo, [224, 224], Resize::ShorterSide(100), Filter::Box).is_err());
+    }
+}

@@ -1,0 +1,89 @@
+//! ResNet-18 to ResNet-152 (He et al., arXiv 1512.03385), with the stride in the 3x3 convolution of a bottleneck, as
+//! torchvision has it; tensor names are torchvision's.
+
+use crate::error::Error;
+use crate::graph::{Graph, TensorId};
+use crate::ops::{Activation, Conv2d, Padding, Pool2d};
+use crate::weights::{EncoderFamily, Section};
+
+/// Added to a batch norm's variance: PyTorch's default.
+pub(super) const EPSILON: f32 = 1e-5;
+
+/// Blocks of a stage, and whether they are bottlenecks; `None` for what is no ResNet.
+pub(crate) fn blocks(family: EncoderFamily) -> Option<([usize; 4], bool)> {
+    Some(match family {
+        EncoderFamily::Resnet18 => ([2, 2, 2, 2], false),
+        EncoderFamily::Resnet34 => ([3, 4, 6, 3], false),
+        EncoderFamily::Resnet50 => ([3, 4, 6, 3], true),
+        EncoderFamily::Resnet101 => ([3, 4, 23, 3], true),
+        EncoderFamily::Resnet152 => ([3, 8, 36, 3], true),
+        EncoderFamily::EfficientnetLite0 => return None,
+    })
+}
+
+/// Normalised pixels `[N, H, W, 3]` to a grid `[N, H / 32, W / 32, C]`.
+pub(super) fn build(
+    graph: &mut Graph,
+    section: &Section<'_>,
+    pixels: TensorId,
+    (blocks, is_bottleneck): ([usize; 4], bool),
+) -> Result<TensorId, Error> {
+    let mut x = convolution(graph, section, "conv1", "bn1", pixels, 2)?;
+    x = relu(graph, section, "bn1", x)?;
+    let window = Pool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2], count_include_pad: false };
+    x = graph.max_pool2d(&format!("{}maxpool", section.prefix), x, window)?;
+    // The stride lies in the 3x3 convolution: the second one of a bottleneck, the first one of a basic block.
+    let (convolutions, strided) = if is_bottleneck { (3, 2) } else { (2, 1) };
+    for (stage, count) in (1..).zip(blocks) {
+        for block in 0..count {
+            let stride = if stage > 1 && block == 0 { 2 } else { 1 };
+            let scope = format!("layer{stage}.{block}");
+            let shortcut = if section.has(&format!("{scope}.downsample.0.weight")) {
+                let (conv, norm) = (format!("{scope}.downsample.0"), format!("{scope}.downsample.1"));
+                convolution(graph, section, &conv, &norm, x, stride)?
+            } else {
+                x
+            };
+            for number in 1..=convolutions {
+                let (conv, norm) = (format!("{scope}.conv{number}"), format!("{scope}.bn{number}"));
+                x = convolution(graph, section, &conv, &norm, x, if number == strided { stride } else { 1 })?;
+                if number < convolutions {
+                    x = relu(graph, section, &norm, x)?;
+                }
+            }
+            let name = format!("{}{scope}.sum", section.prefix);
+            x = graph.sum(&name, x, shortcut)?;
+            x = relu(graph, section, &scope, x)?;
+        }
+    }
+    Ok(x)
+}
+
+fn relu(graph: &mut Graph, section: &Section<'_>, name: &str, x: TensorId) -> Result<TensorId, Error> {
+    Ok(graph.activation(&format!("{}{name}.relu", section.prefix), x, Activation::Relu)?)
+}
+
+/// A convolution without bias, whose sizes are those of its weight and whose result is as large as its input by the
+/// stride, and its batch norm.
+fn convolution(
+    graph: &mut Graph,
+    section: &Section<'_>,
+    conv: &str,
+    norm: &str,
+    x: TensorId,
+    stride: usize,
+) -> Result<TensorId, Error> {
+    let weight = format!("{conv}.weight");
+    let [outputs, _, height, width] = section.sizes(&weight)?;
+    let inputs = graph.shape(x).last();
+    let weight = section.constant(graph, &weight, [outputs, inputs, height, width])?;
+    let bias = graph.constant("zeros", [outputs], vec![0.0; outputs])?;
+    let attributes =
+        Conv2d { stride: [stride; 2], padding: Padding::uniform(height / 2), ..Conv2d::default() };
+    let y = graph.conv2d(&format!("{}{conv}", section.prefix), x, weight, bias, attributes)?;
+    let (scale, shift) = section.batch_norm(norm, outputs, EPSILON)?;
+    let name = format!("{}{norm}", section.prefix);
+    let scale = graph.constant(&name, [outputs], scale)?;
+    let shift = graph.constant(&name, [outputs], shift)?;
+    Ok(graph.batch_norm(&name, y, scale, shift)?)
+}

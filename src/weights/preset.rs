@@ -1,0 +1,67 @@
+//! Ways to prepare photos that models were trained with, by name.
+
+use super::Preprocessing;
+use crate::image::{Filter, Resize};
+use std::fmt;
+
+/// A way to prepare photos that some family of models was trained with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Preset {
+    /// To 224x224 with Lanczos, whatever the aspect: `sample.py` of yunjey's tutorial.
+    SquashLanczos224,
+    /// The shorter side to 256, bilinear, then the middle 224x224: torchvision's usual transform.
+    Resize256Crop224,
+    /// To 256x256, bilinear, whatever the aspect: the Show, Attend and Tell tutorial.
+    SquashBilinear256,
+    /// To 224x224, bilinear, whatever the aspect, and from -1 to 1: the model that is built in.
+    Bundled,
+}
+
+/// Mean and standard deviation of ImageNet's channels.
+const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
+/// EfficientNet-Lite's, `(pixel - 127) / 128` for pixels from 0 to 255, rounded.
+const LITE: [[f32; 3]; 2] = [[0.498; 3], [0.502; 3]];
+
+impl Preset {
+    /// All of them.
+    pub const ALL: [Preset; 4] =
+        [Preset::SquashLanczos224, Preset::Resize256Crop224, Preset::SquashBilinear256, Preset::Bundled];
+
+    /// The name, as on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Preset::SquashLanczos224 => "squash-lanczos-224",
+            Preset::Resize256Crop224 => "resize256-crop224",
+            Preset::SquashBilinear256 => "squash-bilinear-256",
+            Preset::Bundled => "bundled",
+        }
+    }
+
+    /// What it stands for.
+    pub fn preprocessing(self) -> Preprocessing {
+        let (side, resize, filter, [mean, std]) = match self {
+            Preset::SquashLanczos224 => (224, Resize::Squash, Filter::Lanczos, IMAGENET),
+            Preset::Resize256Crop224 => (224, Resize::ShorterSide(256), Filter::Bilinear, IMAGENET),
+            Preset::SquashBilinear256 => (256, Resize::Squash, Filter::Bilinear, IMAGENET),
+            Preset::Bundled => (224, Resize::Squash, Filter::Bilinear, LITE),
+        };
+        Preprocessing { width: side, height: side, resize, filter, mean, std }
+    }
+}
+
+impl fmt::Display for Preset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(all(test, feature = "bundled-model"))]
+mod tests {
+    use super::*;
+    use crate::weights::Model;
+
+    #[test]
+    fn the_bundled_model_has_its_preset() {
+        assert_eq!(Model::bundled().unwrap().manifest().preprocess, Preset::Bundled.preprocessing());
+    }
+}
