@@ -23,6 +23,12 @@ pub struct CaptionOptions {
     pub length_penalty: Option<f32>,
     /// Most words in a caption, the end token included.
     pub max_length: Option<usize>,
+    /// Photos that are captioned at a time; 1 if not given. Captions do not depend on it.
+    pub batch: Option<usize>,
+    /// How photos are prepared.
+    pub preprocessing: Option<Preprocessing>,
+    /// Whether captions keep the tokens that mark their start, their end and padding.
+    pub keep_special: bool,
 }
 
 impl CaptionOptions {
@@ -30,6 +36,8 @@ impl CaptionOptions {
     pub const MAX_BEAM: usize = BeamStep::MAX;
     /// The longest caption.
     pub const MAX_LENGTH: usize = 200;
+    /// Most photos at a time.
+    pub const MAX_BATCH: usize = 64;
 }
 
 /// Where captions are computed.
@@ -46,7 +54,7 @@ pub enum Backend<'a> {
 pub struct Caption {
     /// The sentence.
     pub text: String,
-    /// Its tokens, without the end token.
+    /// Its tokens, without those that mark start and end, unless they were asked for.
     pub tokens: Vec<Token>,
     /// The natural logarithm of its probability, the end token included.
     pub log_prob: f32,
@@ -99,6 +107,8 @@ pub struct Captioner {
     preprocessing: Preprocessing,
     vocabulary: Vec<String>,
     special: Special,
+    keep_special: bool,
+    images: usize,
     beams: usize,
     length_penalty: f32,
     grid: Option<[usize; 2]>,
@@ -118,7 +128,7 @@ impl Captioner {
     /// The model lacks a tensor or the decoder asked for, an option is out of range, or the device is not up to it.
     pub fn new(model: &Model, backend: Backend<'_>, options: &CaptionOptions) -> Result<Captioner, Error> {
         let search = Search::of(model, options)?;
-        let built = models::build(model, search.decoder, search.options)?;
+        let built = models::build(model, search.decoder, &search.preprocessing, search.options)?;
         let engine = match backend {
             Backend::Cpu => Engine::Cpu(Box::new(built.graph)),
             Backend::Gpu(gpu) => {
@@ -137,9 +147,11 @@ impl Captioner {
         Ok(Captioner {
             engine,
             constant_inputs: built.constant_inputs,
-            preprocessing: manifest.preprocess,
+            preprocessing: search.preprocessing,
             vocabulary: manifest.vocabulary.clone(),
             special: manifest.special,
+            keep_special: options.keep_special,
+            images: search.options.images,
             beams: search.options.beams,
             length_penalty: search.length_penalty,
             grid: built.grid,
@@ -151,8 +163,28 @@ impl Captioner {
     /// # Errors
     /// The device was lost.
     pub fn caption(&self, photo: &Rgb8) -> Result<Caption, Error> {
+        let (outputs, timings) = self.run(&[photo])?;
+        Ok(self.speak(&outputs, 0, timings))
+    }
+
+    /// Captions photos in their order, as many at a time as [`CaptionOptions::batch`] says. The times of a caption are
+    /// those of all that were captioned with it.
+    ///
+    /// # Errors
+    /// The device was lost.
+    pub fn caption_all(&self, photos: &[&Rgb8]) -> Result<Vec<Caption>, Error> {
+        let mut captions = Vec::with_capacity(photos.len());
+        for group in photos.chunks(self.images) {
+            let (outputs, timings) = self.run(group)?;
+            captions.extend((0..group.len()).map(|image| self.speak(&outputs, image, timings)));
+        }
+        Ok(captions)
+    }
+
+    /// Runs the graph on at most as many photos as it has places for.
+    fn run(&self, photos: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
         let clock = Instant::now();
-        let inputs = self.inputs(photo)?;
+        let inputs = self.inputs(photos)?;
         let preprocess = clock.elapsed();
         let (outputs, phases) = match &self.engine {
             Engine::Gpu(executor) => {
@@ -163,9 +195,7 @@ impl Captioner {
         };
         let encode = phases.first().copied().unwrap_or_default();
         let generate = clock.elapsed() - preprocess - encode;
-        let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs: &outputs };
-        let found = hypotheses(&trace, 0, self.special.end, self.length_penalty);
-        Ok(self.speak(found, Timings { preprocess, encode, generate }))
+        Ok((outputs, Timings { preprocess, encode, generate }))
     }
 
     /// Wall-clock time of each step of the plan, run alone: for comparing kernels. Empty on the CPU.
@@ -174,13 +204,19 @@ impl Captioner {
     /// As [`Captioner::caption`].
     pub fn profile(&self, photo: &Rgb8) -> Result<Vec<Duration>, Error> {
         match &self.engine {
-            Engine::Gpu(executor) => Ok(executor.profile(&self.inputs(photo)?)?),
+            Engine::Gpu(executor) => Ok(executor.profile(&self.inputs(&[photo])?)?),
             Engine::Cpu(_) => Ok(Vec::new()),
         }
     }
 
-    fn inputs(&self, photo: &Rgb8) -> Result<Vec<Data>, Error> {
-        let pixels = self.preprocessing.fit(photo)?.into_data();
+    fn inputs(&self, photos: &[&Rgb8]) -> Result<Vec<Data>, Error> {
+        let mut pixels = Vec::new();
+        for photo in photos {
+            pixels.extend(self.preprocessing.fit(photo)?.into_data());
+        }
+        // Places that are left over see black.
+        let Preprocessing { width, height, .. } = self.preprocessing;
+        pixels.resize(self.images * 3 * width as usize * height as usize, 0);
         let mut inputs = vec![Data::U8(pixels)];
         inputs.extend(self.constant_inputs.iter().cloned());
         Ok(inputs)
@@ -199,8 +235,10 @@ impl Captioner {
         }
     }
 
-    fn speak(&self, found: Vec<Hypothesis>, timings: Timings) -> Caption {
-        let mut found = found.into_iter();
+    /// The caption of an image, from what the search left behind.
+    fn speak(&self, outputs: &[Data], image: usize, timings: Timings) -> Caption {
+        let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs };
+        let mut found = hypotheses(&trace, image, self.special.end, self.length_penalty).into_iter();
         let best = found.next().unwrap_or(Hypothesis { words: Vec::new(), log_prob: 0.0, finished: false });
         let alternatives =
             found.map(|h| Alternative { text: self.sentence(&h), log_prob: h.log_prob }).collect();
@@ -213,7 +251,7 @@ impl Captioner {
             tokens: best
                 .words
                 .into_iter()
-                .filter(|w| w.id != self.special.end)
+                .filter(|w| self.is_shown(w.id))
                 .map(|w| Token {
                     id: w.id,
                     word: self.word(w.id).to_owned(),
@@ -224,12 +262,17 @@ impl Captioner {
         }
     }
 
+    fn is_shown(&self, id: u32) -> bool {
+        let Special { pad, start, end, .. } = self.special;
+        self.keep_special || ![pad, start, end].contains(&id)
+    }
+
     fn word(&self, id: u32) -> &str {
         self.vocabulary.get(id as usize).map_or("", String::as_str)
     }
 
     fn sentence(&self, hypothesis: &Hypothesis) -> String {
-        let ids = hypothesis.words.iter().map(|w| w.id).filter(|&id| id != self.special.end);
+        let ids = hypothesis.words.iter().map(|w| w.id).filter(|&id| self.is_shown(id));
         ids.map(|id| self.word(id)).collect::<Vec<_>>().join(" ")
     }
 }
@@ -241,7 +284,7 @@ impl Captioner {
 /// As [`Captioner::new`].
 pub fn graph(model: &Model, options: &CaptionOptions) -> Result<(Graph, Vec<Data>), Error> {
     let search = Search::of(model, options)?;
-    let built = models::build(model, search.decoder, search.options)?;
+    let built = models::build(model, search.decoder, &search.preprocessing, search.options)?;
     Ok((built.graph, built.constant_inputs))
 }
 
@@ -257,6 +300,7 @@ pub fn plan(model: &Model, options: &CaptionOptions, class: AdapterClass) -> Res
 /// Options with the model's own choices filled in.
 struct Search<'a> {
     decoder: &'a crate::weights::DecoderManifest,
+    preprocessing: Preprocessing,
     options: SearchOptions,
     length_penalty: f32,
 }
@@ -275,11 +319,12 @@ impl<'a> Search<'a> {
         };
         let largest = CaptionOptions::MAX_BEAM.min(model.manifest().vocabulary.len());
         let options_ = SearchOptions {
-            images: 1,
+            images: options.batch.unwrap_or(1).clamp(1, CaptionOptions::MAX_BATCH),
             beams: options.beam.unwrap_or(decoder.beam).clamp(1, largest),
             max_length: options.max_length.unwrap_or(decoder.max_length).clamp(1, CaptionOptions::MAX_LENGTH),
         };
         let length_penalty = options.length_penalty.unwrap_or(decoder.length_penalty);
-        Ok(Search { decoder, options: options_, length_penalty })
+        let preprocessing = options.preprocessing.unwrap_or(model.manifest().preprocess);
+        Ok(Search { decoder, preprocessing, options: options_, length_penalty })
     }
 }

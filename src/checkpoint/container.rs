@@ -97,7 +97,7 @@ impl Checkpoint {
         Self::read(file.to_owned(), Bytes::Owned(bytes))
     }
 
-    fn read(file: String, bytes: Bytes) -> Result<Checkpoint, CheckpointError> {
+    pub(super) fn read(file: String, bytes: Bytes) -> Result<Checkpoint, CheckpointError> {
         let error = |kind| CheckpointError::new(&file, kind);
         let (container, read): (_, fn(&[u8]) -> _) = match sniff(&bytes) {
             FileKind::TorchZip => (Container::Zip, read_zip),

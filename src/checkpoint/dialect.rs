@@ -27,6 +27,8 @@ pub struct Encoder {
     pub family: EncoderFamily,
     /// Channels of its last stage.
     pub channels: usize,
+    /// Whether the names are those of the captioning app that this project began as (`model.N`).
+    pub is_from_app: bool,
     /// The trunk.
     pub trunk: Renaming,
     /// The projection of the pooled vector to the decoder's width, with its batch norm: part of Show and Tell here.
@@ -252,7 +254,8 @@ fn encoder(dict: &StateDict<'_>, trunk: &Trunk) -> Result<Encoder, CheckpointErr
     }
     let last = format!("layer4.0.conv{convolutions}.weight");
     let channels = dict.sizes::<4>(&trunk.name(&last)).map_or(0, |[outputs, ..]| outputs);
-    Ok(Encoder { family, channels, trunk: trunk_tensors, projection: tensors.finish(&what)? })
+    let is_from_app = trunk.is_sequential && trunk.prefix == "model.";
+    Ok(Encoder { family, channels, is_from_app, trunk: trunk_tensors, projection: tensors.finish(&what)? })
 }
 
 /// Biases of an LSTM, or zeros if it was made without.

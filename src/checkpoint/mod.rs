@@ -5,6 +5,7 @@
 //! dialect ([`dialect`]).
 
 mod container;
+mod convert;
 pub mod dialect;
 pub mod pickle;
 mod sniff;
@@ -14,6 +15,7 @@ mod vocabulary;
 mod zip;
 
 pub use container::{Checkpoint, Container};
+pub use convert::{ConvertOptions, TensorFile, convert};
 pub use sniff::{FileKind, sniff};
 pub use state_dict::StateDict;
 pub use tensor::Tensor;

@@ -1,6 +1,7 @@
 //! Options that several subcommands have.
 
 use super::failure::Failure;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
 use shadetell::gpu::AdapterChoice;
 use shadetell::weights::{DecoderFamily, Model};
@@ -18,8 +19,8 @@ pub(crate) struct SearchArgs {
     model: Option<PathBuf>,
 
     /// Which of the model's decoders speaks; its first one if not given
-    #[arg(long, value_name = "NAME")]
-    decoder: Option<Decoder>,
+    #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
+    decoder: Option<DecoderFamily>,
 
     /// How many hypotheses are followed at a time, 1 being greedy search; the model's choice if not given
     #[arg(long, value_name = "K", allow_negative_numbers = true,
@@ -51,30 +52,22 @@ impl SearchArgs {
     /// The options of the search.
     pub(crate) fn options(&self) -> CaptionOptions {
         CaptionOptions {
-            decoder: self.decoder.map(DecoderFamily::from),
+            decoder: self.decoder,
             beam: self.beam,
             max_length: self.max_length,
-            length_penalty: None,
+            ..CaptionOptions::default()
         }
     }
 }
 
-/// The decoders by name.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Decoder {
-    /// Show and Tell: an LSTM that sees the whole photo once
-    ShowTell,
-    /// Show, Attend and Tell: an LSTM that looks at parts of the photo before each word
-    ShowAttendTell,
-}
-
-impl From<Decoder> for DecoderFamily {
-    fn from(decoder: Decoder) -> DecoderFamily {
-        match decoder {
-            Decoder::ShowTell => DecoderFamily::ShowTell,
-            Decoder::ShowAttendTell => DecoderFamily::ShowAttendTell,
-        }
-    }
+/// Reads one of a few names.
+pub(crate) fn named<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
+where
+    T: Copy + Send + Sync + 'static,
+{
+    let find =
+        move |text: String| all.iter().copied().find(|&value| name(value) == text).ok_or("no such name");
+    PossibleValuesParser::new(all.iter().map(|&value| name(value))).try_map(find)
 }
 
 /// The graphics APIs by name.

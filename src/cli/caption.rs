@@ -1,6 +1,6 @@
 //! `shadetell caption`: a sentence for each photo.
 
-use super::args::{AdapterArgs, SearchArgs, number};
+use super::args::{AdapterArgs, SearchArgs, named, number};
 use super::engine::{DeviceChoice, Engine};
 use super::failure::{Failure, NO_DEVICE, PHOTOS_FAILED};
 use super::output::{self, Progress, note};
@@ -8,8 +8,9 @@ use super::photos::{Photo, is_stdin, read_ahead};
 use super::pictures::Pictures;
 use super::plan::Summary;
 use super::record::{FailedRecord, Origin, PhotoError, Record};
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use shadetell::image::{DecodeOptions, Rgb8};
+use shadetell::weights::Preset;
 use shadetell::{Caption, CaptionOptions, Error};
 use std::io;
 use std::path::PathBuf;
@@ -48,6 +49,25 @@ pub(crate) struct CaptionArgs {
           value_parser = number(0.0..=10.0f32, "a number"))]
     length_penalty: Option<f32>,
 
+    /// How finished captions are compared: `sat`, by the sum of their log-probabilities, as the Show, Attend and Tell
+    /// tutorial does; `length`, by the sum over a power of the length, which is the model's choice or
+    /// --length-penalty
+    #[arg(long, value_name = "RULE", value_enum, conflicts_with = "length_penalty")]
+    beam_rule: Option<BeamRule>,
+
+    /// Photos that are captioned at a time
+    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true,
+          value_parser = number(1..=CaptionOptions::MAX_BATCH, "a whole number"))]
+    batch: usize,
+
+    /// How photos are prepared, in place of the model's own way
+    #[arg(long, value_name = "NAME", value_parser = named(&Preset::ALL, Preset::name))]
+    preset: Option<Preset>,
+
+    /// Keep the words that mark start, end and padding
+    #[arg(long)]
+    keep_special: bool,
+
     /// Draw where the model looked, one picture a photo, into this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     attention: Option<PathBuf>,
@@ -77,7 +97,27 @@ pub(crate) struct CaptionArgs {
     quiet: bool,
 }
 
+/// Ways to compare captions of different lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BeamRule {
+    /// The sum of log-probabilities
+    Sat,
+    /// The sum over a power of the length
+    Length,
+}
+
 impl CaptionArgs {
+    fn options(&self) -> CaptionOptions {
+        let sum_alone = (self.beam_rule == Some(BeamRule::Sat)).then_some(0.0);
+        CaptionOptions {
+            length_penalty: self.length_penalty.or(sum_alone),
+            batch: Some(self.batch),
+            preprocessing: self.preset.map(Preset::preprocessing),
+            keep_special: self.keep_special,
+            ..self.search.options()
+        }
+    }
+
     /// Refuses what the parser cannot see.
     fn check(&self) -> Result<(), Failure> {
         let wrong = |message: &str| Err(Failure::Usage(message.to_owned()));
@@ -105,10 +145,9 @@ impl CaptionArgs {
 pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     args.check()?;
     // The first photo is decoded while the model is made ready.
-    let photos = read_ahead(args.paths.clone(), args.decode_options())?;
+    let photos = read_ahead(args.paths.clone(), args.decode_options(), args.batch)?;
     let model = args.search.open_model()?;
-    let options = CaptionOptions { length_penalty: args.length_penalty, ..args.search.options() };
-    let engine = Engine::prepare(&model, &options, args.device, &args.adapter)?;
+    let engine = Engine::prepare(&model, &args.options(), args.device, &args.adapter)?;
     if args.verbose || (args.device == DeviceChoice::Auto && !args.quiet) {
         engine.introduce();
     }
@@ -121,7 +160,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     let mut batch = Batch {
         args,
         origin: Origin { model: &model.manifest().name, adapter: &engine.name },
-        speak: &|photo| engine.captioner.caption(photo),
+        speak: &|photos| engine.captioner.caption_all(photos),
         pictures: folder
             .map(|folder| Pictures::new(folder, engine.captioner.attention_grid()))
             .transpose()?,
@@ -132,11 +171,14 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     batch.run(photos)
 }
 
+/// Captions photos in their order.
+type Speak<'a> = dyn Fn(&[&Rgb8]) -> Result<Vec<Caption>, Error> + 'a;
+
 /// Photos on their way to captions.
 struct Batch<'a> {
     args: &'a CaptionArgs,
     origin: Origin<'a>,
-    speak: &'a dyn Fn(&Rgb8) -> Result<Caption, Error>,
+    speak: &'a Speak<'a>,
     pictures: Option<Pictures>,
     print: &'a dyn Fn(&str) -> io::Result<()>,
     failed: usize,
@@ -144,14 +186,22 @@ struct Batch<'a> {
     lost: Option<PhotoError>,
 }
 
+/// A photo with its caption, or why it has none.
+type Spoken<'p> = Result<(&'p Rgb8, Caption), PhotoError>;
+
 impl Batch<'_> {
     fn run(&mut self, photos: impl Iterator<Item = Photo>) -> Result<ExitCode, Failure> {
         let progress = Progress::of(self.args.paths.len(), self.args.quiet);
+        let mut photos = photos.peekable();
         let mut done = 0;
-        for photo in photos {
-            let line = self.line(&photo);
-            progress.step(|| self.deliver(&photo, line))?;
-            done += 1;
+        while photos.peek().is_some() {
+            let group: Vec<Photo> = photos.by_ref().take(self.args.batch).collect();
+            let captions = self.captions(&group);
+            for (photo, caption) in group.iter().zip(captions) {
+                let line = caption.and_then(|(image, caption)| self.line(photo, image, &caption));
+                progress.step(|| self.deliver(photo, line))?;
+                done += 1;
+            }
         }
         progress.finish();
         if done < self.args.paths.len() {
@@ -165,38 +215,49 @@ impl Batch<'_> {
     }
 
     /// What is to be printed about a photo, and a note on its timings.
-    fn line(&mut self, photo: &Photo) -> Result<(String, String), PhotoError> {
+    fn line(
+        &mut self,
+        photo: &Photo,
+        image: &Rgb8,
+        caption: &Caption,
+    ) -> Result<(String, String), PhotoError> {
         let path = &photo.path;
-        let image = photo.image.as_ref().map_err(|error| PhotoError::of_image(path, error))?;
-        let caption = self.caption(photo, image)?;
         let picture = match &mut self.pictures {
             Some(pictures) => {
-                Some(pictures.write(path, image, &caption).map_err(|e| PhotoError::of_picture(&e))?)
+                Some(pictures.write(path, image, caption).map_err(|e| PhotoError::of_picture(&e))?)
             }
             None => None,
         };
         let line = if self.args.json {
-            json(&Record::new(path, image, &caption, photo.took, self.origin, picture.as_deref()))
+            json(&Record::new(path, image, caption, photo.took, self.origin, picture.as_deref()))
         } else if self.args.paths.len() == 1 {
             caption.text.clone()
         } else {
             format!("{}\t{}", path.display(), caption.text)
         };
-        Ok((line, timings(photo.took, &caption)))
+        Ok((line, timings(photo.took, caption)))
     }
 
-    /// Captions a photo, unless the device is gone.
-    fn caption(&mut self, photo: &Photo, image: &Rgb8) -> Result<Caption, PhotoError> {
-        if let Some(lost) = &self.lost {
-            return Err(lost.clone());
-        }
-        (self.speak)(image).map_err(|error| {
-            let told = PhotoError::of_engine(&photo.path, &error);
-            if matches!(error, Error::Gpu(_)) {
-                self.lost = Some(told.clone());
-            }
-            told
-        })
+    /// Captions the photos of a group that could be decoded, unless the device is gone.
+    fn captions<'p>(&mut self, group: &'p [Photo]) -> Vec<Spoken<'p>> {
+        let images: Vec<&Rgb8> = group.iter().filter_map(|photo| photo.image.as_ref().ok()).collect();
+        let spoken = match &self.lost {
+            Some(lost) => Err(lost.clone()),
+            None => (self.speak)(&images).map_err(|error| {
+                let told = PhotoError::of_engine(&error);
+                if matches!(error, Error::Gpu(_)) {
+                    self.lost = Some(told.clone());
+                }
+                told
+            }),
+        };
+        let mut spoken = spoken.map(Vec::into_iter);
+        let result = |photo: &'p Photo| match (&photo.image, &mut spoken) {
+            (Err(error), _) => Some(Err(PhotoError::of_image(&photo.path, error))),
+            (Ok(_), Err(error)) => Some(Err(error.clone())),
+            (Ok(image), Ok(captions)) => captions.next().map(|caption| Ok((image, caption))),
+        };
+        group.iter().filter_map(result).collect()
     }
 
     /// Prints what became of a photo.
@@ -283,7 +344,7 @@ mod tests {
             speak: &|_| {
                 calls.set(calls.get() + 1);
                 if calls.get() == 1 {
-                    Ok(caption())
+                    Ok(vec![caption()])
                 } else {
                     Err(GpuError::DeviceLost("unplugged".to_owned()).into())
                 }

@@ -3,6 +3,7 @@
 mod args;
 mod caption;
 mod completions;
+mod convert;
 mod devices;
 mod engine;
 mod failure;
@@ -12,6 +13,7 @@ mod photos;
 mod pictures;
 mod plan;
 mod record;
+mod synth;
 mod vocab;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +34,9 @@ Examples:
   shadetell caption --json photos/*.jpg  the same with words, probabilities and timings
   shadetell devices                      the GPUs there are
   shadetell plan                         what runs on them
+  shadetell convert --encoder encoder.pkl --decoder decoder.pkl --vocab vocab.pkl -o model.safetensors
+                                         a model file from PyTorch checkpoints
+  shadetell inspect decoder.pkl          what is in such a file
 
 `shadetell help COMMAND` has more.
 
@@ -43,8 +48,10 @@ enum Command {
     Caption(caption::CaptionArgs),
     Devices(devices::DevicesArgs),
     Plan(plan::PlanArgs),
+    Convert(convert::ConvertArgs),
     Inspect(inspect::InspectArgs),
     Vocab(vocab::VocabArgs),
+    Synth(synth::SynthArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -54,8 +61,10 @@ pub(crate) fn run() -> ExitCode {
         Command::Caption(args) => caption::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Plan(args) => plan::run(args),
+        Command::Convert(args) => convert::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Vocab(args) => vocab::run(args),
+        Command::Synth(args) => synth::run(args),
         Command::Completions(args) => completions::run(args),
     };
     done.unwrap_or_else(|failure| failure.report())

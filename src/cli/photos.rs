@@ -27,15 +27,16 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Reads photos in order, at most one ahead of the one that is being used.
+/// Reads photos in order, at most a batch ahead of the one that is being used.
 ///
 /// The thread is left to itself: it ends when nobody takes its photos any more, or with the process.
 pub(crate) fn read_ahead(
     paths: Vec<PathBuf>,
     options: DecodeOptions,
+    batch: usize,
 ) -> Result<impl Iterator<Item = Photo>, Failure> {
     silence_decoder();
-    let (sender, receiver) = mpsc::sync_channel(0);
+    let (sender, receiver) = mpsc::sync_channel(batch - 1);
     let work = move || {
         for path in paths {
             let clock = Instant::now();

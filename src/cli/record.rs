@@ -138,9 +138,9 @@ impl PhotoError {
     }
 
     /// An error of captioning a photo.
-    pub(crate) fn of_engine(path: &Path, error: &Error) -> PhotoError {
+    pub(crate) fn of_engine(error: &Error) -> PhotoError {
         let code = match error {
-            Error::Image(error) => return PhotoError::of_image(path, error),
+            Error::Image(error) => error.code(),
             Error::Gpu(GpuError::DeviceLost(_)) => "device_lost",
             Error::Gpu(GpuError::OutOfMemory(_)) => "gpu_out_of_memory",
             Error::Gpu(_) => "gpu",

@@ -8,8 +8,10 @@ use std::ops::Range;
 
 /// A buffer is closed once it holds this much, so that no binding and no allocation grows with the model.
 const BUFFER_BYTES: usize = 64 << 20;
-/// wgpu keeps a copy of what was written until it is submitted: at most this much at a time.
+/// wgpu keeps a copy of what was written until it is submitted: about this much at a time.
 const PENDING_BYTES: usize = 8 << 20;
+/// Values that are read and packed at a time, where the layout allows it: they stay in the processor's cache.
+const PART_VALUES: usize = 1 << 17;
 
 /// Where the weights of a plan lie.
 #[derive(Debug)]
@@ -54,15 +56,25 @@ impl DeviceWeights {
         for weight in &plan.weights {
             let tensor = graph.get(weight.tensor);
             let Some(constant) = &tensor.constant else { continue };
-            let packed = weight.packing.pack(&tensor.shape, &constant.read());
             let (buffer, range) = &weights.places[weight];
-            for (i, chunk) in bytemuck::cast_slice::<f32, u8>(&packed).chunks(PENDING_BYTES).enumerate() {
-                let offset = (range.start + i * PENDING_BYTES) as u64;
-                scoped(device, || queue.write_buffer(&weights.buffers[*buffer], offset, chunk))?;
-                pending += chunk.len();
-                if pending >= PENDING_BYTES {
-                    flush(device, queue)?;
-                    pending = 0;
+            let mut offset = range.start as u64;
+            let mut shape = tensor.shape.to_vec();
+            let count = shape.first().copied().unwrap_or(1);
+            let step = weight.packing.slices(&shape, PART_VALUES);
+            for first in (0..count).step_by(step.max(1)) {
+                let slices = first..count.min(first + step);
+                if let Some(outermost) = shape.first_mut() {
+                    *outermost = slices.len();
+                }
+                let packed = weight.packing.pack(&shape, &constant.read_slices(slices, count));
+                for chunk in bytemuck::cast_slice::<f32, u8>(&packed).chunks(PENDING_BYTES) {
+                    scoped(device, || queue.write_buffer(&weights.buffers[*buffer], offset, chunk))?;
+                    offset += chunk.len() as u64;
+                    pending += chunk.len();
+                    if pending >= PENDING_BYTES {
+                        flush(device, queue)?;
+                        pending = 0;
+                    }
                 }
             }
         }

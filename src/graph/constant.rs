@@ -41,9 +41,14 @@ impl FileValues {
     }
 
     pub(crate) fn read(&self) -> Vec<f32> {
-        let mut values = Vec::with_capacity(self.len());
-        self.element.decode(&self.file[self.range.clone()], &mut values);
-        self.file.release(self.range.clone());
+        self.read_part(0..self.len())
+    }
+
+    fn read_part(&self, part: Range<usize>) -> Vec<f32> {
+        let [start, end] = [part.start, part.end].map(|at| self.range.start + at * self.element.size());
+        let mut values = Vec::with_capacity(part.len());
+        self.element.decode(&self.file[start..end], &mut values);
+        self.file.release(start..end);
         values
     }
 }
@@ -81,13 +86,21 @@ impl Constant {
 
     /// The values; those of a file are read anew each time and not kept.
     pub fn read(&self) -> Cow<'_, [f32]> {
+        self.read_slices(0..1, 1)
+    }
+
+    /// The values of some of the outermost slices, of which there are `count`.
+    pub(crate) fn read_slices(&self, slices: Range<usize>, count: usize) -> Cow<'_, [f32]> {
+        let len = self.len() / count.max(1);
+        let part = slices.start * len..slices.end * len;
         let mut values = match &self.values {
-            Values::Memory(values) => Cow::Borrowed(values.as_slice()),
-            Values::File(values) => Cow::Owned(values.read()),
+            Values::Memory(values) => Cow::Borrowed(&values[part.clone()]),
+            Values::File(values) => Cow::Owned(values.read_part(part.clone())),
         };
         if let Some(scale) = &self.scale {
-            let slice = (self.len() / scale.len().max(1)).max(1);
-            for (slice, factor) in values.to_mut().chunks_mut(slice).zip(scale.iter()) {
+            let len = (self.len() / scale.len().max(1)).max(1);
+            let factors = scale.iter().skip(part.start / len);
+            for (slice, factor) in values.to_mut().chunks_mut(len).zip(factors) {
                 slice.iter_mut().for_each(|value| *value *= factor);
             }
         }
@@ -107,6 +120,7 @@ mod tests {
         assert_eq!(*Constant::from(stored.clone()).read(), [1.0, 2.0, 3.0, 4.0]);
         let scaled = Constant::from(stored).scaled(&[2.0, 3.0]).scaled(&[1.0, 10.0]);
         assert_eq!(*scaled.read(), [2.0, 4.0, 90.0, 120.0]);
+        assert_eq!(*scaled.read_slices(1..2, 2), [90.0, 120.0]);
         let scaled = Constant::from(values).scaled(&[1.0, 0.0, -1.0]);
         assert_eq!(*scaled.read(), [0.0, 1.0, 0.0, 0.0, -4.0, -5.0]);
     }

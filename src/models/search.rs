@@ -8,7 +8,7 @@ use crate::cpu::top_k::NOTHING;
 use crate::error::Error;
 use crate::graph::{DType, Data, Graph, TensorId};
 use crate::ops::TopK;
-use crate::weights::{DecoderFamily, DecoderManifest, Model, ModelErrorKind, Section};
+use crate::weights::{DecoderFamily, DecoderManifest, Model, ModelErrorKind, Preprocessing, Section};
 
 /// Sizes of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,7 @@ pub(crate) struct SearchGraph {
 pub(crate) fn build(
     model: &Model,
     decoder: &DecoderManifest,
+    preprocessing: &Preprocessing,
     options: SearchOptions,
 ) -> Result<SearchGraph, Error> {
     let manifest = model.manifest();
@@ -44,10 +45,10 @@ pub(crate) fn build(
     let g = &mut graph;
 
     g.phase("encode");
-    let input = &manifest.preprocess;
-    let (height, width) = (input.height as usize, input.width as usize);
+    let &Preprocessing { width, height, mean, std, .. } = preprocessing;
+    let (height, width) = (height as usize, width as usize);
     let pixels = g.input("photo", [images, height, width, 3], DType::U8);
-    let x = g.preprocess("preprocess", pixels, input.mean, input.std)?;
+    let x = g.preprocess("preprocess", pixels, mean, std)?;
     let section = Section { model, prefix: &manifest.encoder.prefix };
     let mut features = match resnet::blocks(manifest.encoder.family) {
         Some(blocks) => resnet::build(g, &section, x, blocks)?,

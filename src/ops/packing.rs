@@ -60,6 +60,18 @@ impl Packing {
         }
     }
 
+    /// How many of a weight's outermost slices make a part of at most `values` values, or little more, that can be
+    /// packed on its own: packed parts follow each other.
+    pub(crate) fn slices(self, shape: &[usize], values: usize) -> usize {
+        match (self.order, self.matrix(shape)) {
+            (Order::Taps | Order::Inputs, Some([rows, _])) => {
+                let block = 4 * self.lanes as usize;
+                (values / rows.max(1) / block * block).max(block)
+            }
+            _ => shape.first().copied().unwrap_or(1),
+        }
+    }
+
     /// Reorders the values of a weight of this shape.
     pub fn pack(self, shape: &[usize], values: &[f32]) -> Vec<f32> {
         let mut packed = vec![0.0; self.len(shape)];
@@ -118,6 +130,27 @@ mod tests {
         assert_eq!(packed[..8], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]);
         assert_eq!(packed[8..16], [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0]);
         assert_eq!(packed[16..24], [16.0, 18.0, 20.0, 22.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn parts_follow_each_other() {
+        let shape = [21, 3, 1, 2];
+        for packing in [Packing::taps(2), Packing::gates(1), Packing::FLAT] {
+            let shape = if packing == Packing::gates(1) { vec![24, 5] } else { shape.to_vec() };
+            let values = counting(shape.iter().product());
+            let slices = packing.slices(&shape, 50);
+            let parts = values.chunks(slices * values.len() / shape[0]);
+            let packed: Vec<f32> = parts
+                .flat_map(|part| {
+                    let mut shape = shape.clone();
+                    shape[0] = part.len() / (values.len() / shape[0]);
+                    packing.pack(&shape, part)
+                })
+                .collect();
+            assert_eq!(packed, packing.pack(&shape, &values));
+        }
+        assert_eq!(Packing::taps(2).slices(&shape, 50), 8, "48 values");
+        assert_eq!(Packing::taps(2).slices(&shape, 5), 8, "at least a block");
     }
 
     #[test]

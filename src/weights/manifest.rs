@@ -126,12 +126,22 @@ pub enum DecoderFamily {
     ShowAttendTell,
 }
 
-impl fmt::Display for DecoderFamily {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl DecoderFamily {
+    /// All of them.
+    pub const ALL: [DecoderFamily; 2] = [DecoderFamily::ShowTell, DecoderFamily::ShowAttendTell];
+
+    /// The name, as in model files and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
             DecoderFamily::ShowTell => "show-tell",
             DecoderFamily::ShowAttendTell => "show-attend-tell",
-        })
+        }
+    }
+}
+
+impl fmt::Display for DecoderFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

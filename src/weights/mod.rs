@@ -1,15 +1,19 @@
 //! Model files: safetensors whose metadata says what the tensors are for.
 
+mod file;
 mod manifest;
 mod model;
 mod preset;
+mod synth;
 
+pub use file::ModelFile;
 pub use manifest::{
     DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, Preprocessing, Source, Special,
 };
 pub use model::Model;
 pub(crate) use model::Section;
 pub use preset::Preset;
+pub use synth::{SynthOptions, synth};
 
 /// A model file cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -72,6 +76,24 @@ pub enum ModelErrorKind {
         /// Where it is.
         index: usize,
     },
+    /// A value is too large for the type of element that it should be written as.
+    #[error(
+        "tensor `{name}`: expected values up to 65504, the largest f16, found {value} at index {index}: leave out `--half`"
+    )]
+    TooLarge {
+        /// The tensor.
+        name: String,
+        /// The first such value.
+        value: f32,
+        /// Where it is.
+        index: usize,
+    },
+    /// It is there already.
+    #[error("is there already: `--force` replaces it")]
+    Exists,
+    /// It cannot be written.
+    #[error("cannot be written: {0}")]
+    Unwritable(String),
     /// The model has no decoder of the family that was asked for.
     #[error("has no {wanted} decoder; it has {found}")]
     NoDecoder {

@@ -1,0 +1,142 @@
+//! `shadetell convert`: a model file from the files that people have.
+
+use super::args::named;
+use super::failure::Failure;
+use super::inspect::sha256;
+use super::output::{binary_size, note};
+use clap::{Args, ValueHint};
+use shadetell::checkpoint::{ConvertOptions, SpecialWords, TensorFile, Vocabulary, convert, map};
+use shadetell::weights::{Preset, Source};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Makes a model file from PyTorch checkpoints and a vocabulary
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shadetell convert --encoder encoder-5-3000.pkl --decoder decoder-5-3000.pkl --vocab vocab.pkl -o model.safetensors
+  shadetell convert BEST_checkpoint.pth.tar --vocab WORDMAP.json -o model.safetensors
+  shadetell convert --encoder resnet101-5d3b4d8f.pth --decoder decoder.pth --vocab words.txt --half -o model.safetensors
+  shadetell caption --model model.safetensors dog.jpg
+
+Encoders are ResNets of torchvision, bare or in the tutorials' wrapping; decoders are those of yunjey's tutorial
+(Show and Tell) and of sgrvinod's (Show, Attend and Tell). What they are, and all sizes, is read off the tensors.
+Nothing in a file is executed.
+
+Photos are prepared as in the tutorial that the names of the tensors come from: squash-lanczos-224 for Show and
+Tell (resize256-crop224 if the encoder's tensors are called `model.N`), squash-bilinear-256 with a grid of 14x14
+for Show, Attend and Tell. --preset says otherwise. Captions are searched as there: greedily, 20 words, or with 5
+beams, 51 words; `shadetell caption --beam K` says otherwise.
+
+Exits with 3 if the files make no model.")]
+pub(crate) struct ConvertArgs {
+    /// A file with encoder and decoder
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present_all = ["encoder", "decoder"],
+          conflicts_with_all = ["encoder", "decoder"])]
+    checkpoint: Option<PathBuf>,
+
+    /// The encoder's file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "decoder")]
+    encoder: Option<PathBuf>,
+
+    /// The decoder's file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "encoder")]
+    decoder: Option<PathBuf>,
+
+    /// The vocabulary: a pickled class, a word map in JSON, or a word a line
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    vocab: PathBuf,
+
+    /// The model file to write
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    output: PathBuf,
+
+    /// Write weights as f16: half the size and memory, captions that differ now and then
+    #[arg(long)]
+    half: bool,
+
+    /// How photos are prepared
+    #[arg(long, value_name = "NAME", value_parser = named(&Preset::ALL, Preset::name))]
+    preset: Option<Preset>,
+
+    /// The model's name; encoder and decoder if not given
+    #[arg(long)]
+    name: Option<String>,
+
+    /// The licence of the weights, to be kept in the file
+    #[arg(long)]
+    licence: Option<String>,
+
+    /// The word before the first one, if it has an unusual spelling
+    #[arg(long, value_name = "WORD")]
+    start_word: Option<String>,
+
+    /// The word after the last one
+    #[arg(long, value_name = "WORD")]
+    end_word: Option<String>,
+
+    /// The word that fills up shorter captions
+    #[arg(long, value_name = "WORD")]
+    pad_word: Option<String>,
+
+    /// The word for rare words
+    #[arg(long, value_name = "WORD")]
+    unk_word: Option<String>,
+
+    /// Replace the output file if there is one
+    #[arg(long)]
+    force: bool,
+}
+
+/// Writes the model file.
+pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
+    if !args.force && args.output.exists() {
+        let message = format!("{} is there already: --force replaces it", args.output.display());
+        return Err(Failure::Usage(message));
+    }
+    let files: Vec<&Path> = match (&args.checkpoint, &args.encoder, &args.decoder) {
+        (Some(both), ..) => vec![both],
+        (None, Some(encoder), Some(decoder)) => vec![encoder, decoder],
+        // The parser has seen to it.
+        _ => return Err(Failure::Usage("name a checkpoint, or an encoder and a decoder".to_owned())),
+    };
+    let opened = files.iter().map(|path| TensorFile::open(path)).collect::<Result<Vec<_>, _>>()?;
+    let vocabulary = Vocabulary::open(&args.vocab)?;
+    let sources = files.iter().copied().chain([args.vocab.as_path()]).map(source);
+    let options = ConvertOptions {
+        preset: args.preset,
+        half: args.half,
+        name: args.name.clone(),
+        licence: args.licence.clone(),
+        special: SpecialWords {
+            pad: args.pad_word.clone(),
+            start: args.start_word.clone(),
+            end: args.end_word.clone(),
+            unk: args.unk_word.clone(),
+        },
+        sources: sources.collect::<Result<_, _>>()?,
+    };
+    let (Some(encoder), Some(decoder)) = (opened.first(), opened.last()) else {
+        return Err(Failure::Usage("no files".to_owned()));
+    };
+    let named = (&*args.vocab.display().to_string(), &vocabulary);
+    let model = convert(encoder, decoder, named, &options)?;
+    model.write(&args.output, args.force)?;
+    let manifest = model.manifest();
+    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
+    note(&format!(
+        "{}: {}, {} words, {}",
+        args.output.display(),
+        manifest.name,
+        manifest.vocabulary.len(),
+        binary_size(bytes)
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A file's name and SHA-256.
+fn source(path: &Path) -> Result<Source, Failure> {
+    let bytes = map(path).map_err(|kind| Failure::Model(format!("{}: {kind}", path.display())))?;
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    Ok(Source { name, sha256: sha256(&bytes) })
+}

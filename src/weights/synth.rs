@@ -1,0 +1,231 @@
+//! Models with deterministic random weights: for benchmarks and tests without any download.
+//!
+//! Every value depends on the seed, its tensor's name and its index alone (splitmix64, Steele et al. 2014), so that
+//! `tools/synth.py` makes the same ones. Convolutions keep the second moment (He et al., arXiv 1502.01852) and the last
+//! batch norm of each residual branch is small, so that activations stay of order one at any depth.
+
+use super::file::Values;
+use super::{
+    DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, ModelFile, Preset, Special,
+};
+use crate::models::resnet_blocks;
+
+/// Which model to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynthOptions {
+    /// A ResNet.
+    pub encoder: EncoderFamily,
+    /// The decoder.
+    pub decoder: DecoderFamily,
+    /// Words of the vocabulary, the four special ones included.
+    pub words: usize,
+    /// LSTM layers of Show and Tell.
+    pub layers: usize,
+    /// Makes other values.
+    pub seed: u64,
+    /// Whether weights are written as f16.
+    pub half: bool,
+}
+
+impl SynthOptions {
+    /// A model of the size of those that were trained on COCO, seed 7, f32.
+    pub fn new(encoder: EncoderFamily, decoder: DecoderFamily) -> SynthOptions {
+        let words = match decoder {
+            DecoderFamily::ShowTell => 9956,
+            DecoderFamily::ShowAttendTell => 9490,
+        };
+        SynthOptions { encoder, decoder, words, layers: 1, seed: 7, half: false }
+    }
+}
+
+/// A range of values, `middle - reach` to `middle + reach`.
+#[derive(Clone, Copy)]
+struct Spread {
+    middle: f32,
+    reach: f32,
+}
+
+const fn around(middle: f32, reach: f32) -> Spread {
+    Spread { middle, reach }
+}
+
+/// The values of a tensor.
+fn values(name: &str, seed: u64, count: usize, spread: Spread) -> Values<'static> {
+    const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+    // FNV-1a.
+    let hash = name
+        .bytes()
+        .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
+    let start = hash.wrapping_add(seed.wrapping_mul(STEP));
+    let value = move |index: usize| {
+        let mut z = start.wrapping_add((index as u64 + 1).wrapping_mul(STEP));
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        // 24 bits: from -1 to 1 without rounding.
+        let unit = (z >> 40) as f32 * (1.0 / 8_388_608.0) - 1.0;
+        unit * spread.reach + spread.middle
+    };
+    Box::new(move |sink| {
+        const PIECE: usize = 1 << 16;
+        for first in (0..count).step_by(PIECE) {
+            let piece: Vec<f32> = (first..count.min(first + PIECE)).map(value).collect();
+            sink(&piece);
+        }
+    })
+}
+
+/// Makes a model; it is computed while it is written.
+pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
+    let SynthOptions { encoder, decoder, words, seed, half, .. } = *options;
+    let prefix = match decoder {
+        DecoderFamily::ShowTell => "show_tell.",
+        DecoderFamily::ShowAttendTell => "show_attend_tell.",
+    };
+    let attends = decoder == DecoderFamily::ShowAttendTell;
+    let preset = if attends { Preset::SquashBilinear256 } else { Preset::SquashLanczos224 };
+    let special = ["<pad>", "<start>", "<end>", "<unk>"].map(str::to_owned);
+    let manifest = Manifest {
+        format_version: 1,
+        name: format!("synthetic-{encoder}-{decoder}-{seed}"),
+        encoder: EncoderManifest {
+            family: encoder,
+            prefix: "encoder.".to_owned(),
+            grid: attends.then_some([14, 14]),
+        },
+        decoders: vec![DecoderManifest {
+            family: decoder,
+            prefix: prefix.to_owned(),
+            beam: 1,
+            length_penalty: 0.0,
+            max_length: 20,
+            forced_start: attends,
+        }],
+        preprocess: preset.preprocessing(),
+        vocabulary: special.into_iter().chain((4..words).map(|id| format!("word{id}"))).collect(),
+        special: Special { pad: 0, start: 1, end: 2, unk: 3 },
+        suppress: Vec::new(),
+        licence: None,
+        sources: Vec::new(),
+    };
+    let mut file = ModelFile::new(manifest, half);
+    let mut push = |name: String, shape: &[usize], spread: Spread| {
+        let values = values(&name, seed, shape.iter().product(), spread);
+        file.push(name, shape.to_vec(), values);
+    };
+    let channels = resnet(encoder, &mut push);
+    let mut push = |name: &str, shape: &[usize], spread| push(format!("{prefix}{name}"), shape, spread);
+    match decoder {
+        DecoderFamily::ShowTell => show_tell(words, options.layers, channels, &mut push),
+        DecoderFamily::ShowAttendTell => show_attend_tell(words, channels, &mut push),
+    }
+    file
+}
+
+/// The tensors of a ResNet; gives the channels of its result.
+fn resnet(family: EncoderFamily, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
+    let (blocks, is_bottleneck) = resnet_blocks(family).unwrap_or_default();
+    let mut layer = |conv: String, norm: String, [outputs, inputs, side]: [usize; 3], gain: f32| {
+        let reach = (6.0 / (inputs * side * side) as f32).sqrt();
+        push(format!("encoder.{conv}.weight"), &[outputs, inputs, side, side], around(0.0, reach));
+        push(format!("encoder.{norm}.weight"), &[outputs], around(gain, 0.2 * gain));
+        push(format!("encoder.{norm}.bias"), &[outputs], around(0.0, 0.1));
+        push(format!("encoder.{norm}.running_mean"), &[outputs], around(0.0, 0.1));
+        push(format!("encoder.{norm}.running_var"), &[outputs], around(1.0, 0.3));
+    };
+    layer("conv1".to_owned(), "bn1".to_owned(), [64, 3, 7], 1.0);
+    let mut inputs = 64;
+    for (stage, count) in (1..).zip(blocks) {
+        let width = 32 << stage;
+        let outputs = if is_bottleneck { 4 * width } else { width };
+        for block in 0..count {
+            let scope = format!("layer{stage}.{block}");
+            let convolutions = if is_bottleneck {
+                vec![[width, inputs, 1], [width, width, 3], [outputs, width, 1]]
+            } else {
+                vec![[width, inputs, 3], [width, width, 3]]
+            };
+            let last = convolutions.len();
+            for (number, sizes) in (1..).zip(convolutions) {
+                let gain = if number == last { 0.1 } else { 1.0 };
+                layer(format!("{scope}.conv{number}"), format!("{scope}.bn{number}"), sizes, gain);
+            }
+            if inputs != outputs {
+                let sizes = [outputs, inputs, 1];
+                layer(format!("{scope}.downsample.0"), format!("{scope}.downsample.1"), sizes, 1.0);
+            }
+            inputs = outputs;
+        }
+    }
+    inputs
+}
+
+/// A linear layer with results of order `gain` for inputs of order one.
+fn linear(
+    push: &mut impl FnMut(&str, &[usize], Spread),
+    name: &str,
+    [outputs, inputs]: [usize; 2],
+    gain: f32,
+) {
+    let reach = gain * (3.0 / inputs as f32).sqrt();
+    push(&format!("{name}.weight"), &[outputs, inputs], around(0.0, reach));
+    push(&format!("{name}.bias"), &[outputs], around(0.0, 0.1));
+}
+
+fn show_tell(words: usize, layers: usize, channels: usize, push: &mut impl FnMut(&str, &[usize], Spread)) {
+    const EMBEDDING: usize = 256;
+    const HIDDEN: usize = 512;
+    linear(push, "project", [EMBEDDING, channels], 1.0);
+    for (part, middle) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)] {
+        push(&format!("project_norm.{part}"), &[EMBEDDING], around(middle, 0.1));
+    }
+    push("embed.weight", &[words, EMBEDDING], around(0.0, 1.0));
+    for layer in 0..layers {
+        let inputs = if layer == 0 { EMBEDDING } else { HIDDEN };
+        for (part, inputs) in [("ih", inputs), ("hh", HIDDEN)] {
+            let reach = 2.0 * (3.0 / inputs as f32).sqrt();
+            push(&format!("lstm.weight_{part}_l{layer}"), &[4 * HIDDEN, inputs], around(0.0, reach));
+            push(&format!("lstm.bias_{part}_l{layer}"), &[4 * HIDDEN], around(0.0, 0.1));
+        }
+    }
+    linear(push, "linear", [words, HIDDEN], 4.0);
+}
+
+fn show_attend_tell(words: usize, channels: usize, push: &mut impl FnMut(&str, &[usize], Spread)) {
+    const SIDE: usize = 512;
+    linear(push, "attention.encoder_att", [SIDE, channels], 1.0);
+    linear(push, "attention.decoder_att", [SIDE, SIDE], 1.0);
+    linear(push, "attention.full_att", [1, SIDE], 4.0);
+    push("embedding.weight", &[words, SIDE], around(0.0, 1.0));
+    for (part, inputs) in [("ih", SIDE + channels), ("hh", SIDE)] {
+        let reach = 2.0 * (3.0 / inputs as f32).sqrt();
+        push(&format!("decode_step.weight_{part}"), &[4 * SIDE, inputs], around(0.0, reach));
+        push(&format!("decode_step.bias_{part}"), &[4 * SIDE], around(0.0, 0.1));
+    }
+    linear(push, "init_h", [SIDE, channels], 1.0);
+    linear(push, "init_c", [SIDE, channels], 1.0);
+    linear(push, "f_beta", [channels, SIDE], 1.0);
+    linear(push, "fc", [words, SIDE], 4.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_depend_on_name_seed_and_index_alone() {
+        let all = |name, seed, count| {
+            let mut found = Vec::new();
+            values(name, seed, count, around(0.5, 2.0))(&mut |piece| found.extend_from_slice(piece));
+            found
+        };
+        // As tools/synth.py prints them for name `x`, seed 7, middle 0.5, reach 2.
+        assert_eq!(all("x", 7, 3), [1.146_980_8, 2.384_457, -0.105_875_49]);
+        assert_eq!(all("x", 7, 70_000)[..3], all("x", 7, 3));
+        assert_ne!(all("y", 7, 3), all("x", 7, 3));
+        assert_ne!(all("x", 8, 3), all("x", 7, 3));
+        let many = all("x", 7, 70_000);
+        let mean = many.iter().sum::<f32>() / 70_000.0;
+        assert!((mean - 0.5).abs() < 0.02 && many.iter().all(|v| (-1.5..2.5).contains(v)), "{mean}");
+    }
+}
