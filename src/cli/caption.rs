@@ -15,7 +15,7 @@ use shadetell::{Caption, CaptionOptions, Error};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Says what is in photos: JPEG, PNG, WebP, GIF, BMP or TIFF, told by content
 #[derive(Debug, Args)]
@@ -146,6 +146,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     args.check()?;
     // The first photo is decoded while the model is made ready.
     let photos = read_ahead(args.paths.clone(), args.decode_options(), args.batch)?;
+    let clock = Instant::now();
     let model = args.search.open_model()?;
     let engine = Engine::prepare(&model, &args.options(), args.device, &args.adapter)?;
     if args.verbose || (args.device == DeviceChoice::Auto && !args.quiet) {
@@ -155,6 +156,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
         && let Some(plan) = engine.captioner.plan()
     {
         note(&Summary::of(plan).to_string());
+        note(&format!("ready: model, device and kernels took {:.0} ms", clock.elapsed().as_secs_f64() * 1e3));
     }
     let folder = args.attention.as_deref();
     let mut batch = Batch {

@@ -102,7 +102,12 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     };
     let opened = files.iter().map(|path| TensorFile::open(path)).collect::<Result<Vec<_>, _>>()?;
     let vocabulary = Vocabulary::open(&args.vocab)?;
-    let sources = files.iter().copied().chain([args.vocab.as_path()]).map(source);
+    let sources = std::thread::scope(|scope| {
+        let paths = files.iter().copied().chain([args.vocab.as_path()]);
+        let started: Vec<_> = paths.map(|path| scope.spawn(move || source(path))).collect();
+        let stopped = |_| Failure::System("a thread stopped".to_owned());
+        started.into_iter().map(|thread| thread.join().map_err(stopped)?).collect::<Result<_, Failure>>()
+    })?;
     let options = ConvertOptions {
         preset: args.preset,
         half: args.half,
@@ -114,7 +119,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
             end: args.end_word.clone(),
             unk: args.unk_word.clone(),
         },
-        sources: sources.collect::<Result<_, _>>()?,
+        sources,
     };
     let (Some(encoder), Some(decoder)) = (opened.first(), opened.last()) else {
         return Err(Failure::Usage("no files".to_owned()));

@@ -95,7 +95,7 @@ impl Gpu {
     /// Opens the adapter that fits the choice best.
     ///
     /// The device has the WebGPU default limits, with larger buffers and bindings where the adapter allows them,
-    /// and subgroup operations where it has them;
+    /// and subgroup operations and mappable buffers where they help;
     /// what a model needs of them is checked when it is prepared.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ impl Gpu {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadetell"),
-            required_features: adapter.features() & wgpu::Features::SUBGROUP,
+            required_features: adapter.features() & wanted_features(&info),
             required_limits: limits(&adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -146,6 +146,15 @@ impl Gpu {
     /// What the planner needs to know.
     pub fn target(&self) -> Target {
         target(&self.device, &self.info)
+    }
+}
+
+/// What is used where an adapter has it: subgroup operations, and, where a driver runs on the CPU, buffers that are
+/// mapped where they are used.
+fn wanted_features(info: &wgpu::AdapterInfo) -> wgpu::Features {
+    match info.device_type {
+        wgpu::DeviceType::Cpu => wgpu::Features::SUBGROUP | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS,
+        _ => wgpu::Features::SUBGROUP,
     }
 }
 

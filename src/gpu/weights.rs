@@ -1,4 +1,4 @@
-//! Weights on the device: packed for their kernels, uploaded in bounded chunks, spread over a few buffers.
+//! Weights on the device: packed for their kernels straight into mapped memory, spread over a few buffers.
 
 use super::{GpuError, scoped};
 use crate::graph::Graph;
@@ -6,12 +6,20 @@ use crate::graph::plan::{ALIGNMENT, PackedWeight, Plan};
 use std::collections::HashMap;
 use std::ops::Range;
 
-/// A buffer is closed once it holds this much, so that no binding and no allocation grows with the model.
-const BUFFER_BYTES: usize = 64 << 20;
-/// wgpu keeps a copy of what was written until it is submitted: about this much at a time.
-const PENDING_BYTES: usize = 8 << 20;
+/// A buffer is closed once it holds this much, so that no binding and no allocation grows with the model. Where the
+/// device's memory cannot be mapped, wgpu keeps a copy of each buffer that is being filled.
+const BUFFER_BYTES: usize = 16 << 20;
 /// Values that are read and packed at a time, where the layout allows it: they stay in the processor's cache.
-const PART_VALUES: usize = 1 << 17;
+const PART_VALUES: usize = 1 << 16;
+/// Most buffers that are filled at a time, one by each processor.
+const MAX_WORKERS: usize = 4;
+
+/// Weights that lie in the same buffer, and where.
+#[derive(Default)]
+struct Shelf {
+    weights: Vec<(PackedWeight, Range<usize>)>,
+    bytes: usize,
+}
 
 /// Where the weights of a plan lie.
 #[derive(Debug)]
@@ -27,59 +35,38 @@ impl DeviceWeights {
         graph: &Graph,
         plan: &Plan,
     ) -> Result<DeviceWeights, GpuError> {
-        let mut places = HashMap::new();
-        let mut sizes: Vec<usize> = Vec::new();
+        let mut shelves: Vec<Shelf> = Vec::new();
         for &weight in &plan.weights {
             let bytes = 4 * weight.packing.len(&graph.get(weight.tensor).shape);
-            if sizes.last().is_none_or(|size| size + bytes > BUFFER_BYTES) {
-                sizes.push(0);
+            if shelves.last().is_none_or(|shelf| shelf.bytes + bytes > BUFFER_BYTES) {
+                shelves.push(Shelf::default());
             }
-            let buffer = sizes.len() - 1;
-            let start = sizes[buffer];
-            places.insert(weight, (buffer, start..start + bytes));
-            sizes[buffer] = (start + bytes).next_multiple_of(ALIGNMENT);
-        }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        let buffers = scoped(device, || {
-            let create = |&size: &usize| {
-                device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("weights"),
-                    size: size as u64,
-                    usage,
-                    mapped_at_creation: false,
-                })
-            };
-            sizes.iter().map(create).collect::<Vec<_>>()
-        })?;
-        let weights = DeviceWeights { buffers, places };
-        let mut pending = 0;
-        for weight in &plan.weights {
-            let tensor = graph.get(weight.tensor);
-            let Some(constant) = &tensor.constant else { continue };
-            let (buffer, range) = &weights.places[weight];
-            let mut offset = range.start as u64;
-            let mut shape = tensor.shape.to_vec();
-            let count = shape.first().copied().unwrap_or(1);
-            let step = weight.packing.slices(&shape, PART_VALUES);
-            for first in (0..count).step_by(step.max(1)) {
-                let slices = first..count.min(first + step);
-                if let Some(outermost) = shape.first_mut() {
-                    *outermost = slices.len();
-                }
-                let packed = weight.packing.pack(&shape, &constant.read_slices(slices, count));
-                for chunk in bytemuck::cast_slice::<f32, u8>(&packed).chunks(PENDING_BYTES) {
-                    scoped(device, || queue.write_buffer(&weights.buffers[*buffer], offset, chunk))?;
-                    offset += chunk.len() as u64;
-                    pending += chunk.len();
-                    if pending >= PENDING_BYTES {
-                        flush(device, queue)?;
-                        pending = 0;
-                    }
-                }
+            if let Some(shelf) = shelves.last_mut() {
+                shelf.weights.push((weight, shelf.bytes..shelf.bytes + bytes));
+                shelf.bytes = (shelf.bytes + bytes).next_multiple_of(ALIGNMENT);
             }
         }
-        flush(device, queue)?;
-        Ok(weights)
+        let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS));
+        let mut buffers = Vec::with_capacity(shelves.len());
+        for group in shelves.chunks(workers) {
+            let filled: Result<Vec<_>, GpuError> = std::thread::scope(|scope| {
+                let mut started = Vec::with_capacity(group.len());
+                for shelf in group {
+                    started.push(scope.spawn(|| shelf.filled_buffer(device, graph)));
+                }
+                let stopped = |_| GpuError::Refused("a thread that fills buffers stopped".to_owned());
+                started.into_iter().map(|thread| thread.join().map_err(stopped)?).collect()
+            });
+            buffers.extend(filled?);
+            // Frees the copies.
+            let wait = wgpu::PollType::Wait { submission_index: Some(queue.submit([])), timeout: None };
+            device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
+        }
+        let numbered = shelves.into_iter().enumerate();
+        let places = numbered
+            .flat_map(|(buffer, shelf)| shelf.weights.into_iter().map(move |(w, range)| (w, (buffer, range))))
+            .collect();
+        Ok(DeviceWeights { buffers, places })
     }
 
     pub(super) fn binding(&self, weight: &PackedWeight) -> (&wgpu::Buffer, Range<usize>) {
@@ -93,8 +80,50 @@ impl DeviceWeights {
     }
 }
 
-fn flush(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<(), GpuError> {
-    let index = queue.submit([]);
-    let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
-    device.poll(wait).map(|_| ()).map_err(|e| GpuError::DeviceLost(e.to_string()))
+impl Shelf {
+    /// A buffer with the weights in it.
+    fn filled_buffer(&self, device: &wgpu::Device, graph: &Graph) -> Result<wgpu::Buffer, GpuError> {
+        let mut usage = wgpu::BufferUsages::STORAGE;
+        // A driver that runs on the CPU has the device's memory and ours in the same place.
+        if device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
+            && device.adapter_info().device_type == wgpu::DeviceType::Cpu
+        {
+            usage |= wgpu::BufferUsages::MAP_WRITE;
+        }
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("weights"),
+            size: self.bytes.max(ALIGNMENT) as u64,
+            usage,
+            mapped_at_creation: true,
+        };
+        let buffer = scoped(device, || device.create_buffer(&descriptor))?;
+        self.fill(&buffer, graph)?;
+        scoped(device, || buffer.unmap())?;
+        Ok(buffer)
+    }
+
+    /// Reads, packs and writes the weights, a part at a time.
+    fn fill(&self, buffer: &wgpu::Buffer, graph: &Graph) -> Result<(), GpuError> {
+        let refused = |error: wgpu::MapRangeError| GpuError::Refused(error.to_string());
+        let mut view = buffer.get_mapped_range_mut(..).map_err(refused)?;
+        for (weight, range) in &self.weights {
+            let tensor = graph.get(weight.tensor);
+            let Some(constant) = &tensor.constant else { continue };
+            let mut shape = tensor.shape.to_vec();
+            let count = shape.first().copied().unwrap_or(1);
+            let step = weight.packing.slices(&shape, PART_VALUES).max(1);
+            let mut offset = range.start;
+            for first in (0..count).step_by(step) {
+                let slices = first..count.min(first + step);
+                if let Some(outermost) = shape.first_mut() {
+                    *outermost = slices.len();
+                }
+                let packed = weight.packing.pack(&shape, &constant.read_slices(slices, count));
+                let bytes: &[u8] = bytemuck::cast_slice(&packed);
+                view.slice(offset..offset + bytes.len()).copy_from_slice(bytes);
+                offset += bytes.len();
+            }
+        }
+        Ok(())
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::{Manifest, ModelError, ModelErrorKind};
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use safetensors::tensor::{Dtype, SafeTensorError, View, serialize_to_file};
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -104,6 +105,7 @@ impl View for &FileTensor<'_> {
 
     fn data(&self) -> Cow<'_, [u8]> {
         let mut bytes = Vec::with_capacity(self.data_len());
+        let mut halves: Vec<f16> = Vec::new();
         let mut count = 0;
         (self.values)(&mut |piece| {
             let limit = if self.is_half { f16::MAX.to_f32() } else { f32::MAX };
@@ -114,10 +116,13 @@ impl View for &FileTensor<'_> {
                 self.bad.set(found.map(|(index, &value)| (count + index, value)));
             }
             count += piece.len();
+            // Little-endian, as all machines with a GPU are.
             if self.is_half {
-                bytes.extend(piece.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()));
+                halves.resize(piece.len(), f16::ZERO);
+                halves.convert_from_f32_slice(piece);
+                bytes.extend_from_slice(bytemuck::cast_slice(&halves));
             } else {
-                bytes.extend(piece.iter().flat_map(|value| value.to_le_bytes()));
+                bytes.extend_from_slice(bytemuck::cast_slice(piece));
             }
         });
         Cow::Owned(bytes)

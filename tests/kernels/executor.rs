@@ -12,10 +12,11 @@ use std::ops::Range;
 
 /// What the whole suite runs on.
 #[test]
-fn the_device_has_the_default_limits_and_no_features_but_subgroups() {
+fn the_device_has_the_default_limits_and_no_features_but_two() {
     let shared = shared();
     assert_eq!(shared.gpu.device.limits(), wgpu::Limits::default());
-    let beyond = shared.gpu.device.features() - wgpu::Features::SUBGROUP;
+    let allowed = wgpu::Features::SUBGROUP | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
+    let beyond = shared.gpu.device.features() - allowed;
     assert_eq!(beyond, wgpu::Features::empty());
     assert_eq!(shared.gpu.lost(), None);
 }

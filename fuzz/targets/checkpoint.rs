@@ -1,0 +1,25 @@
+//! Any bytes as a PyTorch file: all of its tensors are read, and told what they are.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shadetell::checkpoint::{Checkpoint, StateDict, dialect};
+
+fuzz_target!(|bytes: &[u8]| {
+    let read = |dict: &StateDict<'_>| {
+        for (_, tensor) in &dict.tensors {
+            let mut count = 0;
+            tensor.for_each_piece(|piece| count += piece.len());
+            assert_eq!(count, tensor.elements());
+        }
+        let _ = dialect::recognise(dict);
+        dialect::split(dict).iter().for_each(|part| drop(dialect::recognise(part)));
+    };
+    if let Ok(checkpoint) = Checkpoint::from_bytes("fuzz", bytes.to_vec())
+        && let Ok(dicts) = checkpoint.state_dicts()
+    {
+        dicts.iter().for_each(read);
+    }
+    if let Ok(dict) = StateDict::from_safetensors("fuzz", bytes) {
+        read(&dict);
+    }
+});
