@@ -227,6 +227,11 @@ impl Captioner {
         self.grid
     }
 
+    /// How photos are brought to the model's input.
+    pub fn preprocessing(&self) -> &Preprocessing {
+        &self.preprocessing
+    }
+
     /// How the model runs on a GPU, if it does.
     pub fn plan(&self) -> Option<&Plan> {
         match &self.engine {

@@ -117,8 +117,16 @@ impl Pickle {
 
     /// Module and name of a class or a function.
     pub fn global(&self, id: Id) -> Option<(&str, &str)> {
-        match self.get(id) {
-            Object::Global { module, name, .. } => Some((module, name)),
+        match *self.get(id) {
+            Object::Global { ref module, ref name, .. } => Some((module, name)),
+            // PyTorch before 1.6 refers to a module's class with its source: `('module', class, file, source)`.
+            Object::Persistent(parts) => match self.sequence(parts)? {
+                &[kind, class, ..] if self.text(kind) == Some("module") => match self.get(class) {
+                    Object::Global { module, name, .. } => Some((module, name)),
+                    _ => None,
+                },
+                _ => None,
+            },
             _ => None,
         }
     }

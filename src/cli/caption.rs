@@ -163,9 +163,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
         args,
         origin: Origin { model: &model.manifest().name, adapter: &engine.name },
         speak: &|photos| engine.captioner.caption_all(photos),
-        pictures: folder
-            .map(|folder| Pictures::new(folder, engine.captioner.attention_grid()))
-            .transpose()?,
+        pictures: folder.map(|folder| Pictures::new(folder, &engine.captioner)).transpose()?,
         print: &output::print,
         failed: 0,
         lost: None,

@@ -2,8 +2,9 @@
 
 use super::failure::Failure;
 use super::photos::is_stdin;
-use shadetell::Caption;
 use shadetell::image::{ImageError, Rgb8, attention_sheet, write_png};
+use shadetell::weights::Preprocessing;
+use shadetell::{Caption, Captioner};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
@@ -11,22 +12,24 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(crate) struct Pictures {
     folder: PathBuf,
+    preprocessing: Preprocessing,
     grid: [usize; 2],
     /// Names given so far, in lower case, since not every file system tells cases apart.
     taken: HashSet<String>,
 }
 
 impl Pictures {
-    /// Makes the folder, if it is not there; `grid` is the captioner's.
-    pub(crate) fn new(folder: &Path, grid: Option<[usize; 2]>) -> Result<Pictures, Failure> {
-        let Some(grid) = grid else {
+    /// Makes the folder, if it is not there.
+    pub(crate) fn new(folder: &Path, captioner: &Captioner) -> Result<Pictures, Failure> {
+        let Some(grid) = captioner.attention_grid() else {
             let advice = "this decoder has no attention to draw: use --decoder show-attend-tell, or leave out --attention";
             return Err(Failure::Usage(advice.to_owned()));
         };
         std::fs::create_dir_all(folder).map_err(|error| {
             Failure::Usage(format!("--attention: cannot create the folder {}: {error}", folder.display()))
         })?;
-        Ok(Pictures { folder: folder.to_owned(), grid, taken: HashSet::new() })
+        let (folder, preprocessing) = (folder.to_owned(), *captioner.preprocessing());
+        Ok(Pictures { folder, preprocessing, grid, taken: HashSet::new() })
     }
 
     /// Draws where the model looked while it captioned a photo.
@@ -36,27 +39,27 @@ impl Pictures {
         photo: &Rgb8,
         caption: &Caption,
     ) -> Result<PathBuf, ImageError> {
-        let name = self.name(source);
-        let path = self.folder.join(name);
+        let path = self.folder.join(free_name(source, &mut self.taken));
         let words: Vec<_> = caption.tokens.iter().map(|t| (t.word.clone(), t.attention.clone())).collect();
-        write_png(&path, &attention_sheet(photo, &words, self.grid))?;
+        let seen = self.preprocessing.seen(photo)?;
+        write_png(&path, &attention_sheet(&seen, &words, self.grid))?;
         Ok(path)
     }
+}
 
-    /// A name that no picture of this run has. It never is that of a photo, which may lie in the same folder.
-    fn name(&mut self, source: &Path) -> String {
-        let stem = match source.file_stem() {
-            Some(stem) if !is_stdin(source) => stem.to_string_lossy().into_owned(),
-            _ => "stdin".to_owned(),
-        };
-        let mut name = format!("{stem}.attention.png");
-        let mut number = 2;
-        while !self.taken.insert(name.to_lowercase()) {
-            name = format!("{stem}-{number}.attention.png");
-            number += 1;
-        }
-        name
+/// A name that no picture of this run has. It never is that of a photo, which may lie in the same folder.
+fn free_name(source: &Path, taken: &mut HashSet<String>) -> String {
+    let stem = match source.file_stem() {
+        Some(stem) if !is_stdin(source) => stem.to_string_lossy().into_owned(),
+        _ => "stdin".to_owned(),
+    };
+    let mut name = format!("{stem}.attention.png");
+    let mut number = 2;
+    while !taken.insert(name.to_lowercase()) {
+        name = format!("{stem}-{number}.attention.png");
+        number += 1;
     }
+    name
 }
 
 #[cfg(test)]
@@ -65,17 +68,11 @@ mod tests {
 
     #[test]
     fn names_that_collide_get_a_number() {
-        let mut pictures = Pictures { folder: PathBuf::new(), grid: [1, 1], taken: HashSet::new() };
+        let mut taken = HashSet::new();
         let names = ["a/dog.jpg", "b/dog.png", "dog-2.jpg", "DOG.jpg", "-", "cat"]
-            .map(|p| pictures.name(Path::new(p)));
+            .map(|p| free_name(Path::new(p), &mut taken));
         let expected =
             ["dog", "dog-2", "dog-2-2", "DOG-3", "stdin", "cat"].map(|n| format!("{n}.attention.png"));
         assert_eq!(names, expected);
-    }
-
-    #[test]
-    fn a_decoder_without_attention_is_told() {
-        let error = Pictures::new(Path::new("never made"), None).unwrap_err();
-        assert!(matches!(error, Failure::Usage(message) if message.contains("no attention")));
     }
 }

@@ -3,6 +3,7 @@
 use super::ModelErrorKind;
 use crate::image::{Filter, ImageError, Resize, Rgb8, fit};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::fmt;
 
 /// The description of a model, as JSON under the metadata key `shadetell`.
@@ -166,6 +167,17 @@ impl Preprocessing {
     /// A photo at the input's size.
     pub(crate) fn fit(&self, photo: &Rgb8) -> Result<Rgb8, ImageError> {
         fit(photo, [self.width, self.height], self.resize, self.filter)
+    }
+
+    /// The part of a photo that gets into the input, which is what attention maps lie over: all of it, or the middle.
+    ///
+    /// # Errors
+    /// The part does not fit into memory.
+    pub fn seen<'p>(&self, photo: &'p Rgb8) -> Result<Cow<'p, Rgb8>, ImageError> {
+        match self.resize {
+            Resize::Squash => Ok(Cow::Borrowed(photo)),
+            Resize::ShorterSide(_) => self.fit(photo).map(Cow::Owned),
+        }
     }
 }
 

@@ -114,7 +114,8 @@ impl Release {
     }
 }
 
-/// Installs a software driver where `shadetell devices` finds no adapter.
+/// Installs a software driver where `shadetell devices` finds no adapter, or none but OpenGL run by the CPU, which is
+/// many times slower.
 pub fn ensure_adapter(shadetell: &Program) -> Result {
     let Some(list) = shadetell.devices(None)? else {
         note("no GPU adapter here: installing Mesa's software driver");
@@ -123,12 +124,24 @@ pub fn ensure_adapter(shadetell: &Program) -> Result {
             "the software driver is installed, and still `shadetell devices` finds no adapter: run it to see why".into()
         });
     };
+    if is_makeshift(&list) {
+        note("only OpenGL run by the CPU here: installing Mesa's Vulkan driver, which is many times faster");
+        let installed = install_mesa(&Release::of_this_machine());
+        installed.unwrap_or_else(|problem| note(&format!("going on with OpenGL: {problem}")));
+        return Ok(());
+    }
     if let Some(version) = installed_mesa().filter(|version| is_slow(version) && list.contains("llvmpipe")) {
         note(&format!(
             "Mesa {version} is slow: where backports have a newer one, `cargo xtask test` installs it"
         ));
     }
     Ok(())
+}
+
+/// Whether all adapters of a list are OpenGL drivers that run on the CPU.
+fn is_makeshift(list: &str) -> bool {
+    let mut adapters = list.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
+    adapters.all(|line| line.contains("software adapter, OpenGL"))
 }
 
 /// The lavapipe of this machine, installed or brought up to date first.
@@ -280,6 +293,15 @@ impl Root {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn opengl_on_the_cpu_alone_is_makeshift() {
+        let opengl = "0  llvmpipe (LLVM 15.0.6, 256 bits): software adapter, OpenGL, driver 4.5\n   maxBufferSize 2 GiB\n";
+        let vulkan = "1  llvmpipe (LLVM 19.1.7, 256 bits): software adapter, Vulkan, driver llvmpipe\n";
+        let hardware = "0  some GPU: discrete GPU, OpenGL, driver 4.6\n";
+        assert!(is_makeshift(opengl));
+        assert!(!is_makeshift(&format!("{opengl}{vulkan}")) && !is_makeshift(hardware));
+    }
 
     fn release(text: &str) -> Release {
         Release::parse(text)

@@ -4,6 +4,8 @@
 #![cfg(all(feature = "cli", feature = "bundled-model"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod convert;
+
 use image::{ImageFormat, Rgb, RgbImage};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use serde_json::Value;
@@ -476,6 +478,12 @@ fn attention_is_drawn_one_picture_a_photo() {
         let cells = record["tokens"].as_array().unwrap().len() as u32 + 1;
         assert_eq!(rows, cells.div_ceil(columns), "{columns} columns for {cells} cells");
     }
+    // Of a photo that is cropped, only the middle is drawn.
+    let cropped = folder.name("cropped");
+    let options = ["--preset", "resize256-crop224", "--max-length", "5", "--attention", &cropped, &photos[0]];
+    on_cpu(&options).expect(0);
+    let sheet = image::open(Path::new(&cropped).join("dog.attention.png")).unwrap();
+    assert_eq!([(sheet.width() - 8) % 232, (sheet.height() - 8) % 264], [0, 0], "cells are square");
     let told = on_cpu(&["--decoder", "show-tell", "--attention", &seen, &photos[0]]).expect(USAGE);
     assert!(told.stderr.contains("no attention"), "{told:#?}");
     let told =
