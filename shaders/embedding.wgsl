@@ -3,6 +3,7 @@
 // tokens: [R]; table: [V, E]; y: [R, E]. One invocation per value.
 
 //!import flat
+//!import weights
 
 struct Params {
     count: u32, width: u32, entries: u32,
@@ -10,7 +11,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> tokens: array<u32>;
-@group(0) @binding(2) var<storage, read> table: array<f32>;
+@group(0) @binding(2) var<storage, read> table: array<Weights>;
 @group(0) @binding(3) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(64)
@@ -26,7 +27,8 @@ fn main(
     let token = tokens[i / p.width];
     var value = 0.0;
     if token < p.entries {
-        value = table[token * p.width + i % p.width];
+        let at = token * p.width + i % p.width;
+        value = widened(table[at / 4u])[at % 4u];
     }
     y[i] = value;
 }

@@ -6,6 +6,8 @@
 // that each weight is read once for all of them. Lanes run along the outputs and share x.
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
+//!import weights
+
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
 
@@ -15,7 +17,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> weight: array<Weights>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
@@ -53,7 +55,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var h = start; let xh = min(first + 7u, last) * p.inputs;
     var w = workgroup.x * p.inputs * LANES + local.x;
     for (var i = 0u; i < p.inputs; i++) {
-        let weights = weight[w];
+        let weights = widened(weight[w]);
         a += x[xa + i] * weights;
         if ROWS > 1u { b += x[xb + i] * weights; }
         if ROWS > 2u { c += x[xc + i] * weights; }

@@ -7,6 +7,7 @@
 // units and share x and h. FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
 
 //!import activation
+//!import weights
 
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
@@ -18,7 +19,7 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> h: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
-@group(0) @binding(3) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> weight: array<Weights>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
 @group(0) @binding(5) var<storage, read_write> first: array<f32>;
 @group(0) @binding(6) var<storage, read_write> second: array<f32>;
@@ -58,7 +59,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var at = rows * p.first;
     var beyond = more * p.first;
     for (var i = 0u; i < p.first; i++) {
-        let weights = weight[w];
+        let weights = widened(weight[w]);
         s.a += first[at.x + i] * weights;
         if ROWS > 1u { s.b += first[at.y + i] * weights; }
         if ROWS > 2u { s.c += first[at.z + i] * weights; }
@@ -72,7 +73,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     at = rows * p.second;
     beyond = more * p.second;
     for (var i = 0u; i < p.second; i++) {
-        let weights = weight[w];
+        let weights = widened(weight[w]);
         s.a += second[at.x + i] * weights;
         if ROWS > 1u { s.b += second[at.y + i] * weights; }
         if ROWS > 2u { s.c += second[at.z + i] * weights; }
@@ -86,7 +87,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     at = rows * p.hidden;
     beyond = more * p.hidden;
     for (var i = 0u; i < p.hidden; i++) {
-        let weights = weight[w];
+        let weights = widened(weight[w]);
         s.a += h[at.x + i] * weights;
         if ROWS > 1u { s.b += h[at.y + i] * weights; }
         if ROWS > 2u { s.c += h[at.z + i] * weights; }

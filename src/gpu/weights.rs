@@ -3,6 +3,7 @@
 use super::{GpuError, scoped};
 use crate::graph::Graph;
 use crate::graph::plan::{ALIGNMENT, PackedWeight, Plan};
+use half::f16;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -37,7 +38,7 @@ impl DeviceWeights {
     ) -> Result<DeviceWeights, GpuError> {
         let mut shelves: Vec<Shelf> = Vec::new();
         for &weight in &plan.weights {
-            let bytes = 4 * weight.packing.len(&graph.get(weight.tensor).shape);
+            let bytes = weight.bytes(&graph.get(weight.tensor).shape);
             if shelves.last().is_none_or(|shelf| shelf.bytes + bytes > BUFFER_BYTES) {
                 shelves.push(Shelf::default());
             }
@@ -119,7 +120,13 @@ impl Shelf {
                     *outermost = slices.len();
                 }
                 let packed = weight.packing.pack(&shape, &constant.read_slices(slices, count));
-                let bytes: &[u8] = bytemuck::cast_slice(&packed);
+                let halves: Vec<f16>;
+                let bytes: &[u8] = if weight.half {
+                    halves = packed.iter().map(|&value| f16::from_f32(value)).collect();
+                    bytemuck::cast_slice(&halves)
+                } else {
+                    bytemuck::cast_slice(&packed)
+                };
                 view.slice(offset..offset + bytes.len()).copy_from_slice(bytes);
                 offset += bytes.len();
             }

@@ -2,6 +2,7 @@
 
 use crate::bytes::Bytes;
 use crate::element::ElementType;
+use half::f16;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Constant {
     values: Values,
+    /// Whether 16 bits hold every value exactly.
+    half: bool,
     /// A factor for each of the outermost slices.
     scale: Option<Arc<Vec<f32>>>,
 }
@@ -55,13 +58,15 @@ impl FileValues {
 
 impl From<Vec<f32>> for Constant {
     fn from(values: Vec<f32>) -> Self {
-        Constant { values: Values::Memory(Arc::new(values)), scale: None }
+        let half = values.iter().all(|&value| f16::from_f32(value).to_f32() == value);
+        Constant { values: Values::Memory(Arc::new(values)), half, scale: None }
     }
 }
 
 impl From<FileValues> for Constant {
     fn from(values: FileValues) -> Self {
-        Constant { values: Values::File(values), scale: None }
+        let half = values.element == ElementType::F16;
+        Constant { values: Values::File(values), half, scale: None }
     }
 }
 
@@ -74,6 +79,11 @@ impl Constant {
         }
     }
 
+    /// Whether 16-bit floats hold every value exactly, so that a device needs half the memory for it.
+    pub(crate) fn is_half(&self) -> bool {
+        self.half
+    }
+
     /// The same with each of the outermost slices, of which there are as many as factors, multiplied by its factor.
     #[must_use]
     pub(crate) fn scaled(&self, factors: &[f32]) -> Constant {
@@ -81,7 +91,7 @@ impl Constant {
             Some(scale) => scale.iter().zip(factors).map(|(a, b)| a * b).collect(),
             None => factors.to_vec(),
         };
-        Constant { values: self.values.clone(), scale: Some(Arc::new(factors)) }
+        Constant { values: self.values.clone(), half: false, scale: Some(Arc::new(factors)) }
     }
 
     /// The values; those of a file are read anew each time and not kept.
@@ -123,5 +133,14 @@ mod tests {
         assert_eq!(*scaled.read_slices(1..2, 2), [90.0, 120.0]);
         let scaled = Constant::from(values).scaled(&[1.0, 0.0, -1.0]);
         assert_eq!(*scaled.read(), [0.0, 1.0, 0.0, 0.0, -4.0, -5.0]);
+    }
+
+    #[test]
+    fn what_fits_into_16_bits_is_known() {
+        assert!(Constant::from(vec![1.5, -65504.0, 0.0]).is_half());
+        assert!(!Constant::from(vec![1.5, 0.1]).is_half());
+        assert!(!Constant::from(vec![65536.0]).is_half());
+        assert!(!Constant::from(vec![f32::NAN]).is_half());
+        assert!(!Constant::from(vec![1.5]).scaled(&[3.0]).is_half(), "a product may need more bits");
     }
 }

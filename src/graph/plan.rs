@@ -28,6 +28,15 @@ pub struct PackedWeight {
     pub tensor: TensorId,
     /// Its layout.
     pub packing: Packing,
+    /// Whether its values are 16-bit floats, which hold them exactly, rather than 32-bit ones.
+    pub half: bool,
+}
+
+impl PackedWeight {
+    /// Bytes on the device for a weight of this shape.
+    pub fn bytes(&self, shape: &[usize]) -> usize {
+        self.packing.len(shape) * if self.half { 2 } else { 4 }
+    }
 }
 
 /// A tensor that enters or leaves the graph.
@@ -106,7 +115,7 @@ impl Plan {
         let ends = phase_starts.iter().skip(1).map(|p| p.1).chain([steps.len()]);
         let phases = phase_starts.iter().zip(ends).map(|(p, end)| (p.0.clone(), p.1..end)).collect();
 
-        let packed = |weight: &PackedWeight| 4 * weight.packing.len(&graph.get(weight.tensor).shape);
+        let packed = |weight: &PackedWeight| weight.bytes(&graph.get(weight.tensor).shape);
         let weight_bytes = weights.iter().map(packed).sum();
         let memory = Memory::of(graph);
         let port = |&id: &TensorId| {

@@ -1,7 +1,7 @@
 //! What every operation tells the planner: shapes, cost, and the dispatches that carry it out.
 
 use crate::graph::plan::PackedWeight;
-use crate::graph::{DType, Data, Graph, Node, Shape, Tensor, TensorId};
+use crate::graph::{Constant, DType, Data, Graph, Node, Shape, Tensor, TensorId};
 use crate::ops::{Packing, choose};
 use std::hash::{Hash, Hasher};
 use std::ops;
@@ -31,11 +31,6 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A shader without variants or constants.
-    pub(crate) fn plain(shader: &'static Shader) -> Kernel {
-        Kernel { shader, defines: &[], constants: Vec::new() }
-    }
-
     /// A name that tells variants apart, such as `conv2d_gemm[POINTWISE] LANES=8`.
     pub fn label(&self) -> String {
         let mut label = self.shader.name.to_owned();
@@ -46,6 +41,13 @@ impl Kernel {
             label += &format!(" {name}={value}");
         }
         label
+    }
+}
+
+/// A shader without variants or constants.
+impl From<&'static Shader> for Kernel {
+    fn from(shader: &'static Shader) -> Kernel {
+        Kernel { shader, defines: &[], constants: Vec::new() }
     }
 }
 
@@ -66,6 +68,9 @@ impl Hash for Kernel {
 
 /// The variants of shaders that import `row`.
 pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"]];
+
+/// The variants of shaders that import `weights`.
+pub(crate) const WEIGHT_VARIANTS: &[&[&str]] = &[&[], &["HALF"]];
 
 /// What a shader finds behind one of its storage variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,9 +192,21 @@ impl<'a> Lowering<'a> {
         self.node.inputs.get(index).map_or(Binding::Absent, |&id| Binding::Activation(id))
     }
 
-    /// Operand `index` as a weight in the given layout.
+    /// Operand `index` as a weight in the given layout, of 32-bit floats.
     pub(crate) fn weight(&self, index: usize, packing: Packing) -> Binding {
-        Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing })
+        Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half: false })
+    }
+
+    /// Operand `index` as a weight in the given layout, for shaders that import `weights`: of 16-bit floats where they
+    /// hold it exactly. Also the variant that reads it.
+    pub(crate) fn compact_weight(
+        &self,
+        index: usize,
+        packing: Packing,
+    ) -> (Binding, &'static [&'static str]) {
+        let half = self.inputs[index].constant.as_ref().is_some_and(Constant::is_half);
+        let weight = PackedWeight { tensor: self.node.inputs[index], packing, half };
+        (Binding::Weight(weight), if half { WEIGHT_VARIANTS[1] } else { WEIGHT_VARIANTS[0] })
     }
 
     /// Result `index`.
@@ -219,13 +236,13 @@ impl<'a> Lowering<'a> {
     /// A dispatch of one invocation per element of a flat range, in workgroups of 64.
     pub(crate) fn flat(
         &self,
-        shader: &'static Shader,
+        kernel: impl Into<Kernel>,
         bindings: Vec<Binding>,
         params: Vec<u32>,
         count: usize,
     ) -> Vec<Dispatch> {
         let workgroups = flat_grid(count.div_ceil(64), self.target.max_workgroups);
-        vec![Dispatch { kernel: Kernel::plain(shader), bindings, params, workgroups }]
+        vec![Dispatch { kernel: kernel.into(), bindings, params, workgroups }]
     }
 }
 

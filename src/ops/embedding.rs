@@ -1,9 +1,9 @@
 //! Rows of a table, by token id.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Dispatch, Packing};
+use crate::ops::{Dispatch, Kernel, Packing};
 
 /// Row `tokens[r]` of the table for each `r`: `[R]` ids and a constant `[V, E]` give `[R, E]`.
 /// An id outside of the table gives zeros.
@@ -16,7 +16,7 @@ pub(super) const SHADER: Shader = Shader {
     name: "embedding",
     source: include_str!("../../shaders/embedding.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: WEIGHT_VARIANTS,
 };
 
 impl Operation for Embedding {
@@ -49,8 +49,10 @@ impl Operation for Embedding {
         let table = &node.inputs[1].shape;
         let count = node.outputs[0].shape.elements();
         let params = Params { count, width: table.last(), entries: table.rows() };
-        let bindings = vec![node.input(0), node.weight(1, Packing::FLAT), node.output(0)];
-        Ok(node.flat(&SHADER, bindings, params.words(), count))
+        let (weight, defines) = node.compact_weight(1, Packing::FLAT);
+        let bindings = vec![node.input(0), weight, node.output(0)];
+        let kernel = Kernel { shader: &SHADER, defines, constants: Vec::new() };
+        Ok(node.flat(kernel, bindings, params.words(), count))
     }
 
     fn flops(&self, _: &Lowering<'_>) -> u64 {

@@ -1,6 +1,6 @@
 //! A matrix times rows.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::ops::choose::{self, LinearKernel};
@@ -21,7 +21,7 @@ pub(super) const SHADER: Shader = Shader {
     name: "linear",
     source: include_str!("../../shaders/linear.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: WEIGHT_VARIANTS,
 };
 
 impl Operation for Linear {
@@ -72,14 +72,9 @@ impl Operation for Linear {
         let [low, high] = self.activation.clamp();
         let params = Params { rows, inputs, outputs, low, high };
         let lanes = choose::lanes(node.target.class);
-        let bindings = vec![
-            node.input(0),
-            node.weight(1, Packing::inputs(lanes)),
-            node.weight(2, Packing::FLAT),
-            node.output(0),
-        ];
-        let kernel =
-            Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
+        let (weight, defines) = node.compact_weight(1, Packing::inputs(lanes));
+        let bindings = vec![node.input(0), weight, node.weight(2, Packing::FLAT), node.output(0)];
+        let kernel = Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] };
         let workgroups =
             [outputs.div_ceil(4).div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])

@@ -1,6 +1,6 @@
 //! One step of an LSTM.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, params};
+use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
 use crate::cpu;
 use crate::error::Error;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
@@ -23,7 +23,7 @@ pub(super) const SHADER: Shader = Shader {
     name: "lstm_cell",
     source: include_str!("../../shaders/lstm_cell.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: WEIGHT_VARIANTS,
 };
 
 impl Operation for LstmCell {
@@ -79,10 +79,11 @@ impl Operation for LstmCell {
             second: node.inputs.get(5).map_or(0, |x| x.shape.last()),
         };
         let lanes = choose::lanes(node.target.class);
+        let (weight, defines) = node.compact_weight(2, Packing::gates(lanes));
         let bindings = vec![
             node.input(0),
             node.input(1),
-            node.weight(2, Packing::gates(lanes)),
+            weight,
             node.weight(3, Packing::FLAT),
             node.input(4),
             node.input(5),
@@ -90,8 +91,7 @@ impl Operation for LstmCell {
             node.output(1),
         ];
         let block = choose::row_block(rows);
-        let kernel =
-            Kernel { shader: &SHADER, defines: &[], constants: vec![("LANES", lanes), ("ROWS", block)] };
+        let kernel = Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] };
         let workgroups = [hidden.div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }

@@ -12,6 +12,7 @@ pub(crate) use device::{TARGETS, shared, targets};
 pub(crate) use random::Random;
 
 use shadetell::cpu;
+use shadetell::graph::plan::Plan;
 use shadetell::graph::{DType, Data, Graph, Shape, TensorId};
 use shadetell::ops::Op;
 
@@ -58,6 +59,14 @@ impl Case {
         self.graph.constant("w", shape, values).expect("the test gives a value for each element")
     }
 
+    /// A constant of values from -1 to 1 that 16-bit floats hold exactly.
+    pub(crate) fn half_weight(&mut self, shape: impl Into<Shape>) -> TensorId {
+        let shape = shape.into();
+        let values =
+            self.random.values(shape.elements()).iter().map(|v| (v * 1024.0).round() / 1024.0).collect();
+        self.weight(shape, values)
+    }
+
     /// A constant of values from -1 to 1.
     pub(crate) fn random_weight(&mut self, shape: impl Into<Shape>) -> TensorId {
         let shape = shape.into();
@@ -77,6 +86,14 @@ impl Case {
         for id in self.node(op, inputs) {
             self.graph.output(id);
         }
+    }
+
+    /// The kernels that every target runs, by their labels.
+    pub(crate) fn kernels(&self) -> Vec<String> {
+        let plans = targets()
+            .into_iter()
+            .map(|target| Plan::new(&self.graph, &target).expect("the graph has a plan"));
+        plans.flat_map(|plan| plan.steps).map(|step| step.dispatch.kernel.label()).collect()
     }
 
     /// What the reference twins give.

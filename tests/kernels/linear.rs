@@ -29,6 +29,21 @@ fn any_number_of_rows() {
 }
 
 #[test]
+fn weights_of_16_bits() {
+    for (rows, inputs, outputs) in [(1, 5, 7), (2, 33, 258), (8, 16, 32), (9, 7, 35)] {
+        let mut case = Case::new(rows as u64);
+        let operands = vec![
+            case.random_input([rows, inputs]),
+            case.half_weight([outputs, inputs]),
+            case.random_weight([outputs]),
+        ];
+        case.last(Linear::default(), operands);
+        assert!(case.kernels().iter().all(|kernel| kernel.starts_with("linear[HALF]")));
+        case.check(&format!("{rows} rows of {inputs} to {outputs}"), Tolerance::Approximate);
+    }
+}
+
+#[test]
 fn any_number_of_columns() {
     for outputs in [1, 2, 3, 4, 31, 32, 33, 34, 255, 256, 257, 258] {
         for inputs in [1, 3, 64, 130] {

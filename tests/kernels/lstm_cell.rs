@@ -27,6 +27,23 @@ fn any_number_of_rows() {
 }
 
 #[test]
+fn weights_of_16_bits() {
+    for (rows, hidden, columns) in [(1, 5, 3), (3, 64, 20), (9, 33, 8)] {
+        let mut case = Case::new(rows as u64);
+        let operands = vec![
+            case.random_input([rows, hidden]),
+            case.random_input([rows, hidden]),
+            case.half_weight([4 * hidden, columns + hidden]),
+            case.random_weight([4 * hidden]),
+            case.random_input([rows, columns]),
+        ];
+        case.last(LstmCell, operands);
+        assert!(case.kernels().iter().all(|kernel| kernel.starts_with("lstm_cell[HALF]")));
+        case.check(&format!("{rows} rows, {hidden} units, {columns} inputs"), Tolerance::Approximate);
+    }
+}
+
+#[test]
 fn any_number_of_units() {
     for hidden in [1, 7, 8, 9, 63, 64, 65, 130] {
         for inputs in [&[1][..], &[64], &[5, 1], &[33, 20]] {

@@ -10,32 +10,41 @@ use shadetell::ops::{
 
 /// The plans of the zoo for every family of kernels.
 pub(crate) fn plans() -> Vec<Plan> {
-    let graph = graph().expect("the operands fit");
     let [software, hardware] = [AdapterClass::Software, AdapterClass::Hardware].map(Target::baseline);
-    [software, hardware, Target { subgroup: 8, ..software }]
-        .map(|target| Plan::new(&graph, &target).expect("every operation has a kernel"))
-        .to_vec()
+    let mut plans = Vec::new();
+    // Of these values, 16 bits hold the first exactly.
+    for value in [0.5, 0.1] {
+        let graph = graph(value).expect("the operands fit");
+        for target in [software, hardware, Target { subgroup: 8, ..software }] {
+            plans.push(Plan::new(&graph, &target).expect("every operation has a kernel"));
+        }
+    }
+    plans
 }
 
-struct Zoo(Graph);
+struct Zoo {
+    graph: Graph,
+    /// Of every weight.
+    value: f32,
+}
 
 impl Zoo {
     fn input(&mut self, shape: impl Into<Shape>) -> TensorId {
-        self.0.input("x", shape, DType::F32)
+        self.graph.input("x", shape, DType::F32)
     }
 
     fn ids(&mut self, shape: impl Into<Shape>) -> TensorId {
-        self.0.input("ids", shape, DType::U32)
+        self.graph.input("ids", shape, DType::U32)
     }
 
     fn weight(&mut self, shape: impl Into<Shape>) -> Result<TensorId, GraphError> {
         let shape = shape.into();
-        let zeros = vec![0.0; shape.elements()];
-        self.0.constant("w", shape, zeros)
+        let values = vec![self.value; shape.elements()];
+        self.graph.constant("w", shape, values)
     }
 
     fn node(&mut self, op: impl Into<Op>, inputs: Vec<TensorId>) -> Result<(), GraphError> {
-        self.0.add_node("node", op, inputs).map(|_| ())
+        self.graph.add_node("node", op, inputs).map(|_| ())
     }
 
     /// Channels, outputs, kernel and groups select the kernel of a convolution.
@@ -65,9 +74,9 @@ impl Zoo {
     }
 }
 
-fn graph() -> Result<Graph, GraphError> {
-    let mut zoo = Zoo(Graph::new());
-    let pixels = zoo.0.input("pixels", [1, 5, 5, 3], DType::U8);
+fn graph(value: f32) -> Result<Graph, GraphError> {
+    let mut zoo = Zoo { graph: Graph::new(), value };
+    let pixels = zoo.graph.input("pixels", [1, 5, 5, 3], DType::U8);
     zoo.node(Preprocess { mean: [0.5; 3], std: [0.25; 3] }, vec![pixels])?;
     for (channels, outputs, kernel, groups) in
         [(4, 8, 1, 1), (4, 8, 3, 1), (3, 8, 3, 1), (8, 8, 3, 8), (6, 6, 3, 2)]
@@ -103,5 +112,5 @@ fn graph() -> Result<Graph, GraphError> {
     zoo.node(AttentionWeights, keys)?;
     let alpha = zoo.input([4, 9]);
     zoo.node(AttentionContext, vec![grid, alpha, rows])?;
-    Ok(zoo.0)
+    Ok(zoo.graph)
 }
