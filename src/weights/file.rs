@@ -71,6 +71,7 @@ impl<'a> ModelFile<'a> {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let part = builder.tempfile_in(folder).map_err(unwritable)?;
+        let permissions = part.as_file().metadata().map_err(unwritable)?.permissions();
         let description = serde_json::to_string(&self.manifest)
             .map_err(|e| error(ModelErrorKind::Unwritable(e.to_string())))?;
         let metadata = HashMap::from([("shadetell".to_owned(), description)]);
@@ -89,6 +90,8 @@ impl<'a> ModelFile<'a> {
                 }));
             }
         }
+        // The serializer puts a file of its own in the place of ours, which nobody else may read.
+        std::fs::set_permissions(part.path(), permissions).map_err(unwritable)?;
         let persisted = if replace { part.persist(path) } else { part.persist_noclobber(path) };
         persisted.map(|_| ()).map_err(|e| unwritable(e.error))
     }
@@ -163,6 +166,10 @@ mod tests {
         assert!(whole.iter().zip(&halves).all(|(a, b)| (a - b).abs() < 1e-3) && whole != halves);
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "nothing temporary stays: {left:?}");
+        let other = folder.path().join("other");
+        std::fs::write(&other, "").unwrap();
+        let permissions = |path| std::fs::metadata(path).unwrap().permissions();
+        assert_eq!(permissions(path), permissions(other), "as any new file");
     }
 
     #[test]
