@@ -3,7 +3,8 @@
 // A dense convolution as a matrix product that is never laid out: m runs over output pixels, k over the taps of
 // the window and, inside them, the input channels.
 //
-// x: [N, H, W, I]       weight: [O / 4 / LANES, KH, KW, I, LANES, 4]       bias: [O]       residual, y: [N, OH, OW, O], O % 4 == 0
+// x: [matrices, N, H, W, I]       weight: [O / 4 / LANES, matrices, KH, KW, I, LANES, 4]       bias: [O]
+// residual, y: [matrices, N, OH, OW, O], O % 4 == 0
 //
 //                 4 output channels
 //               +-------------------+
@@ -13,9 +14,10 @@
 // The four pixels are neighbours in a row. A workgroup is LANES such blocks along the channels times TILES rows (of
 // a long row: stretches of it); with TILES = 1 all lanes share their pixels, which software drivers turn into one load and a broadcast.
 //
-// POINTWISE  1x1 window, stride 1, no padding: input and output pixels are the same, all in one long row
+// POINTWISE  1x1 window, stride 1, no padding: input and output pixels are the same, all in one long row. Each of the
+//            `matrices` is then a product of its own, which is how the Winograd convolution uses this shader
 //
-// FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O).
+// FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
 //!import conv2d
 
@@ -39,9 +41,11 @@ fn main(
     let local_tile = select(local.y, 0u, TILES == 1u);
 #ifdef POINTWISE
     let block = workgroup.x;
-    let tile = (workgroup.z * workgroups.y + workgroup.y) * TILES + local_tile;
+    let tiles = ((p.out_width + 3u) / 4u + TILES - 1u) / TILES;
+    let number = workgroup.z * workgroups.y + workgroup.y;
+    let image = number / tiles;
+    let tile = (number - image * tiles) * TILES + local_tile;
     let row = 0u;
-    let image = 0u;
 #else
     let tile = workgroup.x / p.blocks;
     let block = workgroup.x - tile * p.blocks;
@@ -49,20 +53,20 @@ fn main(
     let image = workgroup.z;
 #endif
     let channel = block * LANES + local.x;
-    if channel >= columns || row >= p.out_height || tile * 4u >= p.out_width {
+    if channel >= columns || row >= p.out_height || tile * 4u >= p.out_width || image >= p.images * p.matrices {
         return;
     }
     // Pixels past the end repeat the last one: they are computed and stored again, with the same result.
     let out_x = min(tile * 4u + vec4(0u, 1u, 2u, 3u), vec4(p.out_width - 1u));
 
-    let start = bias[channel];
+    let start = first_sum(bias[channel]);
     var a = start;
     var b = start;
     var c = start;
     var d = start;
-    var w = block * p.kernel_height * p.kernel_width * p.in_channels * LANES + local.x;
 #ifdef POINTWISE
-    let from_ = out_x * p.in_channels;
+    var w = (block * p.matrices + image) * p.in_channels * LANES + local.x;
+    let from_ = (image * p.in_width + out_x) * p.in_channels;
     for (var k = 0u; k < p.in_channels; k++) {
         let weights = weight[w];
         a += x[from_.x + k] * weights;
@@ -72,6 +76,7 @@ fn main(
         w += LANES;
     }
 #else
+    var w = block * p.kernel_height * p.kernel_width * p.in_channels * LANES + local.x;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
             let tap = taps(image, row, out_x, ky, kx);

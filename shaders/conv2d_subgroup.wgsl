@@ -1,88 +1,111 @@
 // y[m, o] = clamp(sum_k x[m, k] w[k, o] + bias[o] + residual[m, o])
 //
-// The matrix product of conv2d_gemm.wgsl for subgroups of eight lanes, each lane of which reads one pixel for all
-// others: a software driver spends more time on reading than on arithmetic.
+// The matrix product of conv2d_gemm.wgsl for drivers that run on a CPU and whose subgroups are vectors of eight lanes. There
+// every read by address costs as much as ten multiplications, whatever its width: lanes read 64 bits at a time,
+// and each reads two pixels for all others.
 //
-// x: [N, H, W, I]       weight: [O / 4 / 8, KH, KW, I, 8, 4]       bias: [O]       residual, y: [N, OH, OW, O], O % 4 == 0
+// x: [matrices, N, H, W, I], I % 4 == 0      weight: [O / 32, matrices, KH, KW, I / 4, 2, 8, 2, 4], zeros beyond O      bias: [O]
+// residual, y: [matrices, N, OH, OW, O], O % 4 == 0
 //
-//                 4 output channels
-//               +-------------------+
-//   8 pixels    |  a vec4 for each  |    for each k, a lane reads one value of x and one vec4 of weights
-//               +-------------------+
+//                 32 output channels, four in each lane
+//               +-------------------------------+
+//   16 pixels   |                               |    for four k at a time, a lane reads two pixels and its four channels
+//               +-------------------------------+
 //
-// A workgroup is one subgroup: eight such blocks along the channels, whose eight pixels are neighbours in a row. Where
-// the window is one pixel, all pixels make one long row.
+// A workgroup is one subgroup and computes one such block. Each of the `matrices` is a product of its own, which is how the
+// Winograd convolution uses this shader; they are 1 otherwise.
 //
-// FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O).
+// FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
 //!import conv2d
 
-// Eight: as many as there are sums.
-override LANES: u32 = 8u;
+// Sixteen pixels by four channels in each lane.
+const PIXELS = 16u;
 
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> x: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec4<u64>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
-@compute @workgroup_size(LANES)
+// Four neighbouring values.
+fn quad(pairs: vec2<u64>) -> vec4<f32> {
+    let high = pairs >> vec2(32u);
+    return bitcast<vec4<f32>>(vec4(u32(pairs.x), u32(high.x), u32(pairs.y), u32(high.y)));
+}
+
+// The input pixel under a tap of the window of an output pixel, counted from the first of all images; -1 in the padding.
+fn tap_of(pixel: u32, matrix: u32, ky: u32, kx: u32) -> i32 {
+    let row = pixel / p.out_width;
+    let image = row / p.out_height;
+    return taps(matrix * p.images + image, row - image * p.out_height, vec4(pixel - row * p.out_width), ky, kx).x;
+}
+
+@compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
-    let block = workgroup.x;
-    let tiles = (p.out_width + LANES - 1u) / LANES;
+    let pixels = p.images * p.out_height * p.out_width;
+    let tiles = (pixels + PIXELS - 1u) / PIXELS;
     let number = workgroup.z * workgroups.y + workgroup.y;
-    let line = number / tiles;
-    let first = (number - line * tiles) * LANES;
-    let image = line / p.out_height;
-    let row = line - image * p.out_height;
-    if image >= p.images {
+    let matrix = number / tiles;
+    let first = (number - matrix * tiles) * PIXELS;
+    if matrix >= p.matrices {
         return;
     }
-    // Lanes past the last channel or pixel repeat the last one, so that all lanes stay alive to be read from.
+    // Lanes past the last channel or pixel repeat the last one: they compute and store the same once more.
     let columns = p.out_channels / 4u;
-    let channel = min(block * LANES + lane, columns - 1u);
-    let pixel = min(first + lane, p.out_width - 1u);
+    let column = min(workgroup.x * 8u + lane, columns - 1u);
+    let near = min(first + lane, pixels - 1u);
+    let far = min(first + lane + 8u, pixels - 1u);
 
-    let start = bias[channel];
-    var a = start;
-    var b = start;
-    var c = start;
-    var d = start;
-    var e = start;
-    var f = start;
-    var g = start;
-    var h = start;
-    var w = block * LANES * (p.kernel_height * p.kernel_width * p.in_channels - 1u) + channel;
+    let start = first_sum(bias[column]);
+    var sums = array(
+        start, start, start, start, start, start, start, start, start, start, start, start, start, start, start, start,
+    );
+    let quads = p.in_channels / 4u;
+    let steps = p.kernel_height * p.kernel_width * quads;
+    var w = (workgroup.x * p.matrices + matrix) * steps * 16u + column - workgroup.x * 8u;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            let tap = taps(image, row, vec4(pixel), ky, kx).x;
             // A tap in the padding reads some pixel of the image and counts for nothing.
-            let from_ = u32(max(tap, 0)) * p.in_channels;
-            for (var k = 0u; k < p.in_channels; k++) {
-                let value = select(0.0, x[from_ + k], tap >= 0);
-                let weights = weight[w];
-                a += subgroupBroadcast(value, 0u) * weights;
-                b += subgroupBroadcast(value, 1u) * weights;
-                c += subgroupBroadcast(value, 2u) * weights;
-                d += subgroupBroadcast(value, 3u) * weights;
-                e += subgroupBroadcast(value, 4u) * weights;
-                f += subgroupBroadcast(value, 5u) * weights;
-                g += subgroupBroadcast(value, 6u) * weights;
-                h += subgroupBroadcast(value, 7u) * weights;
-                w += LANES;
+            let near_tap = tap_of(near, matrix, ky, kx);
+            let far_tap = tap_of(far, matrix, ky, kx);
+            let near_start = u32(max(near_tap, 0)) * quads;
+            let far_start = u32(max(far_tap, 0)) * quads;
+            for (var k = 0u; k < quads; k++) {
+                let a = select(vec4(0.0), quad(x[near_start + k]), near_tap >= 0);
+                let b = select(vec4(0.0), quad(x[far_start + k]), far_tap >= 0);
+                // A column for each channel.
+                let left = weight[w];
+                let right = weight[w + 8u];
+                let weights = mat4x4(quad(left.xy), quad(left.zw), quad(right.xy), quad(right.zw));
+                sums[0] += subgroupBroadcast(a, 0u) * weights;
+                sums[1] += subgroupBroadcast(a, 1u) * weights;
+                sums[2] += subgroupBroadcast(a, 2u) * weights;
+                sums[3] += subgroupBroadcast(a, 3u) * weights;
+                sums[4] += subgroupBroadcast(a, 4u) * weights;
+                sums[5] += subgroupBroadcast(a, 5u) * weights;
+                sums[6] += subgroupBroadcast(a, 6u) * weights;
+                sums[7] += subgroupBroadcast(a, 7u) * weights;
+                sums[8] += subgroupBroadcast(b, 0u) * weights;
+                sums[9] += subgroupBroadcast(b, 1u) * weights;
+                sums[10] += subgroupBroadcast(b, 2u) * weights;
+                sums[11] += subgroupBroadcast(b, 3u) * weights;
+                sums[12] += subgroupBroadcast(b, 4u) * weights;
+                sums[13] += subgroupBroadcast(b, 5u) * weights;
+                sums[14] += subgroupBroadcast(b, 6u) * weights;
+                sums[15] += subgroupBroadcast(b, 7u) * weights;
+                w += 16u;
             }
         }
     }
 
-    // A loop, because drivers on a CPU take long to compile reads and writes by address.
-    var sums = array(a, b, c, d, e, f, g, h);
-    let base = (line * p.out_width + first) * columns + channel;
-    for (var i = 0u; i < min(LANES, p.out_width - first); i++) {
-        let at = base + i * columns;
+    // A loop that no compiler can unroll: each of its reads and writes would become dozens of branches.
+    for (var i = 0u; i < p.tile; i++) {
+        let at = (matrix * pixels + min(first + i, pixels - 1u)) * columns + column;
         var sum = sums[i];
         if p.has_residual != 0u {
             sum += residual[at];

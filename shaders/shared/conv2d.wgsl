@@ -6,6 +6,7 @@ struct Params {
     kernel_height: u32, kernel_width: u32, stride_height: u32, stride_width: u32,
     dilation_height: u32, dilation_width: u32, pad_top: u32, pad_left: u32,
     group_inputs: u32, group_outputs: u32, blocks: u32, low: f32, high: f32, has_residual: u32,
+    matrices: u32, tile: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -17,6 +18,11 @@ fn taps(image: u32, y: u32, x: vec4<u32>, ky: u32, kx: u32) -> vec4<i32> {
     let row_inside = row >= 0 && row < i32(p.in_height);
     let inside = vec4(row_inside) & (column >= vec4(0)) & (column < vec4(i32(p.in_width)));
     return select(vec4(-1), (i32(image * p.in_height) + row) * i32(p.in_width) + column, inside);
+}
+
+// What a sum starts with: where there are several matrices, somebody else adds the bias.
+fn first_sum(bias: vec4<f32>) -> vec4<f32> {
+    return select(vec4(0.0), bias, p.matrices == 1u);
 }
 
 // The activation of the last step.

@@ -149,11 +149,13 @@ impl Gpu {
     }
 }
 
-/// What is used where an adapter has it: subgroup operations, and, where a driver runs on the CPU, buffers that are
-/// mapped where they are used.
+/// What is used where an adapter has it: subgroup operations, and, where a driver runs on the CPU, reads of 64 bits and
+/// buffers that are mapped where they are used.
 fn wanted_features(info: &wgpu::AdapterInfo) -> wgpu::Features {
     match info.device_type {
-        wgpu::DeviceType::Cpu => wgpu::Features::SUBGROUP | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS,
+        wgpu::DeviceType::Cpu => {
+            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64 | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
+        }
         _ => wgpu::Features::SUBGROUP,
     }
 }
@@ -170,6 +172,7 @@ pub(crate) fn target(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Target 
         class,
         max_workgroups: device.limits().max_compute_workgroups_per_dimension,
         subgroup: if is_fixed { lanes } else { 0 },
+        int64: device.features().contains(wgpu::Features::SHADER_INT64),
     }
 }
 

@@ -95,6 +95,7 @@ impl Executor {
                 for (number, binding) in (1..).zip(&dispatch.bindings) {
                     entries.push(match binding {
                         Binding::Activation(id) => entry(number, &arena, &plan.ranges[id]),
+                        Binding::Scratch(index) => entry(number, &arena, &plan.scratch[*index]),
                         Binding::Absent => entry(number, &arena, &(0..ALIGNMENT)),
                         Binding::Weight(weight) => {
                             let (buffer, range) = weights.binding(weight);

@@ -11,6 +11,7 @@ const SHARED: &[(&str, &str)] = &[
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("flat", include_str!("../../shaders/shared/flat.wgsl")),
     ("row", include_str!("../../shaders/shared/row.wgsl")),
+    ("winograd", include_str!("../../shaders/shared/winograd.wgsl")),
     ("weights", include_str!("../../shaders/shared/weights.wgsl")),
 ];
 

@@ -84,6 +84,14 @@ impl Constant {
         self.half
     }
 
+    /// Whether the values come from 16-bit floats, even if a factor has made them longer.
+    pub(crate) fn is_compact(&self) -> bool {
+        match &self.values {
+            Values::File(values) => values.element == ElementType::F16,
+            Values::Memory(_) => self.half,
+        }
+    }
+
     /// The same with each of the outermost slices, of which there are as many as factors, multiplied by its factor.
     #[must_use]
     pub(crate) fn scaled(&self, factors: &[f32]) -> Constant {

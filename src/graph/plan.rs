@@ -61,6 +61,8 @@ pub struct Plan {
     pub phases: Vec<(String, Range<usize>)>,
     /// Bytes of each activation in the arena.
     pub ranges: HashMap<TensorId, Range<usize>>,
+    /// Bytes in the arena of what passes between the dispatches of one node.
+    pub scratch: Vec<Range<usize>>,
     /// Bytes of the arena. Its first [`ALIGNMENT`] bytes stand in for optional operands that are absent.
     pub arena_bytes: usize,
     /// Bytes that one buffer per tensor would have taken.
@@ -86,6 +88,8 @@ impl Plan {
         let mut steps = Vec::new();
         let mut phase_starts: Vec<(String, usize)> = Vec::new();
         let mut weights = Vec::new();
+        // Of each node that needs any, with the node's number.
+        let mut scratch: Vec<(usize, usize)> = Vec::new();
         for (index, node) in graph.nodes().iter().enumerate() {
             for Phase { name, .. } in graph.phases().iter().filter(|p| p.start == index) {
                 phase_starts.push((name.clone(), steps.len()));
@@ -97,12 +101,14 @@ impl Plan {
                 message,
             })?;
             let mut cost = operation.cost(&lowering);
-            for dispatch in dispatches {
-                for binding in &dispatch.bindings {
-                    if let &Binding::Weight(weight) = binding
-                        && !weights.contains(&weight)
-                    {
-                        weights.push(weight);
+            let first = scratch.len();
+            scratch.extend(operation.scratch(&lowering).into_iter().map(|bytes| (index, bytes)));
+            for mut dispatch in dispatches {
+                for binding in &mut dispatch.bindings {
+                    match binding {
+                        Binding::Scratch(number) => *number += first,
+                        Binding::Weight(weight) if !weights.contains(weight) => weights.push(*weight),
+                        _ => {}
                     }
                 }
                 steps.push(Step { node: node.name.clone(), op: operation.name(), dispatch, cost });
@@ -117,7 +123,7 @@ impl Plan {
 
         let packed = |weight: &PackedWeight| weight.bytes(&graph.get(weight.tensor).shape);
         let weight_bytes = weights.iter().map(packed).sum();
-        let memory = Memory::of(graph);
+        let memory = Memory::of(graph, &scratch);
         let port = |&id: &TensorId| {
             let tensor = graph.get(id);
             let range = memory.ranges[&id].clone();
@@ -129,6 +135,7 @@ impl Plan {
             inputs: graph.inputs().iter().map(port).collect(),
             outputs: graph.outputs().iter().map(port).collect(),
             ranges: memory.ranges,
+            scratch: memory.scratch,
             arena_bytes: memory.bytes,
             naive_bytes: memory.naive_bytes,
             output_range: memory.output_range,
@@ -146,13 +153,15 @@ impl Plan {
 /// Layout of the arena: the absent operand, then the results side by side, then everything else by liveness.
 struct Memory {
     ranges: HashMap<TensorId, Range<usize>>,
+    scratch: Vec<Range<usize>>,
     bytes: usize,
     naive_bytes: usize,
     output_range: Range<usize>,
 }
 
 impl Memory {
-    fn of(graph: &Graph) -> Memory {
+    /// Scratch memory lives as long as the node of the given number runs.
+    fn of(graph: &Graph, scratch: &[(usize, usize)]) -> Memory {
         let mut ranges = HashMap::new();
         let mut end = ALIGNMENT;
         for &id in graph.outputs() {
@@ -187,11 +196,20 @@ impl Memory {
                 }
             }
         }
-        let spans: Vec<Lifetime> = lifetimes.iter().map(|l| l.1).collect();
+        let mut spans: Vec<Lifetime> = lifetimes.iter().map(|l| l.1).collect();
+        spans.extend(scratch.iter().map(|&(step, bytes)| Lifetime { first: step, last: step, bytes }));
         let arena = Arena::place(&spans, ALIGNMENT);
+        let place = |(span, offset): (&Lifetime, &usize)| end + offset..end + offset + span.bytes;
+        let scratch = spans.iter().zip(&arena.offsets).skip(lifetimes.len()).map(place).collect();
         for ((id, lifetime), offset) in lifetimes.iter().zip(&arena.offsets) {
             ranges.insert(*id, end + offset..end + offset + lifetime.bytes);
         }
-        Memory { ranges, bytes: end + arena.bytes, naive_bytes: end + arena.naive_bytes, output_range }
+        Memory {
+            ranges,
+            scratch,
+            bytes: end + arena.bytes,
+            naive_bytes: end + arena.naive_bytes,
+            output_range,
+        }
     }
 }

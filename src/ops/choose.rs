@@ -1,10 +1,13 @@
 //! Which kernel runs an operation: pure functions of plain numbers.
 
+use super::conv2d::winograd::Winograd;
 use super::{AdapterClass, Target};
 
-/// The shaders that can run a convolution.
+/// The ways to run a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConvKernel {
+    /// 3x3, stride 1: transformed, and multiplied there.
+    Winograd(Winograd),
     /// 1x1, stride 1, without padding: a plain matrix product.
     Pointwise,
     /// Dense: implicit matrix product over the window.
@@ -23,12 +26,31 @@ pub(crate) struct ConvShape {
     pub(crate) outputs: usize,
     pub(crate) kernel: [usize; 2],
     pub(crate) stride: [usize; 2],
+    pub(crate) dilation: [usize; 2],
     pub(crate) padded: bool,
+    /// Rows and columns of the result.
+    pub(crate) size: [usize; 2],
+    /// Whether the weights are stored in 16 bits: whoever does that wants them small.
+    pub(crate) compact: bool,
 }
 
-/// Chooses the shader of a convolution.
+/// Chooses how a convolution runs. It never depends on the number of images, which would round differently in a batch.
 pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
-    let ConvShape { groups, inputs, outputs, kernel, stride, padded } = shape;
+    let ConvShape { groups, inputs, outputs, kernel, stride, dilation, padded, size, compact } = shape;
+    let is_dense = groups == 1 && inputs.is_multiple_of(4) && outputs.is_multiple_of(4);
+    if is_dense && kernel == [3, 3] && stride == [1, 1] && dilation == [1, 1] && !compact && inputs >= 16 {
+        // Multiplications for each pair of channels, in whole tiles of sixteen.
+        let products = |winograd: Winograd| {
+            let tiles = size.map(|n| n.div_ceil(winograd.tile())).iter().product::<usize>();
+            winograd.side().pow(2) * tiles.next_multiple_of(16)
+        };
+        let direct = 9 * size.iter().product::<usize>().next_multiple_of(16);
+        let best = if products(Winograd::F4) < products(Winograd::F2) { Winograd::F4 } else { Winograd::F2 };
+        // The transforms cost about a third of the products saved.
+        if 3 * products(best) < 2 * direct {
+            return ConvKernel::Winograd(best);
+        }
+    }
     if groups > 1 && groups == inputs && groups == outputs && outputs.is_multiple_of(4) {
         ConvKernel::Depthwise
     } else if groups > 1 || !outputs.is_multiple_of(4) {
@@ -40,10 +62,10 @@ pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
     }
 }
 
-/// Whether a subgroup is one vector of a CPU, so that reading from another lane costs less than reading memory:
-/// matrix products then have a shader of their own.
-pub(crate) fn shares_lanes(target: &Target) -> bool {
-    target.class == AdapterClass::Software && target.subgroup == 8
+/// Whether a product with so many inputs gets the shader for subgroups that are one vector of a CPU, where reading from
+/// another lane costs less than reading memory, and reading 64 bits as much as reading 32.
+pub(crate) fn shares_lanes(target: &Target, inputs: usize) -> bool {
+    target.class == AdapterClass::Software && target.subgroup == 8 && target.int64 && inputs.is_multiple_of(4)
 }
 
 /// The shaders that can run a matrix times rows.
@@ -120,16 +142,52 @@ mod tests {
             (1, 1, 1, [3, 3], 1, true, ConvKernel::Direct),
         ];
         for (groups, inputs, outputs, kernel, stride, padded, expected) in table {
-            let shape = ConvShape { groups, inputs, outputs, kernel, stride: [stride; 2], padded };
+            let shape = ConvShape {
+                groups,
+                inputs,
+                outputs,
+                kernel,
+                stride: [stride; 2],
+                dilation: [1; 2],
+                padded,
+                size: [14, 14],
+                compact: true,
+            };
             assert_eq!(conv2d(shape), expected, "{shape:?}");
         }
     }
 
     #[test]
+    fn winograd_runs_where_its_tiles_fit() {
+        let shape = |size, compact| ConvShape {
+            groups: 1,
+            inputs: 64,
+            outputs: 64,
+            kernel: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            padded: true,
+            size: [size; 2],
+            compact,
+        };
+        let choices = [56, 28, 14, 7, 3].map(|size| conv2d(shape(size, false)));
+        use ConvKernel::{Window, Winograd as By};
+        assert_eq!(choices, [By(Winograd::F4), By(Winograd::F4), By(Winograd::F4), By(Winograd::F2), Window]);
+        assert_eq!(conv2d(shape(56, true)), Window);
+        let wide = shape(56, false);
+        assert_eq!(conv2d(ConvShape { stride: [2, 2], ..wide }), Window);
+        assert_eq!(conv2d(ConvShape { dilation: [2, 2], ..wide }), Window);
+        assert_eq!(conv2d(ConvShape { inputs: 8, ..wide }), Window);
+    }
+
+    #[test]
     fn lanes_are_shared_where_a_subgroup_is_one_vector() {
-        let shares = |class, subgroup| shares_lanes(&Target { subgroup, ..Target::baseline(class) });
-        assert_eq!([0, 4, 8, 16].map(|n| shares(AdapterClass::Software, n)), [false, false, true, false]);
-        assert_eq!([0, 8, 32].map(|n| shares(AdapterClass::Hardware, n)), [false; 3]);
+        let shares = |class, subgroup, inputs| {
+            shares_lanes(&Target { subgroup, int64: true, ..Target::baseline(class) }, inputs)
+        };
+        assert_eq!([0, 4, 8, 16].map(|n| shares(AdapterClass::Software, n, 8)), [false, false, true, false]);
+        assert_eq!([0, 8, 32].map(|n| shares(AdapterClass::Hardware, n, 8)), [false; 3]);
+        assert!(!shares(AdapterClass::Software, 8, 3), "rows are read four values at a time");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! 2-D convolution, with bias, residual and activation in its last step.
 
+pub(super) mod winograd;
+
 use super::activation::Activation;
 use super::choose::{self, ConvKernel, ConvShape};
 use super::dispatch::{Infer, Lowering, Operation, Shader, Target, params};
 use crate::cpu;
-use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Binding, Dispatch, Kernel, Packing, flat_grid};
+use crate::graph::{Constant, DType, Data, Graph, GraphError, Tensor, TensorId};
+use crate::ops::{Binding, Block, Dispatch, Kernel, Packing, flat_grid};
 
 /// `activation(conv(x) + bias + residual)`. `[usize; 2]` is `[vertical, horizontal]`.
 ///
@@ -109,6 +111,7 @@ params! {
     kernel_height: usize, kernel_width: usize, stride_height: usize, stride_width: usize,
     dilation_height: usize, dilation_width: usize, pad_top: usize, pad_left: usize,
     group_inputs: usize, group_outputs: usize, blocks: usize, low: f32, high: f32, has_residual: u32,
+    matrices: usize, tile: usize,
 }
 
 pub(super) const GEMM: Shader = Shader {
@@ -139,13 +142,66 @@ pub(super) const DIRECT: Shader = Shader {
     variants: &[&[]],
 };
 
-/// Pixels that one invocation of the matrix kernel and of the depthwise kernel computes. Eight are 10 % faster on
-/// lavapipe, but take its compiler twice as long.
+/// Pixels that one invocation of the matrix kernel and of the depthwise kernel computes.
 const PIXELS: usize = 4;
+/// Pixels that one workgroup of the kernel for subgroups computes.
+const SUBGROUP_PIXELS: usize = 16;
 
-/// Weight sizes `[O, I / groups, KH, KW]`; checked by `infer`.
-fn filter(weight: &Tensor) -> [usize; 4] {
-    weight.shape.sizes().unwrap_or_default()
+/// The four sizes of an image, or of a weight `[O, I / groups, KH, KW]`; checked by `infer`.
+fn sizes(tensor: &Tensor) -> [usize; 4] {
+    tensor.shape.sizes().unwrap_or_default()
+}
+
+impl Params {
+    /// Of a 1x1 window that moves by one pixel.
+    fn pointwise(x: [usize; 4], y: [usize; 4], activation: Activation) -> Params {
+        let [images, in_height, in_width, in_channels] = x;
+        let [_, out_height, out_width, out_channels] = y;
+        let [low, high] = activation.clamp();
+        Params {
+            images,
+            in_height,
+            in_width,
+            in_channels,
+            out_height,
+            out_width,
+            out_channels,
+            kernel_height: 1,
+            kernel_width: 1,
+            stride_height: 1,
+            stride_width: 1,
+            dilation_height: 1,
+            dilation_width: 1,
+            pad_top: 0,
+            pad_left: 0,
+            group_inputs: in_channels,
+            group_outputs: out_channels,
+            blocks: 0,
+            low,
+            high,
+            has_residual: 0,
+            matrices: 1,
+            tile: 0,
+        }
+    }
+}
+
+impl Conv2d {
+    fn choice(&self, node: &Lowering<'_>) -> ConvKernel {
+        let [_, _, height, width] = sizes(node.inputs[1]);
+        let y = sizes(node.outputs[0]);
+        choose::conv2d(ConvShape {
+            groups: self.groups,
+            inputs: node.inputs[0].shape.last(),
+            outputs: y[3],
+            kernel: [height, width],
+            stride: self.stride,
+            dilation: self.dilation,
+            padded: self.padding != Padding::default(),
+            size: [y[1], y[2]],
+            compact: node.inputs[1].constant.as_ref().is_some_and(Constant::is_compact),
+        })
+    }
 }
 
 impl Operation for Conv2d {
@@ -192,22 +248,26 @@ impl Operation for Conv2d {
         let [x, weight, bias] = [0, 1, 2].map(|i| inputs[i].1.f32());
         let x_shape = inputs[0].0.shape.sizes().unwrap_or_default();
         let residual = inputs.get(3).map(|r| r.1.f32());
-        vec![Data::F32(cpu::conv2d::conv2d(x, x_shape, weight, filter(inputs[1].0), bias, residual, self))]
+        vec![Data::F32(cpu::conv2d::conv2d(x, x_shape, weight, sizes(inputs[1].0), bias, residual, self))]
+    }
+
+    fn scratch(&self, node: &Lowering<'_>) -> Vec<usize> {
+        match self.choice(node) {
+            ConvKernel::Winograd(winograd) => {
+                winograd::scratch(winograd, sizes(node.inputs[0]), sizes(node.outputs[0]))
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
-        let [_, in_height, in_width, in_channels] = node.inputs[0].shape.sizes().unwrap_or_default();
-        let [n, out_height, out_width, out_channels] = node.outputs[0].shape.sizes().unwrap_or_default();
-        let [_, group_inputs, kernel_height, kernel_width] = filter(node.inputs[1]);
-        let [low, high] = self.activation.clamp();
+        let (x, y) = (sizes(node.inputs[0]), sizes(node.outputs[0]));
+        let choice = self.choice(node);
+        if let ConvKernel::Winograd(winograd) = choice {
+            return Ok(winograd::lower(node, self, winograd, x, y));
+        }
+        let [_, group_inputs, kernel_height, kernel_width] = sizes(node.inputs[1]);
         let params = Params {
-            images: n,
-            in_height,
-            in_width,
-            in_channels,
-            out_height,
-            out_width,
-            out_channels,
             kernel_height,
             kernel_width,
             stride_height: self.stride[0],
@@ -217,25 +277,16 @@ impl Operation for Conv2d {
             pad_top: self.padding.top,
             pad_left: self.padding.left,
             group_inputs,
-            group_outputs: out_channels / self.groups,
-            blocks: 0,
-            low,
-            high,
+            group_outputs: y[3] / self.groups,
             has_residual: u32::from(node.inputs.len() > 3),
+            ..Params::pointwise(x, y, self.activation)
         };
-        let choice = choose::conv2d(ConvShape {
-            groups: self.groups,
-            inputs: in_channels,
-            outputs: out_channels,
-            kernel: [kernel_height, kernel_width],
-            stride: self.stride,
-            padded: self.padding != Padding::default(),
-        });
-        Ok(dispatch(node, choice, params, Packing::taps, node.input(3)))
+        let ends = [node.input(0), node.input(3), node.output(0)];
+        Ok(dispatch(node, choice, params, Packing::taps, ends))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {
-        let [_, group_inputs, kh, kw] = filter(node.inputs[1]);
+        let [_, group_inputs, kh, kw] = sizes(node.inputs[1]);
         2 * (node.outputs[0].shape.elements() * group_inputs * kh * kw) as u64
     }
 }
@@ -248,82 +299,74 @@ pub(super) fn pointwise(
     outputs: usize,
     activation: Activation,
 ) -> Vec<Dispatch> {
-    let [low, high] = activation.clamp();
-    let params = Params {
-        images: 1,
-        in_height: 1,
-        in_width: rows,
-        in_channels: inputs,
-        out_height: 1,
-        out_width: rows,
-        out_channels: outputs,
-        kernel_height: 1,
-        kernel_width: 1,
-        stride_height: 1,
-        stride_width: 1,
-        dilation_height: 1,
-        dilation_width: 1,
-        pad_top: 0,
-        pad_left: 0,
-        group_inputs: inputs,
-        group_outputs: outputs,
-        blocks: 0,
-        low,
-        high,
-        has_residual: 0,
-    };
-    dispatch(node, ConvKernel::Pointwise, params, Packing::inputs, Binding::Absent)
+    let params = Params::pointwise([1, 1, rows, inputs], [1, 1, rows, outputs], activation);
+    let ends = [node.input(0), Binding::Absent, node.output(0)];
+    dispatch(node, ConvKernel::Pointwise, params, Packing::inputs, ends)
 }
 
+/// Products `[matrices, rows, I]` times `[matrices, I, O]`, without bias, from one binding to another.
+pub(super) fn products(
+    node: &Lowering<'_>,
+    [matrices, rows, inputs, outputs]: [usize; 4],
+    packing: impl FnOnce(Block) -> Packing,
+    [x, y]: [Binding; 2],
+) -> Vec<Dispatch> {
+    let params = Params {
+        matrices,
+        ..Params::pointwise([1, 1, rows, inputs], [1, 1, rows, outputs], Activation::Identity)
+    };
+    dispatch(node, ConvKernel::Pointwise, params, packing, [x, Binding::Absent, y])
+}
+
+/// `ends` are input, residual and output.
 fn dispatch(
     node: &Lowering<'_>,
     choice: ConvKernel,
     mut params: Params,
-    packing: fn(u32) -> Packing,
-    residual: Binding,
+    packing: impl FnOnce(Block) -> Packing,
+    [x, residual, y]: [Binding; 3],
 ) -> Vec<Dispatch> {
     let Target { class, max_workgroups, .. } = *node.target;
     let lanes = choose::lanes(class);
-    let gemm = choose::gemm_workgroup(class);
-    let shares_lanes = choose::shares_lanes(node.target);
-    // Lanes run along output channels: one each for the direct kernel, four each for the others.
-    let (shader, defines, [across, rows], channels, pixels): (_, &'static [&'static str], _, _, _) =
-        match choice {
-            ConvKernel::Pointwise | ConvKernel::Window if shares_lanes => (&SUBGROUP, &[], [8, 1], 4, 8),
-            ConvKernel::Pointwise => (&GEMM, GEMM.variants[0], gemm, 4, PIXELS),
-            ConvKernel::Window => (&GEMM, GEMM.variants[1], gemm, 4, PIXELS),
-            ConvKernel::Depthwise => (&DEPTHWISE, &[], [lanes, 1], 4, PIXELS),
-            ConvKernel::Direct => (&DIRECT, &[], [lanes, 1], 1, 1),
-        };
-    let mut constants = vec![("LANES", across)];
-    if rows > 1 {
-        constants.push(("TILES", rows));
-    }
-    if choice == ConvKernel::Pointwise {
-        // All pixels of all images make one long row.
-        params.in_width *= params.images * params.in_height;
-        params.out_width = params.in_width;
-        [params.images, params.in_height, params.out_height] = [1; 3];
-    }
-    let tiles = params.out_width.div_ceil(pixels);
-    params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
-    let workgroups = if choice == ConvKernel::Pointwise || shader.name == SUBGROUP.name {
-        let tiles = tiles.div_ceil(rows as usize) * params.out_height * params.images;
+    let is_product = matches!(choice, ConvKernel::Pointwise | ConvKernel::Window);
+    let pixels = params.images * params.out_height * params.out_width;
+    let (kernel, block, workgroups) = if is_product && choose::shares_lanes(node.target, params.in_channels) {
+        params.tile = SUBGROUP_PIXELS;
+        let tiles = params.matrices * pixels.div_ceil(SUBGROUP_PIXELS);
         let [y, z, _] = flat_grid(tiles, max_workgroups);
-        [params.blocks as u32, y, z]
+        let blocks = params.out_channels.div_ceil(Block::Quads.columns());
+        (Kernel::from(&SUBGROUP), Block::Quads, [blocks as u32, y, z])
     } else {
-        let lines = params.out_height.div_ceil(rows as usize);
-        [(tiles * params.blocks) as u32, lines as u32, params.images as u32]
+        // Lanes run along output channels: one each for the direct kernel, four each for the others.
+        let (shader, defines, [across, rows], channels, width): (_, &'static [&'static str], _, _, _) =
+            match choice {
+                ConvKernel::Window => (&GEMM, GEMM.variants[1], choose::gemm_workgroup(class), 4, PIXELS),
+                ConvKernel::Depthwise => (&DEPTHWISE, &[], [lanes, 1], 4, PIXELS),
+                ConvKernel::Direct => (&DIRECT, &[], [lanes, 1], 1, 1),
+                _ => (&GEMM, GEMM.variants[0], choose::gemm_workgroup(class), 4, PIXELS),
+            };
+        let mut constants = vec![("LANES", across)];
+        if rows > 1 {
+            constants.push(("TILES", rows));
+        }
+        params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
+        let workgroups = if choice == ConvKernel::Pointwise {
+            // All pixels of all images make one long row.
+            [params.images, params.in_height, params.out_height] = [1; 3];
+            [params.in_width, params.out_width] = [pixels; 2];
+            let tiles = params.matrices * pixels.div_ceil(width).div_ceil(rows as usize);
+            let [y, z, _] = flat_grid(tiles, max_workgroups);
+            [params.blocks as u32, y, z]
+        } else {
+            let tiles = params.out_width.div_ceil(width);
+            let lines = params.out_height.div_ceil(rows as usize);
+            [(tiles * params.blocks) as u32, lines as u32, params.images as u32]
+        };
+        (Kernel { shader, defines, constants }, Block::Columns(across), workgroups)
     };
     vec![Dispatch {
-        kernel: Kernel { shader, defines, constants },
-        bindings: vec![
-            node.input(0),
-            node.weight(1, packing(across)),
-            node.weight(2, Packing::FLAT),
-            residual,
-            node.output(0),
-        ],
+        kernel,
+        bindings: vec![x, node.weight(1, packing(block)), node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
         workgroups,
     }]

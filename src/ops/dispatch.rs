@@ -79,6 +79,11 @@ pub enum Binding {
     Activation(TensorId),
     /// A weight: `var<storage, read>`.
     Weight(PackedWeight),
+    /// Memory for what passes between the dispatches of one node, by the number of [`Plan::scratch`]: declared as an
+    /// activation.
+    ///
+    /// [`Plan::scratch`]: crate::graph::plan::Plan::scratch
+    Scratch(usize),
     /// Nothing: an optional operand that is absent. Declared as an activation; the shader must not read it.
     Absent,
 }
@@ -130,12 +135,14 @@ pub struct Target {
     pub max_workgroups: u32,
     /// Lanes of each subgroup, where shaders may read from each other's lanes and there are always as many; else 0.
     pub subgroup: u32,
+    /// Whether shaders may read 64 bits at a time.
+    pub int64: bool,
 }
 
 impl Target {
     /// The least that WebGPU promises, for the given family.
     pub const fn baseline(class: AdapterClass) -> Target {
-        Target { class, max_workgroups: 65_535, subgroup: 0 }
+        Target { class, max_workgroups: 65_535, subgroup: 0, int64: false }
     }
 }
 
@@ -152,6 +159,11 @@ pub(crate) trait Operation {
 
     /// Runs the reference twin. Operands and results have the shapes that `infer` agreed to.
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data>;
+
+    /// Bytes of the memory that passes between its dispatches, which know it as [`Binding::Scratch`].
+    fn scratch(&self, _: &Lowering<'_>) -> Vec<usize> {
+        Vec::new()
+    }
 
     /// The dispatches that carry it out.
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String>;

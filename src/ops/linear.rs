@@ -4,7 +4,7 @@ use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, param
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::ops::choose::{self, LinearKernel};
-use crate::ops::{Activation, Dispatch, Kernel, Packing, conv2d};
+use crate::ops::{Activation, Block, Dispatch, Kernel, Packing, conv2d};
 
 /// `activation(x W^T + b)`: rows `[.., I]` to `[.., O]`.
 ///
@@ -72,7 +72,7 @@ impl Operation for Linear {
         let [low, high] = self.activation.clamp();
         let params = Params { rows, inputs, outputs, low, high };
         let lanes = choose::lanes(node.target.class);
-        let (weight, defines) = node.compact_weight(1, Packing::inputs(lanes));
+        let (weight, defines) = node.compact_weight(1, Packing::inputs(Block::Columns(lanes)));
         let bindings = vec![node.input(0), weight, node.weight(2, Packing::FLAT), node.output(0)];
         let kernel = Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] };
         let workgroups =

@@ -38,6 +38,7 @@ pub use gather_rows::GatherRows;
 pub use linear::Linear;
 pub use lstm_cell::{LstmCell, LstmWeights};
 pub use max_pool2d::MaxPool2d;
+pub(crate) use packing::Block;
 pub use packing::Packing;
 pub use pool2d::Pool2d;
 pub use preprocess::Preprocess;
@@ -128,4 +129,6 @@ pub const SHADERS: &[&Shader] = &[
     &preprocess::SHADER,
     &softmax::SHADER,
     &top_k::SHADER,
+    &conv2d::winograd::INPUT,
+    &conv2d::winograd::OUTPUT,
 ];

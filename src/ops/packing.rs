@@ -1,5 +1,7 @@
 //! Layouts of weights: PyTorch's order in, the order in which a kernel walks through memory out.
 
+use super::conv2d::winograd::Winograd;
+
 /// What the rows and columns of a weight are for a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Order {
@@ -11,36 +13,61 @@ enum Order {
     Inputs,
     /// `[4 H, I]` (gates i, f, g, o): a row for each input; four columns, the gates, for each unit.
     Gates,
+    /// `[O, I, 3, 3]`, transformed: a row for each product and, inside it, input channel; columns are output channels.
+    Winograd(Winograd),
+}
+
+/// How the rows of a workgroup's columns lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Block {
+    /// Four columns at a time, as a `vec4`, for so many lanes: `[rows, lanes, 4]`.
+    Columns(u32),
+    /// Four rows of 32 columns at a time, of which a lane has four neighbouring ones and reads two at a time:
+    /// `[rows / 4, 2, 8 lanes, 2, 4 rows]`. Rows are a multiple of four.
+    Quads,
+}
+
+impl Block {
+    /// Columns of a block.
+    pub(crate) fn columns(self) -> usize {
+        match self {
+            Block::Columns(lanes) => 4 * lanes as usize,
+            Block::Quads => 32,
+        }
+    }
 }
 
 /// How a weight is laid out for a kernel.
 ///
-/// A kernel reads four columns at a time, as a `vec4`, and `lanes` neighbouring ones side by side. A workgroup walks
-/// down all rows of its `4 * lanes` columns, so those lie in one piece: `[columns / 4 / lanes, rows, lanes, 4]`.
-/// What lies beyond the last column is zero.
+/// A workgroup walks down all rows of its columns, so those lie in one piece. What lies beyond the last column is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Packing {
     order: Order,
-    lanes: u32,
+    block: Block,
 }
 
 impl Packing {
     /// As it is, padded at the end to a multiple of four values.
-    pub const FLAT: Packing = Packing { order: Order::Flat, lanes: 1 };
+    pub const FLAT: Packing = Packing { order: Order::Flat, block: Block::Columns(1) };
 
-    /// A convolution's weight `[O, I, KH, KW]`, in blocks of `4 * lanes` output channels.
-    pub const fn taps(lanes: u32) -> Packing {
-        Packing { order: Order::Taps, lanes }
+    /// A convolution's weight `[O, I, KH, KW]`.
+    pub(crate) const fn taps(block: Block) -> Packing {
+        Packing { order: Order::Taps, block }
     }
 
-    /// A linear layer's weight `[O, I]`, in blocks of `4 * lanes` outputs.
-    pub const fn inputs(lanes: u32) -> Packing {
-        Packing { order: Order::Inputs, lanes }
+    /// A linear layer's weight `[O, I]`.
+    pub(crate) const fn inputs(block: Block) -> Packing {
+        Packing { order: Order::Inputs, block }
     }
 
     /// An LSTM's weight `[4 H, I]`, in blocks of `lanes` units.
-    pub const fn gates(lanes: u32) -> Packing {
-        Packing { order: Order::Gates, lanes }
+    pub(crate) const fn gates(lanes: u32) -> Packing {
+        Packing { order: Order::Gates, block: Block::Columns(lanes) }
+    }
+
+    /// A convolution's weight `[O, I, 3, 3]`, transformed.
+    pub(crate) const fn winograd(winograd: Winograd, block: Block) -> Packing {
+        Packing { order: Order::Winograd(winograd), block }
     }
 
     /// Rows and columns of a weight of this shape; `None` for one that stays flat.
@@ -48,6 +75,9 @@ impl Packing {
         match (self.order, shape) {
             (Order::Taps, &[outputs, inputs, height, width]) => Some([inputs * height * width, outputs]),
             (Order::Inputs | Order::Gates, &[outputs, inputs]) => Some([inputs, outputs]),
+            (Order::Winograd(winograd), &[outputs, inputs, 3, 3]) => {
+                Some([winograd.side().pow(2) * inputs, outputs])
+            }
             _ => None,
         }
     }
@@ -55,7 +85,7 @@ impl Packing {
     /// The number of values after packing a weight of this shape.
     pub fn len(self, shape: &[usize]) -> usize {
         match self.matrix(shape) {
-            Some([rows, columns]) => rows * columns.next_multiple_of(4 * self.lanes as usize),
+            Some([rows, columns]) => rows * columns.next_multiple_of(self.block.columns()),
             None => shape.iter().product::<usize>().next_multiple_of(4),
         }
     }
@@ -64,8 +94,8 @@ impl Packing {
     /// packed on its own: packed parts follow each other.
     pub(crate) fn slices(self, shape: &[usize], values: usize) -> usize {
         match (self.order, self.matrix(shape)) {
-            (Order::Taps | Order::Inputs, Some([rows, _])) => {
-                let block = 4 * self.lanes as usize;
+            (Order::Taps | Order::Inputs | Order::Winograd(_), Some([rows, _])) => {
+                let block = self.block.columns();
                 (values / rows.max(1) / block * block).max(block)
             }
             _ => shape.first().copied().unwrap_or(1),
@@ -79,20 +109,37 @@ impl Packing {
             packed[..values.len()].copy_from_slice(values);
             return packed;
         };
-        let lanes = self.lanes as usize;
+        let place = |row: usize, column: usize| {
+            let width = self.block.columns();
+            let (start, column) = (column / width * rows * width, column % width);
+            start
+                + match self.block {
+                    Block::Columns(_) => row * width + column,
+                    Block::Quads => {
+                        let (lane, half, part) = (column / 4, column % 4 / 2, column % 2);
+                        row / 4 * 4 * width + ((half * 8 + lane) * 2 + part) * 4 + row % 4
+                    }
+                }
+        };
         let taps = shape[2..].iter().product::<usize>();
-        for (output, line) in values.chunks_exact(rows.max(1)).enumerate() {
+        let inputs = shape[1];
+        for (output, line) in values.chunks_exact((inputs * taps).max(1)).enumerate() {
             let column = match self.order {
                 // Gate-major to unit-major.
                 Order::Gates => output % (columns / 4) * 4 + output / (columns / 4),
                 _ => output,
             };
-            let (vector, part) = (column / 4, column % 4);
-            let (block, lane) = (vector / lanes, vector % lanes);
+            if let Order::Winograd(winograd) = self.order {
+                for (input, filter) in line.as_chunks().0.iter().enumerate() {
+                    for (product, value) in winograd.filter(filter).enumerate() {
+                        packed[place(product * inputs + input, column)] = value;
+                    }
+                }
+                continue;
+            }
             for (input, &value) in line.iter().enumerate() {
                 // Within a filter taps vary fastest; the kernel wants channels to.
-                let row = input % taps * (rows / taps) + input / taps;
-                packed[((block * rows + row) * lanes + lane) * 4 + part] = value;
+                packed[place(input % taps * inputs + input / taps, column)] = value;
             }
         }
         packed
@@ -110,7 +157,7 @@ mod tests {
     #[test]
     fn taps_come_first_and_outputs_are_padded() {
         // Two filters of three channels and 1x2 taps.
-        let packed = Packing::taps(1).pack(&[2, 3, 1, 2], &counting(12));
+        let packed = Packing::taps(Block::Columns(1)).pack(&[2, 3, 1, 2], &counting(12));
         assert_eq!(packed.len(), 2 * 3 * 4);
         assert_eq!(packed[..8], [0.0, 6.0, 0.0, 0.0, 2.0, 8.0, 0.0, 0.0]);
         assert_eq!(packed[12..16], [1.0, 7.0, 0.0, 0.0]);
@@ -118,14 +165,14 @@ mod tests {
 
     #[test]
     fn matrices_are_transposed() {
-        let packed = Packing::inputs(1).pack(&[3, 2], &counting(6));
+        let packed = Packing::inputs(Block::Columns(1)).pack(&[3, 2], &counting(6));
         assert_eq!(packed, [0.0, 2.0, 4.0, 0.0, 1.0, 3.0, 5.0, 0.0]);
     }
 
     #[test]
     fn columns_of_a_workgroup_lie_together() {
         // Twelve outputs, two inputs, two lanes: a block of eight outputs, then one of four and four of padding.
-        let packed = Packing::inputs(2).pack(&[12, 2], &counting(24));
+        let packed = Packing::inputs(Block::Columns(2)).pack(&[12, 2], &counting(24));
         assert_eq!(packed.len(), 32);
         assert_eq!(packed[..8], [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]);
         assert_eq!(packed[8..16], [1.0, 3.0, 5.0, 7.0, 9.0, 11.0, 13.0, 15.0]);
@@ -135,7 +182,7 @@ mod tests {
     #[test]
     fn parts_follow_each_other() {
         let shape = [21, 3, 1, 2];
-        for packing in [Packing::taps(2), Packing::gates(1), Packing::FLAT] {
+        for packing in [Packing::taps(Block::Columns(2)), Packing::gates(1), Packing::FLAT] {
             let shape = if packing == Packing::gates(1) { vec![24, 5] } else { shape.to_vec() };
             let values = counting(shape.iter().product());
             let slices = packing.slices(&shape, 50);
@@ -149,8 +196,32 @@ mod tests {
                 .collect();
             assert_eq!(packed, packing.pack(&shape, &values));
         }
-        assert_eq!(Packing::taps(2).slices(&shape, 50), 8, "48 values");
-        assert_eq!(Packing::taps(2).slices(&shape, 5), 8, "at least a block");
+        assert_eq!(Packing::taps(Block::Columns(2)).slices(&shape, 50), 8, "48 values");
+        assert_eq!(Packing::taps(Block::Columns(2)).slices(&shape, 5), 8, "at least a block");
+    }
+
+    #[test]
+    fn rows_come_in_fours() {
+        // 33 outputs, eight inputs: a block of 32 outputs, then one of one and 31 of padding.
+        let packed = Packing::inputs(Block::Quads).pack(&[33, 8], &counting(33 * 8));
+        assert_eq!(packed.len(), 64 * 8);
+        assert_eq!(packed[..8], [0.0, 1.0, 2.0, 3.0, 8.0, 9.0, 10.0, 11.0]);
+        assert_eq!(packed[8..12], [32.0, 33.0, 34.0, 35.0], "the second lane has the fifth output");
+        assert_eq!(packed[64..68], [16.0, 17.0, 18.0, 19.0], "the third output");
+        assert_eq!(packed[128..132], [4.0, 5.0, 6.0, 7.0], "the other four inputs of the first output");
+        assert_eq!(packed[256..264], [256.0, 257.0, 258.0, 259.0, 0.0, 0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn products_come_before_inputs() {
+        // A filter of ones has the sums of G's rows at the points: 1, 1.5, 0.5, 1.
+        let shape = [1, 2, 3, 3];
+        let values: Vec<f32> = [1.0, 2.0].iter().flat_map(|&v| [v; 9]).collect();
+        let packed = Packing::winograd(Winograd::F2, Block::Columns(1)).pack(&shape, &values);
+        let first: Vec<f32> = packed.iter().step_by(4).copied().collect();
+        assert_eq!(first[..8], [1.0, 2.0, 1.5, 3.0, 0.5, 1.0, 1.0, 2.0]);
+        assert_eq!(first.len(), 32);
+        assert_eq!(first[8..10], [1.5, 3.0]);
     }
 
     #[test]

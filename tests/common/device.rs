@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 pub(crate) const TARGETS: [Target; 3] = [
     Target::baseline(AdapterClass::Software),
     Target::baseline(AdapterClass::Hardware),
-    Target { class: AdapterClass::Software, max_workgroups: 2, subgroup: 0 },
+    Target { max_workgroups: 2, ..Target::baseline(AdapterClass::Software) },
 ];
 
 /// What every device can run, and the kernels that suit this one best.
@@ -92,6 +92,10 @@ fn add_guards(plan: &mut Plan, graph: &Graph) {
         plan.ranges.keys().copied().filter(|id| !graph.outputs().contains(id)).collect();
     for id in others {
         plan.arena_bytes = place(plan, id);
+    }
+    for range in &mut plan.scratch {
+        *range = plan.arena_bytes..plan.arena_bytes + range.len() + GUARD;
+        plan.arena_bytes = range.end.next_multiple_of(ALIGNMENT);
     }
     let ports = plan.inputs.iter_mut().chain(&mut plan.outputs);
     for (port, id) in ports.zip(graph.inputs().iter().chain(graph.outputs())) {

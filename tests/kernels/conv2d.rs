@@ -75,6 +75,12 @@ fn table() -> Vec<Sizes> {
         Sizes { padding: [1; 4], ..plain([1, 6, 5, 1], 4, 3) },
         plain([1, 4, 4, 5], 8, 1),
         Sizes { padding: [1, 2, 3, 0], ..plain([1, 3, 3, 6], 4, 2) },
+        // 3x3 over many channels, in tiles of outputs that end within the image or beyond it.
+        Sizes { padding: [1; 4], ..plain([1, 14, 14, 16], 36, 3) },
+        Sizes { padding: [1; 4], ..plain([2, 7, 7, 20], 32, 3) },
+        Sizes { padding: [2, 1, 0, 1], ..plain([2, 17, 30, 16], 8, 3) },
+        Sizes { padding: [1, 1, 2, 0], ..plain([1, 6, 9, 32], 68, 3) },
+        plain([1, 16, 18, 24], 12, 3),
         // One filter for each channel.
         Sizes { padding: [1; 4], groups: 4, ..plain([1, 1, 1, 4], 4, 3) },
         Sizes { padding: [1; 4], groups: 36, ..plain([2, 7, 5, 36], 36, 3) },
@@ -115,10 +121,12 @@ fn the_table_reaches_every_kernel() {
     let mut found = HashSet::new();
     for sizes in table() {
         let case = sizes.case(0, false, Activation::Identity);
-        for target in [TARGETS[0], Target { subgroup: 8, ..TARGETS[0] }] {
+        for target in [TARGETS[0], Target { subgroup: 8, int64: true, ..TARGETS[0] }] {
             let plan = Plan::new(&case.graph, &target).unwrap();
-            let kernel = &plan.steps[0].dispatch.kernel;
-            found.insert((kernel.shader.name, kernel.defines));
+            found.extend(plan.steps.iter().map(|step| {
+                let kernel = &step.dispatch.kernel;
+                (kernel.shader.name, kernel.defines)
+            }));
         }
     }
     for shader in SHADERS.iter().filter(|s| s.name.starts_with("conv2d_")) {

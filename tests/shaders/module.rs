@@ -39,8 +39,9 @@ impl Variant {
             let line = error.location(&text).map(|l| l.line_number);
             format!("{}: {defines:?} {}", at(line), error.emit_to_string(&text))
         })?;
-        // Every WebGPU device reads 16-bit floats out of words; subgroups are asked for.
-        let capabilities = Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        // Every WebGPU device reads 16-bit floats out of words; the rest is asked for.
+        let capabilities =
+            Capabilities::SUBGROUP | Capabilities::SHADER_INT64 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         validator.validate(&module).map_err(|error| {
             let line = error.location(&text).map(|l| l.line_number);

@@ -15,7 +15,7 @@ pub(crate) fn plans() -> Vec<Plan> {
     // Of these values, 16 bits hold the first exactly.
     for value in [0.5, 0.1] {
         let graph = graph(value).expect("the operands fit");
-        for target in [software, hardware, Target { subgroup: 8, ..software }] {
+        for target in [software, hardware, Target { subgroup: 8, int64: true, ..software }] {
             plans.push(Plan::new(&graph, &target).expect("every operation has a kernel"));
         }
     }
@@ -47,15 +47,16 @@ impl Zoo {
         self.graph.add_node("node", op, inputs).map(|_| ())
     }
 
-    /// Channels, outputs, kernel and groups select the kernel of a convolution.
+    /// Rows and columns, channels, outputs, kernel and groups select the kernel of a convolution.
     fn conv2d(
         &mut self,
+        side: usize,
         channels: usize,
         outputs: usize,
         kernel: usize,
         groups: usize,
     ) -> Result<(), GraphError> {
-        let x = self.input([1, 5, 5, channels]);
+        let x = self.input([1, side, side, channels]);
         let operands =
             vec![x, self.weight([outputs, channels / groups, kernel, kernel])?, self.weight([outputs])?];
         let op = Conv2d { groups, padding: Padding::uniform(kernel / 2), ..Conv2d::default() };
@@ -78,10 +79,17 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
     let mut zoo = Zoo { graph: Graph::new(), value };
     let pixels = zoo.graph.input("pixels", [1, 5, 5, 3], DType::U8);
     zoo.node(Preprocess { mean: [0.5; 3], std: [0.25; 3] }, vec![pixels])?;
-    for (channels, outputs, kernel, groups) in
-        [(4, 8, 1, 1), (4, 8, 3, 1), (3, 8, 3, 1), (8, 8, 3, 8), (6, 6, 3, 2)]
-    {
-        zoo.conv2d(channels, outputs, kernel, groups)?;
+    let convolutions = [
+        (5, 4, 8, 1, 1),
+        (5, 4, 8, 3, 1),
+        (5, 3, 8, 3, 1),
+        (5, 8, 8, 3, 8),
+        (5, 6, 6, 3, 2),
+        (7, 16, 8, 3, 1),
+        (14, 16, 8, 3, 1),
+    ];
+    for (side, channels, outputs, kernel, groups) in convolutions {
+        zoo.conv2d(side, channels, outputs, kernel, groups)?;
     }
     let image = zoo.input([1, 5, 5, 3]);
     let channels = vec![image, zoo.weight([3])?, zoo.weight([3])?];
