@@ -49,15 +49,18 @@ fn main(
 ) {
     let pixels = p.images * p.out_height * p.out_width;
     let tiles = (pixels + PIXELS - 1u) / PIXELS;
-    let number = workgroup.z * workgroups.y + workgroup.y;
-    let matrix = number / tiles;
-    let first = (number - matrix * tiles) * PIXELS;
+    // Tiles first, so that the weights of a block stay in the processor's cache.
+    let number = workgroup.y * workgroups.x + workgroup.x;
+    let block = number / tiles;
+    let first = (number - block * tiles) * PIXELS;
+    let matrix = block / p.blocks;
+    let eight = (block - matrix * p.blocks) * 8u;
     if matrix >= p.matrices {
         return;
     }
     // Lanes past the last channel or pixel repeat the last one: they compute and store the same once more.
     let columns = p.out_channels / 4u;
-    let column = min(workgroup.x * 8u + lane, columns - 1u);
+    let column = min(eight + lane, columns - 1u);
     let near = min(first + lane, pixels - 1u);
     let far = min(first + lane + 8u, pixels - 1u);
 
@@ -67,7 +70,7 @@ fn main(
     );
     let quads = p.in_channels / 4u;
     let steps = p.kernel_height * p.kernel_width * quads;
-    var w = (workgroup.x * p.matrices + matrix) * steps * 16u + column - workgroup.x * 8u;
+    var w = (eight / 8u * p.matrices + matrix) * steps * 16u + column - eight;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
             // A tap in the padding reads some pixel of the image and counts for nothing.
@@ -103,10 +106,10 @@ fn main(
         }
     }
 
-    // A loop that no compiler can unroll: each of its reads and writes would become dozens of branches.
+    // A loop whose length no compiler can guess, not even from the array's: unrolled, it takes four times as long to compile.
     for (var i = 0u; i < p.tile; i++) {
         let at = (matrix * pixels + min(first + i, pixels - 1u)) * columns + column;
-        var sum = sums[i];
+        var sum = sums[min(i, PIXELS - 1u)];
         if p.has_residual != 0u {
             sum += residual[at];
         }

@@ -3,8 +3,8 @@
 // x: [N, H, W, C]       v: [SIDE², tiles, C], C % 4 == 0
 //
 // One invocation per tile and four channels, lanes along the channels: rows first, then columns. Tiles overlap by two pixels; what
-// lies outside of the image is zero. The loops have bounds that no compiler knows: unrolled, their reads and writes
-// would take a software driver long to compile. FLOPs about 8 SIDE per row and column, bytes 4 (N H W C + SIDE² tiles C).
+// lies outside of the image is zero. Loops that read or write have bounds that no compiler can guess, not even from the lengths of
+// arrays: unrolled, they take a software driver long to compile. FLOPs about 8 SIDE per row and column, bytes 4 (N H W C + SIDE² tiles C).
 
 //!import flat
 //!import winograd
@@ -54,21 +54,21 @@ fn main(
             if y >= 0 && y < i32(p.height) && x_at >= 0 && x_at < i32(p.width) {
                 value = x[((at.x * p.height + u32(y)) * p.width + u32(x_at)) * p.columns + column];
             }
-            d[j] = value;
+            d[min(j, SIDE - 1u)] = value;
         }
         let row = transformed(d);
         for (var j = 0u; j < SIDE; j++) {
-            rows[i * SIDE + j] = row[j];
+            rows[min(i, SIDE - 1u) * SIDE + j] = row[j];
         }
     }
     for (var j = 0u; j < p.side; j++) {
         var d: array<vec4<f32>, SIDE>;
         for (var i = 0u; i < SIDE; i++) {
-            d[i] = rows[i * SIDE + j];
+            d[i] = rows[i * SIDE + min(j, SIDE - 1u)];
         }
         var result = transformed(d);
         for (var i = 0u; i < p.side; i++) {
-            v[((i * SIDE + j) * p.tiles + tile) * p.columns + column] = result[i];
+            v[((i * SIDE + j) * p.tiles + tile) * p.columns + column] = result[min(i, SIDE - 1u)];
         }
     }
 }

@@ -3,7 +3,7 @@
 // m: [SIDE², tiles, C]       bias: [C]       residual, y: [N, OH, OW, C], C % 4 == 0
 //
 // One invocation per tile and four channels, lanes along the channels: rows first, then columns. What lies outside of the output is
-// dropped. FLOPs about 8 SIDE per row and column, bytes 4 (SIDE² tiles C + N OH OW C).
+// dropped. Loops as in conv2d_winograd_input.wgsl. FLOPs about 8 SIDE per row and column, bytes 4 (SIDE² tiles C + N OH OW C).
 
 //!import flat
 //!import winograd
@@ -47,17 +47,17 @@ fn main(
     for (var i = 0u; i < p.side; i++) {
         var d: array<vec4<f32>, SIDE>;
         for (var j = 0u; j < p.side; j++) {
-            d[j] = m[((i * SIDE + j) * p.tiles + tile) * p.columns + column];
+            d[min(j, SIDE - 1u)] = m[((i * SIDE + j) * p.tiles + tile) * p.columns + column];
         }
         let row = transformed(d);
         for (var j = 0u; j < TILE; j++) {
-            rows[i * TILE + j] = row[j];
+            rows[min(i, SIDE - 1u) * TILE + j] = row[j];
         }
     }
     for (var j = 0u; j < p.tile; j++) {
         var d: array<vec4<f32>, SIDE>;
         for (var i = 0u; i < SIDE; i++) {
-            d[i] = rows[i * TILE + j];
+            d[i] = rows[i * TILE + min(j, TILE - 1u)];
         }
         var result = transformed(d);
         for (var i = 0u; i < p.tile; i++) {
@@ -65,7 +65,7 @@ fn main(
             let x = at.z * TILE + j;
             if row < p.height && x < p.width {
                 let to = ((at.x * p.height + row) * p.width + x) * p.columns + column;
-                var sum = result[i] + bias[column];
+                var sum = result[min(i, TILE - 1u)] + bias[column];
                 if p.has_residual != 0u {
                     sum += residual[to];
                 }

@@ -332,10 +332,9 @@ fn dispatch(
     let pixels = params.images * params.out_height * params.out_width;
     let (kernel, block, workgroups) = if is_product && choose::shares_lanes(node.target, params.in_channels) {
         params.tile = SUBGROUP_PIXELS;
-        let tiles = params.matrices * pixels.div_ceil(SUBGROUP_PIXELS);
-        let [y, z, _] = flat_grid(tiles, max_workgroups);
-        let blocks = params.out_channels.div_ceil(Block::Quads.columns());
-        (Kernel::from(&SUBGROUP), Block::Quads, [blocks as u32, y, z])
+        params.blocks = params.out_channels.div_ceil(Block::Quads.columns());
+        let tiles = params.matrices * params.blocks * pixels.div_ceil(SUBGROUP_PIXELS);
+        (Kernel::from(&SUBGROUP), Block::Quads, flat_grid(tiles, max_workgroups))
     } else {
         // Lanes run along output channels: one each for the direct kernel, four each for the others.
         let (shader, defines, [across, rows], channels, width): (_, &'static [&'static str], _, _, _) =
