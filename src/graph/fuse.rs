@@ -4,10 +4,11 @@ use super::{Constant, Graph, Node, TensorId};
 use crate::ops::{Activation, Op};
 
 impl Graph {
-    /// Folds batch norms into the weights of the convolution before them, and lets its last step add the residual
-    /// and apply the activation. Results stay the same up to rounding.
+    /// Folds batch norms into the weights of the convolution before them, lets its last step add the residual and apply
+    /// the activation, and gives a convolution over colours a fourth one, of zeros. Results stay the same up to rounding.
     pub fn fuse(&mut self) {
         self.fold_batch_norm();
+        self.pad_colors();
         self.fuse_residual();
         self.fuse_activation();
     }
@@ -40,6 +41,35 @@ impl Graph {
             self.nodes[producer].inputs[2] = self.replacement(bias, offsets.into());
             self.nodes[producer].outputs = self.nodes[index].outputs.clone();
             self.nodes[index].outputs.clear();
+        }
+        self.sweep();
+    }
+
+    /// Kernels read four channels at a time.
+    fn pad_colors(&mut self) {
+        for index in 0..self.nodes.len() {
+            if !matches!(&self.nodes[index].op, Op::Conv2d(conv) if conv.groups == 1) {
+                continue;
+            }
+            let [x, weight] = [0, 1].map(|i| self.nodes[index].inputs[i]);
+            let Some(producer) = self.sole_producer(x) else { continue };
+            let Some([outputs, 3, height, width]) = self.shape(weight).sizes() else { continue };
+            let Some(values) = self.get(weight).constant.clone() else { continue };
+            let Op::Preprocess(preprocess) = &mut self.nodes[producer].op else { continue };
+            preprocess.padded = true;
+            let mut padded = Vec::with_capacity(outputs * 4 * height * width);
+            for filter in values.read().chunks_exact(3 * height * width) {
+                padded.extend_from_slice(filter);
+                padded.resize(padded.len() + height * width, 0.0);
+            }
+            let weight = self.replacement(weight, padded.into());
+            self.tensors[weight.0].shape = [outputs, 4, height, width].into();
+            self.nodes[index].inputs[1] = weight;
+            let mut pixels = self.shape(x).to_vec();
+            if let Some(channels) = pixels.last_mut() {
+                *channels = 4;
+            }
+            self.tensors[x.0].shape = pixels.into();
         }
         self.sweep();
     }
@@ -158,6 +188,33 @@ mod tests {
         g.output(y);
         g.output(z);
         g
+    }
+
+    #[test]
+    fn colors_are_padded() {
+        let graph = |is_result: bool| {
+            let mut g = Graph::new();
+            let pixels = g.input("pixels", [1, 2, 2, 3], DType::U8);
+            let x = g.preprocess("x", pixels, [0.25; 3], [0.5; 3]).unwrap();
+            let w = g.constant("w", [2, 3, 2, 2], (0..24).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
+            let b = g.constant("b", [2], vec![0.5, -0.25]).unwrap();
+            let y = g.conv2d("y", x, w, b, Conv2d::default()).unwrap();
+            g.output(y);
+            if is_result {
+                g.output(x);
+            }
+            g
+        };
+        let mut fused = graph(false);
+        fused.fuse();
+        assert_eq!(**fused.shape(fused.nodes()[1].inputs[0]), [1, 2, 2, 4]);
+        assert_eq!(**fused.shape(fused.nodes()[1].inputs[1]), [2, 4, 2, 2]);
+        let pixels = Data::U8((0..12).map(|i| 20 * i).collect());
+        let plain = cpu::run(&graph(false), std::slice::from_ref(&pixels)).unwrap();
+        assert_eq!(cpu::run(&fused, &[pixels]).unwrap(), plain);
+        let mut read_twice = graph(true);
+        read_twice.fuse();
+        assert_eq!(**read_twice.shape(read_twice.outputs()[1]), [1, 2, 2, 3]);
     }
 
     #[test]

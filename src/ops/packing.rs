@@ -1,6 +1,7 @@
 //! Layouts of weights: PyTorch's order in, the order in which a kernel walks through memory out.
 
 use super::conv2d::winograd::Winograd;
+use std::borrow::Cow;
 
 /// What the rows and columns of a weight are for a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,37 +110,36 @@ impl Packing {
             packed[..values.len()].copy_from_slice(values);
             return packed;
         };
-        let place = |row: usize, column: usize| {
-            let width = self.block.columns();
-            let (start, column) = (column / width * rows * width, column % width);
-            start
-                + match self.block {
-                    Block::Columns(_) => row * width + column,
-                    Block::Quads => {
-                        let (lane, half, part) = (column / 4, column % 4 / 2, column % 2);
-                        row / 4 * 4 * width + ((half * 8 + lane) * 2 + part) * 4 + row % 4
-                    }
-                }
-        };
         let taps = shape[2..].iter().product::<usize>();
-        let inputs = shape[1];
-        for (output, line) in values.chunks_exact((inputs * taps).max(1)).enumerate() {
+        let width = self.block.columns();
+        for (output, line) in values.chunks_exact((shape[1] * taps).max(1)).enumerate() {
             let column = match self.order {
                 // Gate-major to unit-major.
                 Order::Gates => output % (columns / 4) * 4 + output / (columns / 4),
                 _ => output,
             };
-            if let Order::Winograd(winograd) = self.order {
-                for (input, filter) in line.as_chunks().0.iter().enumerate() {
-                    for (product, value) in winograd.filter(filter).enumerate() {
-                        packed[place(product * inputs + input, column)] = value;
+            let line = match self.order {
+                Order::Winograd(winograd) => winograd.filters(line).into(),
+                // Within a filter taps vary fastest; the kernel wants channels to.
+                Order::Taps if taps > 1 => {
+                    (0..taps).flat_map(|tap| line.iter().skip(tap).step_by(taps).copied()).collect()
+                }
+                _ => Cow::Borrowed(line),
+            };
+            let block = &mut packed[column / width * rows * width..][..rows * width];
+            match self.block {
+                Block::Columns(_) => {
+                    for (row, &value) in block.chunks_exact_mut(width).zip(line.iter()) {
+                        row[column % width] = value;
                     }
                 }
-                continue;
-            }
-            for (input, &value) in line.iter().enumerate() {
-                // Within a filter taps vary fastest; the kernel wants channels to.
-                packed[place(input % taps * inputs + input / taps, column)] = value;
+                Block::Quads => {
+                    let (lane, part) = (column % width / 4, column % 4);
+                    let start = ((part / 2 * 8 + lane) * 2 + part % 2) * 4;
+                    for (four_rows, values) in block.chunks_exact_mut(4 * width).zip(line.chunks_exact(4)) {
+                        four_rows[start..start + 4].copy_from_slice(values);
+                    }
+                }
             }
         }
         packed

@@ -7,17 +7,26 @@ use crate::ops::Dispatch;
 
 /// `(v / 255 - mean) / std` for each of three channels.
 ///
-/// Takes `[N, H, W, 3]` or `[N, H, W, 4]` bytes (a fourth channel is ignored), gives `[N, H, W, 3]` floats.
+/// Takes `[N, H, W, 3]` or `[N, H, W, 4]` bytes (a fourth channel is ignored), gives `[N, H, W, 3]` floats, or with
+/// `padded` `[N, H, W, 4]`, whose fourth channel is zero: some kernels read four channels at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Preprocess {
     /// Mean of each channel, for values from 0 to 1.
     pub mean: [f32; 3],
     /// Standard deviation of each channel.
     pub std: [f32; 3],
+    /// Whether there is a fourth channel, of zeros.
+    pub padded: bool,
+}
+
+impl Preprocess {
+    fn results(&self) -> usize {
+        if self.padded { 4 } else { 3 }
+    }
 }
 
 params! {
-    pixels: usize, channels: usize,
+    pixels: usize, channels: usize, results: usize,
     scale_r: f32, scale_g: f32, scale_b: f32,
     shift_r: f32, shift_g: f32, shift_b: f32,
 }
@@ -37,7 +46,9 @@ impl Operation for Preprocess {
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         match inputs {
             [x] => match x.shape.sizes() {
-                Some([n, h, w, 3 | 4]) if x.dtype == DType::U8 => Ok(vec![([n, h, w, 3].into(), DType::F32)]),
+                Some([n, h, w, 3 | 4]) if x.dtype == DType::U8 => {
+                    Ok(vec![([n, h, w, self.results()].into(), DType::F32)])
+                }
                 _ => Err(format!("expected u8 [N, H, W, 3 or 4], found {} {}", x.dtype, x.shape)),
             },
             _ => Err(format!("expected 1 operand, found {}", inputs.len())),
@@ -46,7 +57,8 @@ impl Operation for Preprocess {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let (tensor, pixels) = inputs[0];
-        vec![Data::F32(cpu::preprocess::preprocess(pixels.u8(), tensor.shape.last(), self.mean, self.std))]
+        let channels = [tensor.shape.last(), self.results()];
+        vec![Data::F32(cpu::preprocess::preprocess(pixels.u8(), channels, self.mean, self.std))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
@@ -56,6 +68,7 @@ impl Operation for Preprocess {
         let params = Params {
             pixels: x.shape.rows(),
             channels: x.shape.last(),
+            results: self.results(),
             scale_r: scale[0],
             scale_g: scale[1],
             scale_b: scale[2],
@@ -72,7 +85,7 @@ impl Operation for Preprocess {
 }
 
 impl Graph {
-    /// Appends a [`Preprocess`] node.
+    /// Appends a [`Preprocess`] node with three results.
     ///
     /// # Errors
     /// `pixels` is not `[N, H, W, 3 or 4]` bytes.
@@ -83,6 +96,6 @@ impl Graph {
         mean: [f32; 3],
         std: [f32; 3],
     ) -> Result<TensorId, GraphError> {
-        self.add(name, Preprocess { mean, std }, vec![pixels])
+        self.add(name, Preprocess { mean, std, padded: false }, vec![pixels])
     }
 }

@@ -3,7 +3,8 @@
 use crate::common::{Case, Tolerance};
 use shadetell::ops::Preprocess;
 
-const IMAGENET: Preprocess = Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+const IMAGENET: Preprocess =
+    Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], padded: false };
 
 #[test]
 fn any_number_of_pixels() {
@@ -16,6 +17,7 @@ fn any_number_of_pixels() {
             let bytes = (0..shape.iter().product()).map(|_| case.random.below(256) as u8).collect();
             let pixels = case.bytes(shape, bytes);
             case.last(IMAGENET, vec![pixels]);
+            case.last(Preprocess { padded: true, ..IMAGENET }, vec![pixels]);
             case.check(&format!("{shape:?}"), Tolerance::Close);
         }
     }

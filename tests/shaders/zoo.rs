@@ -78,7 +78,7 @@ impl Zoo {
 fn graph(value: f32) -> Result<Graph, GraphError> {
     let mut zoo = Zoo { graph: Graph::new(), value };
     let pixels = zoo.graph.input("pixels", [1, 5, 5, 3], DType::U8);
-    zoo.node(Preprocess { mean: [0.5; 3], std: [0.25; 3] }, vec![pixels])?;
+    zoo.node(Preprocess { mean: [0.5; 3], std: [0.25; 3], padded: false }, vec![pixels])?;
     let convolutions = [
         (5, 4, 8, 1, 1),
         (5, 4, 8, 3, 1),

@@ -50,13 +50,25 @@ impl Winograd {
         }
     }
 
-    /// `G g Gᵀ` of a 3x3 filter, row by row.
-    pub(crate) fn filter(self, g: &[f32; 9]) -> impl Iterator<Item = f32> {
+    /// `G g Gᵀ` of 3x3 filters side by side: `[F, 9]` to `[n², F]`.
+    pub(crate) fn filters(self, filters: &[f32]) -> Vec<f32> {
+        let count = filters.len() / 9;
+        // All filters at a time, which compilers turn into vectors.
+        let combined = |weights: &[f32; 3], [a, b, c]: [&[f32]; 3]| -> Vec<f32> {
+            let values = a.iter().zip(b).zip(c);
+            values.map(|((a, b), c)| weights[0] * a + weights[1] * b + weights[2] * c).collect()
+        };
+        let taps: [Vec<f32>; 9] =
+            std::array::from_fn(|tap| filters.iter().skip(tap).step_by(9).copied().collect());
         let points = self.points();
-        points.iter().flat_map(move |a| {
-            let columns = [0, 1, 2].map(|x| a[0] * g[x] + a[1] * g[3 + x] + a[2] * g[6 + x]);
-            points.iter().map(move |b| b[0] * columns[0] + b[1] * columns[1] + b[2] * columns[2])
-        })
+        let mut transformed = Vec::with_capacity(points.len().pow(2) * count);
+        for weights in points {
+            let columns = [0, 1, 2].map(|x| combined(weights, [&taps[x], &taps[3 + x], &taps[6 + x]]));
+            for weights in points {
+                transformed.extend(combined(weights, columns.each_ref().map(Vec::as_slice)));
+            }
+        }
+        transformed
     }
 
     fn defines(self) -> &'static [&'static str] {
@@ -140,4 +152,22 @@ pub(super) fn lower(
     let bindings = vec![PRODUCTS, node.weight(2, Packing::FLAT), node.input(3), node.output(0)];
     steps.extend(node.flat(kernel(&OUTPUT), bindings, after.words(), after.count));
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_have_the_values_of_their_polynomials() {
+        // The filter x² at every point, in both directions: 0, 1/2 or 2 over the distances, and 1 at infinity.
+        let filter = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0];
+        let transformed = Winograd::F4.filters(&filter);
+        let row = [0.0, -1.0 / 3.0, -1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0, 1.0];
+        let expected = row.iter().flat_map(|a| row.map(|b| a * b));
+        assert!(transformed.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-7), "{transformed:?}");
+        // Two filters side by side.
+        let both = Winograd::F2.filters(&[[1.0; 9], [2.0; 9]].concat());
+        assert_eq!(both[..6], [1.0, 2.0, 1.5, 3.0, 0.5, 1.0]);
+    }
 }
