@@ -125,7 +125,7 @@ pub(super) const SUBGROUP: Shader = Shader {
     name: "conv2d_subgroup",
     source: include_str!("../../shaders/conv2d_subgroup.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: &[&[], &["PADDED"]],
 };
 
 pub(super) const DEPTHWISE: Shader = Shader {
@@ -183,6 +183,21 @@ impl Params {
             matrices: 1,
             tile: 0,
         }
+    }
+}
+
+impl Params {
+    /// Whether some tap of some window lies outside of the image.
+    fn is_padded(&self) -> bool {
+        let beyond = |outputs: usize, stride: usize, kernel: usize, dilation: usize, inputs: usize| {
+            outputs.saturating_sub(1) * stride + (kernel - 1) * dilation >= inputs
+        };
+        let Params { out_height, stride_height, kernel_height, dilation_height, in_height, .. } = *self;
+        let Params { out_width, stride_width, kernel_width, dilation_width, in_width, .. } = *self;
+        self.pad_top > 0
+            || self.pad_left > 0
+            || beyond(out_height, stride_height, kernel_height, dilation_height, in_height)
+            || beyond(out_width, stride_width, kernel_width, dilation_width, in_width)
     }
 }
 
@@ -334,7 +349,9 @@ fn dispatch(
         params.tile = SUBGROUP_PIXELS;
         params.blocks = params.out_channels.div_ceil(Block::Quads.columns());
         let tiles = params.matrices * params.blocks * pixels.div_ceil(SUBGROUP_PIXELS);
-        (Kernel::from(&SUBGROUP), Block::Quads, flat_grid(tiles, max_workgroups))
+        let defines = SUBGROUP.variants[usize::from(params.is_padded())];
+        let kernel = Kernel { shader: &SUBGROUP, defines, constants: Vec::new() };
+        (kernel, Block::Quads, flat_grid(tiles, max_workgroups))
     } else {
         // Lanes run along output channels: one each for the direct kernel, four each for the others.
         let (shader, defines, [across, rows], channels, width): (_, &'static [&'static str], _, _, _) =
