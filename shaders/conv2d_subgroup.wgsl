@@ -1,10 +1,8 @@
 // y[m, o] = clamp(sum_k x[m, k] w[k, o] + bias[o] + residual[m, o])
 //
-// The matrix product of conv2d_gemm.wgsl for drivers that run on a CPU and whose subgroups are vectors of eight lanes. There
-// every read by address costs as much as ten multiplications, whatever its width: lanes read 64 bits at a time,
-// and each reads two pixels for all others.
+// The matrix product of conv2d_gemm.wgsl with the reads of quads.wgsl: each lane reads two pixels and hands them to all others.
 //
-// x: [matrices, N, H, W, I], I % 4 == 0      weight: [O / 32, matrices, KH, KW, I / 4, 2, 8, 2, 4], zeros beyond O      bias: [O]
+// x: [matrices, N, H, W, I], I % 4 == 0      weight: [O / 32, matrices], each [KH, KW, I] in blocks of quads.wgsl, zeros beyond O      bias: [O]
 // residual, y: [matrices, N, OH, OW, O], O % 4 == 0
 //
 //                 32 output channels, four in each lane
@@ -20,6 +18,7 @@
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
 //!import conv2d
+//!import quads
 
 // Sixteen pixels by four channels in each lane.
 const PIXELS = 16u;
@@ -29,12 +28,6 @@ const PIXELS = 16u;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
-
-// Four neighbouring values.
-fn quad(pairs: vec2<u64>) -> vec4<f32> {
-    let high = pairs >> vec2(32u);
-    return bitcast<vec4<f32>>(vec4(u32(pairs.x), u32(high.x), u32(pairs.y), u32(high.y)));
-}
 
 // The input pixel under a tap of the window of an output pixel, counted from the first of all images; -1 in the padding.
 fn tap_of(pixel: u32, matrix: u32, ky: u32, kx: u32) -> i32 {
@@ -72,7 +65,7 @@ fn main(
     );
     let quads = p.in_channels / 4u;
     let steps = p.kernel_height * p.kernel_width * quads;
-    var w = (eight / 8u * p.matrices + matrix) * steps * 16u + column - eight;
+    var w = (eight / 8u * p.matrices + matrix) * steps * STEP + column - eight;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
             // A tap in the padding reads some pixel of the image and counts for nothing.
@@ -87,10 +80,7 @@ fn main(
                 a = select(vec4(0.0), a, near_tap >= 0);
                 b = select(vec4(0.0), b, far_tap >= 0);
 #endif
-                // A column for each channel.
-                let left = weight[w];
-                let right = weight[w + 8u];
-                let weights = mat4x4(quad(left.xy), quad(left.zw), quad(right.xy), quad(right.zw));
+                let weights = columns_at(w);
                 sums[0] += subgroupBroadcast(a, 0u) * weights;
                 sums[1] += subgroupBroadcast(a, 1u) * weights;
                 sums[2] += subgroupBroadcast(a, 2u) * weights;
@@ -107,7 +97,7 @@ fn main(
                 sums[13] += subgroupBroadcast(b, 5u) * weights;
                 sums[14] += subgroupBroadcast(b, 6u) * weights;
                 sums[15] += subgroupBroadcast(b, 7u) * weights;
-                w += 16u;
+                w += STEP;
             }
         }
     }

@@ -69,7 +69,7 @@ impl Hash for Kernel {
 /// The variants of shaders that import `row`.
 pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"]];
 
-/// The variants of shaders that import `weights`.
+/// The variants of shaders that import `weights` or `quads`.
 pub(crate) const WEIGHT_VARIANTS: &[&[&str]] = &[&[], &["HALF"]];
 
 /// What a shader finds behind one of its storage variables.
@@ -209,15 +209,15 @@ impl<'a> Lowering<'a> {
         Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half: false })
     }
 
-    /// Operand `index` as a weight in the given layout, for shaders that import `weights`: of 16-bit floats where they
-    /// hold it exactly. Also the variant that reads it.
+    /// Operand `index` as a weight for shaders that import `weights` or `quads`: of 16-bit floats where they hold it
+    /// exactly. Also the variant that reads it.
     pub(crate) fn compact_weight(
         &self,
         index: usize,
-        packing: Packing,
+        packing: impl FnOnce(bool) -> Packing,
     ) -> (Binding, &'static [&'static str]) {
         let half = self.inputs[index].constant.as_ref().is_some_and(Constant::is_half);
-        let weight = PackedWeight { tensor: self.node.inputs[index], packing, half };
+        let weight = PackedWeight { tensor: self.node.inputs[index], packing: packing(half), half };
         (Binding::Weight(weight), if half { WEIGHT_VARIANTS[1] } else { WEIGHT_VARIANTS[0] })
     }
 

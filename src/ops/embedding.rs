@@ -49,7 +49,7 @@ impl Operation for Embedding {
         let table = &node.inputs[1].shape;
         let count = node.outputs[0].shape.elements();
         let params = Params { count, width: table.last(), entries: table.rows() };
-        let (weight, defines) = node.compact_weight(1, Packing::FLAT);
+        let (weight, defines) = node.compact_weight(1, |_| Packing::FLAT);
         let bindings = vec![node.input(0), weight, node.output(0)];
         let kernel = Kernel { shader: &SHADER, defines, constants: Vec::new() };
         Ok(node.flat(kernel, bindings, params.words(), count))

@@ -24,6 +24,13 @@ pub(super) const SHADER: Shader = Shader {
     variants: WEIGHT_VARIANTS,
 };
 
+pub(super) const SUBGROUP: Shader = Shader {
+    name: "linear_subgroup",
+    source: include_str!("../../shaders/linear_subgroup.wgsl"),
+    params: Params::FIELDS,
+    variants: WEIGHT_VARIANTS,
+};
+
 impl Operation for Linear {
     fn name(&self) -> &'static str {
         "linear"
@@ -72,9 +79,15 @@ impl Operation for Linear {
         let [low, high] = self.activation.clamp();
         let params = Params { rows, inputs, outputs, low, high };
         let lanes = choose::lanes(node.target.class);
-        let (weight, defines) = node.compact_weight(1, Packing::inputs(Block::Columns(lanes)));
+        let shares_lanes = choose::shares_lanes(node.target, inputs);
+        let block_of = |half| if shares_lanes { Block::quads(half) } else { Block::Columns(lanes) };
+        let (weight, defines) = node.compact_weight(1, |half| Packing::inputs(block_of(half)));
         let bindings = vec![node.input(0), weight, node.weight(2, Packing::FLAT), node.output(0)];
-        let kernel = Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] };
+        let kernel = if shares_lanes {
+            Kernel { shader: &SUBGROUP, defines, constants: vec![("ROWS", block)] }
+        } else {
+            Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] }
+        };
         let workgroups =
             [outputs.div_ceil(4).div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])

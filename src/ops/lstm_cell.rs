@@ -4,7 +4,7 @@ use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, param
 use crate::cpu;
 use crate::error::Error;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Dispatch, Kernel, Packing, choose};
+use crate::ops::{Block, Dispatch, Kernel, Packing, choose};
 use crate::weights::Section;
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
@@ -22,6 +22,13 @@ params! { rows: usize, hidden: usize, first: usize, second: usize }
 pub(super) const SHADER: Shader = Shader {
     name: "lstm_cell",
     source: include_str!("../../shaders/lstm_cell.wgsl"),
+    params: Params::FIELDS,
+    variants: WEIGHT_VARIANTS,
+};
+
+pub(super) const SUBGROUP: Shader = Shader {
+    name: "lstm_cell_subgroup",
+    source: include_str!("../../shaders/lstm_cell_subgroup.wgsl"),
     params: Params::FIELDS,
     variants: WEIGHT_VARIANTS,
 };
@@ -79,7 +86,10 @@ impl Operation for LstmCell {
             second: node.inputs.get(5).map_or(0, |x| x.shape.last()),
         };
         let lanes = choose::lanes(node.target.class);
-        let (weight, defines) = node.compact_weight(2, Packing::gates(lanes));
+        let sizes = [params.first, params.second, hidden];
+        let shares_lanes = sizes.iter().all(|&inputs| choose::shares_lanes(node.target, inputs));
+        let block_of = |half| if shares_lanes { Block::quads(half) } else { Block::Columns(lanes) };
+        let (weight, defines) = node.compact_weight(2, |half| Packing::gates(block_of(half)));
         let bindings = vec![
             node.input(0),
             node.input(1),
@@ -91,7 +101,11 @@ impl Operation for LstmCell {
             node.output(1),
         ];
         let block = choose::row_block(rows);
-        let kernel = Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] };
+        let kernel = if shares_lanes {
+            Kernel { shader: &SUBGROUP, defines, constants: vec![("ROWS", block)] }
+        } else {
+            Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] }
+        };
         let workgroups = [hidden.div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }

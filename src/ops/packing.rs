@@ -26,14 +26,21 @@ pub(crate) enum Block {
     /// Four rows of 32 columns at a time, of which a lane has four neighbouring ones and reads two at a time:
     /// `[rows / 4, 2, 8 lanes, 2, 4 rows]`. Rows are a multiple of four.
     Quads,
+    /// The same for 16-bit floats, of which a lane reads twice as many at a time: `[rows / 4, 8 lanes, 4, 4 rows]`.
+    HalfQuads,
 }
 
 impl Block {
+    /// For weights of 16-bit or of 32-bit floats.
+    pub(crate) fn quads(half: bool) -> Block {
+        if half { Block::HalfQuads } else { Block::Quads }
+    }
+
     /// Columns of a block.
     pub(crate) fn columns(self) -> usize {
         match self {
             Block::Columns(lanes) => 4 * lanes as usize,
-            Block::Quads => 32,
+            Block::Quads | Block::HalfQuads => 32,
         }
     }
 }
@@ -61,9 +68,9 @@ impl Packing {
         Packing { order: Order::Inputs, block }
     }
 
-    /// An LSTM's weight `[4 H, I]`, in blocks of `lanes` units.
-    pub(crate) const fn gates(lanes: u32) -> Packing {
-        Packing { order: Order::Gates, block: Block::Columns(lanes) }
+    /// An LSTM's weight `[4 H, I]`.
+    pub(crate) const fn gates(block: Block) -> Packing {
+        Packing { order: Order::Gates, block }
     }
 
     /// A convolution's weight `[O, I, 3, 3]`, transformed.
@@ -133,9 +140,12 @@ impl Packing {
                         row[column % width] = value;
                     }
                 }
-                Block::Quads => {
+                Block::Quads | Block::HalfQuads => {
                     let (lane, part) = (column % width / 4, column % 4);
-                    let start = ((part / 2 * 8 + lane) * 2 + part % 2) * 4;
+                    let start = match self.block {
+                        Block::Quads => ((part / 2 * 8 + lane) * 2 + part % 2) * 4,
+                        _ => column % width * 4,
+                    };
                     for (four_rows, values) in block.chunks_exact_mut(4 * width).zip(line.chunks_exact(4)) {
                         four_rows[start..start + 4].copy_from_slice(values);
                     }
@@ -182,8 +192,9 @@ mod tests {
     #[test]
     fn parts_follow_each_other() {
         let shape = [21, 3, 1, 2];
-        for packing in [Packing::taps(Block::Columns(2)), Packing::gates(1), Packing::FLAT] {
-            let shape = if packing == Packing::gates(1) { vec![24, 5] } else { shape.to_vec() };
+        for packing in [Packing::taps(Block::Columns(2)), Packing::gates(Block::Columns(1)), Packing::FLAT] {
+            let shape =
+                if packing == Packing::gates(Block::Columns(1)) { vec![24, 5] } else { shape.to_vec() };
             let values = counting(shape.iter().product());
             let slices = packing.slices(&shape, 50);
             let parts = values.chunks(slices * values.len() / shape[0]);
@@ -213,6 +224,13 @@ mod tests {
     }
 
     #[test]
+    fn halves_of_a_lane_lie_together() {
+        let packed = Packing::inputs(Block::HalfQuads).pack(&[8, 4], &counting(32));
+        assert_eq!(packed[..32], counting(32));
+        assert_eq!(packed[32..], [0.0; 96]);
+    }
+
+    #[test]
     fn products_come_before_inputs() {
         // A filter of ones has the sums of G's rows at the points: 1, 1.5, 0.5, 1.
         let shape = [1, 2, 3, 3];
@@ -227,7 +245,7 @@ mod tests {
     #[test]
     fn gates_of_a_unit_lie_together() {
         // Two units, one input: rows are i0 i1 f0 f1 g0 g1 o0 o1.
-        let packed = Packing::gates(2).pack(&[8, 1], &counting(8));
+        let packed = Packing::gates(Block::Columns(2)).pack(&[8, 1], &counting(8));
         assert_eq!(packed, [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]);
     }
 

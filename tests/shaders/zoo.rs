@@ -68,9 +68,10 @@ impl Zoo {
         self.node(Linear::default(), operands)
     }
 
-    fn lstm_cell(&mut self, rows: usize) -> Result<(), GraphError> {
-        let mut operands = vec![self.input([rows, 3]), self.input([rows, 3])];
-        operands.extend([self.weight([12, 8])?, self.weight([12])?, self.input([rows, 5])]);
+    fn lstm_cell(&mut self, rows: usize, hidden: usize) -> Result<(), GraphError> {
+        let mut operands = vec![self.input([rows, hidden]), self.input([rows, hidden])];
+        let weight = self.weight([4 * hidden, hidden + 8])?;
+        operands.extend([weight, self.weight([4 * hidden])?, self.input([rows, 8])]);
         self.node(LstmCell, operands)
     }
 }
@@ -103,7 +104,8 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
 
     for rows in 1..=10 {
         zoo.linear(rows, 7)?;
-        zoo.lstm_cell(rows)?;
+        zoo.lstm_cell(rows, 3)?;
+        zoo.lstm_cell(rows, 4)?;
     }
     zoo.linear(20, 8)?;
     let tokens = zoo.ids([4]);

@@ -1,0 +1,72 @@
+// i, f, g, o = W [x; h] + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c')
+//
+// lstm_cell.wgsl with the reads of quads.wgsl. A workgroup is one subgroup: eight units, one in each lane, whose four columns
+// are its gates, of ROWS rows. Each lane reads four values of one row and hands them to all others.
+//
+// h, c, h_next, c_next: [R, H]       weight: blocks of quads.wgsl, gates i f g o of a unit side by side       bias: [4 H]
+// x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input. All sizes are multiples of four.
+// FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
+
+//!import activation
+//!import quads
+
+override ROWS: u32 = 1u;
+
+struct Params {
+    rows: u32, hidden: u32, first: u32, second: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> h: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<storage, read> weight: array<vec4<u64>>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> first: array<vec2<u64>>;
+@group(0) @binding(6) var<storage, read_write> second: array<vec2<u64>>;
+@group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
+@group(0) @binding(8) var<storage, read_write> c_next: array<f32>;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    // Lanes past the last unit repeat it, and so do rows past the last one.
+    let unit = min(workgroup.x * 8u + lane, p.hidden - 1u);
+    let start = vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
+    var sums = array(start, start, start, start, start, start, start, start);
+    let row = min(workgroup.y * ROWS + lane, p.rows - 1u);
+    let sizes = vec3(p.first, p.second, p.hidden) / 4u;
+    let ends = vec2(sizes.x, sizes.x + sizes.y);
+    let quads = ends.y + sizes.z;
+    var w = workgroup.x * quads * STEP + unit - workgroup.x * 8u;
+    for (var k = 0u; k < quads; k++) {
+        var pairs: vec2<u64>;
+        if k < ends.x {
+            pairs = first[row * sizes.x + k];
+        } else if k < ends.y {
+            pairs = second[row * sizes.y + k - ends.x];
+        } else {
+            pairs = h[row * sizes.z + k - ends.y];
+        }
+        let a = quad(pairs);
+        let weights = columns_at(w);
+        // ROWS is a constant: what lies above it is compiled away.
+        sums[0] += subgroupBroadcast(a, 0u) * weights;
+        if ROWS > 1u { sums[1] += subgroupBroadcast(a, 1u) * weights; }
+        if ROWS > 2u { sums[2] += subgroupBroadcast(a, 2u) * weights; }
+        if ROWS > 3u { sums[3] += subgroupBroadcast(a, 3u) * weights; }
+        if ROWS > 4u { sums[4] += subgroupBroadcast(a, 4u) * weights; }
+        if ROWS > 5u { sums[5] += subgroupBroadcast(a, 5u) * weights; }
+        if ROWS > 6u { sums[6] += subgroupBroadcast(a, 6u) * weights; }
+        if ROWS > 7u { sums[7] += subgroupBroadcast(a, 7u) * weights; }
+        w += STEP;
+    }
+
+    // A loop whose length no compiler can guess: unrolled, it takes long to compile.
+    for (var r = 0u; r < min(ROWS, p.rows - workgroup.y * ROWS); r++) {
+        let gates = sums[min(r, 7u)];
+        let at = (workgroup.y * ROWS + r) * p.hidden + unit;
+        let open = sigmoid(gates);
+        let cell = open.y * c[at] + open.x * stable_tanh(gates).z;
+        c_next[at] = cell;
+        h_next[at] = open.w * stable_tanh(vec4(cell)).x;
+    }
+}
