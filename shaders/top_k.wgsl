@@ -23,8 +23,10 @@ const INFINITY_BITS = 0x7f800000u;
 const MINUS_INFINITY_BITS = 0xff800000u;
 
 #ifndef SERIAL
+#ifndef SUBGROUP
 var<workgroup> sh_keys: array<u32, WIDTH>;
 var<workgroup> sh_ids: array<u32, WIDTH>;
+#endif
 #endif
 
 // An unsigned integer that grows with the float of these bits; 0 is below all of them.
@@ -76,6 +78,10 @@ fn main(
         previous_key = key;
         previous_id = id;
 #else
+#ifdef SUBGROUP
+        previous_key = subgroupMax(key);
+        previous_id = subgroupMin(select(NONE, id, key == previous_key));
+#else
         sh_keys[local] = key;
         sh_ids[local] = id;
         workgroupBarrier();
@@ -93,6 +99,7 @@ fn main(
         previous_key = sh_keys[0];
         previous_id = sh_ids[0];
         workgroupBarrier();
+#endif
 #endif
         if local == 0u {
             let at = row * p.k + rank;

@@ -62,6 +62,9 @@ pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
     }
 }
 
+/// Lanes of the subgroups that some shaders are written for.
+const LANES: u32 = 8;
+
 /// Whether a product with so many inputs gets the shader for subgroups that are one vector of a CPU, where reading from
 /// another lane costs less than reading memory, and reading 64 bits as much as reading 32.
 pub(crate) fn shares_lanes(target: &Target, inputs: usize) -> bool {
@@ -105,11 +108,30 @@ pub(crate) fn lanes(class: AdapterClass) -> u32 {
     }
 }
 
-/// Whether a row is left to a single invocation: for drivers on a CPU, which compile barriers into coroutines.
+/// Who works on a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowKernel {
+    /// A workgroup whose results meet in workgroup memory.
+    Workgroup,
+    /// A single invocation: for drivers on a CPU, which compile barriers into coroutines.
+    Serial,
+    /// A subgroup that is one vector of a CPU.
+    Subgroup,
+}
+
+/// Chooses who works on a row that takes a single invocation so many iterations.
 ///
-/// Mesa 22's ends a shader's loops after 65,535 iterations, so long rows are shared there too.
-pub(crate) fn serial_rows(class: AdapterClass, iterations: usize) -> bool {
-    class == AdapterClass::Software && iterations < 60_000
+/// Mesa 22 ends a shader's loops after 65,535 of them, so long rows are shared there too.
+pub(crate) fn row(target: &Target, iterations: usize) -> RowKernel {
+    const MOST: usize = 60_000;
+    let lanes = LANES as usize;
+    match target.class {
+        AdapterClass::Software if target.subgroup == LANES && iterations / lanes < MOST => {
+            RowKernel::Subgroup
+        }
+        AdapterClass::Software if iterations < MOST => RowKernel::Serial,
+        _ => RowKernel::Workgroup,
+    }
 }
 
 /// Workgroup size of the matrix kernel: `[along output channels, along pixels]`.
@@ -208,9 +230,14 @@ mod tests {
 
     #[test]
     fn long_rows_are_shared() {
-        assert!(serial_rows(AdapterClass::Software, 3 * 2917));
-        assert!(!serial_rows(AdapterClass::Software, 196 * 512));
-        assert!(!serial_rows(AdapterClass::Hardware, 10));
+        let [software, hardware] = [AdapterClass::Software, AdapterClass::Hardware].map(Target::baseline);
+        assert_eq!(row(&software, 3 * 2917), RowKernel::Serial);
+        assert_eq!(row(&software, 196 * 512), RowKernel::Workgroup);
+        assert_eq!(row(&hardware, 10), RowKernel::Workgroup);
+        let shared = Target { subgroup: 8, ..software };
+        assert_eq!(row(&shared, 10), RowKernel::Subgroup);
+        assert_eq!(row(&shared, 196 * 512), RowKernel::Subgroup);
+        assert_eq!(row(&shared, 1 << 20), RowKernel::Workgroup);
     }
 
     #[test]

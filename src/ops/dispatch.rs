@@ -2,7 +2,8 @@
 
 use crate::graph::plan::PackedWeight;
 use crate::graph::{Constant, DType, Data, Graph, Node, Shape, Tensor, TensorId};
-use crate::ops::{Packing, choose};
+use crate::ops::Packing;
+use crate::ops::choose::{self, RowKernel};
 use std::hash::{Hash, Hasher};
 use std::ops;
 
@@ -67,7 +68,7 @@ impl Hash for Kernel {
 }
 
 /// The variants of shaders that import `row`.
-pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"]];
+pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"], &["SUBGROUP"]];
 
 /// The variants of shaders that import `weights` or `quads`.
 pub(crate) const WEIGHT_VARIANTS: &[&[&str]] = &[&[], &["HALF"]];
@@ -236,10 +237,10 @@ impl<'a> Lowering<'a> {
         rows: usize,
         iterations: usize,
     ) -> Vec<Dispatch> {
-        let defines = if choose::serial_rows(self.target.class, iterations) {
-            ROW_VARIANTS[1]
-        } else {
-            ROW_VARIANTS[0]
+        let defines = match choose::row(self.target, iterations) {
+            RowKernel::Workgroup => ROW_VARIANTS[0],
+            RowKernel::Serial => ROW_VARIANTS[1],
+            RowKernel::Subgroup => ROW_VARIANTS[2],
         };
         let kernel = Kernel { shader, defines, constants: Vec::new() };
         vec![Dispatch { kernel, bindings, params, workgroups: flat_grid(rows, self.target.max_workgroups) }]
