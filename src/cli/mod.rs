@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, and what they share.
 
 mod args;
+mod bench;
 mod caption;
 mod completions;
 mod convert;
@@ -37,6 +38,7 @@ Examples:
   shadetell convert --encoder encoder.pkl --decoder decoder.pkl --vocab vocab.pkl -o model.safetensors
                                          a model file from PyTorch checkpoints
   shadetell inspect decoder.pkl          what is in such a file
+  shadetell bench model                  how fast a ResNet-152 is here
 
 `shadetell help COMMAND` has more.
 
@@ -52,6 +54,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Vocab(vocab::VocabArgs),
     Synth(synth::SynthArgs),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -65,6 +68,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Vocab(args) => vocab::run(args),
         Command::Synth(args) => synth::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
     };
     done.unwrap_or_else(|failure| failure.report())

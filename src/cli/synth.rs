@@ -17,7 +17,7 @@ Examples:
 Its captions mean nothing. The same options give the same file on every machine.")]
 pub(crate) struct SynthArgs {
     /// The encoder
-    #[arg(long, value_name = "NAME", value_parser = named(&RESNETS, EncoderFamily::name))]
+    #[arg(long, value_name = "NAME", value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
     arch: EncoderFamily,
 
     /// The decoder
@@ -48,15 +48,6 @@ pub(crate) struct SynthArgs {
     #[arg(long)]
     force: bool,
 }
-
-/// What can be made: the built-in model is the other one.
-const RESNETS: [EncoderFamily; 5] = [
-    EncoderFamily::Resnet18,
-    EncoderFamily::Resnet34,
-    EncoderFamily::Resnet50,
-    EncoderFamily::Resnet101,
-    EncoderFamily::Resnet152,
-];
 
 /// Writes the file.
 pub(crate) fn run(args: &SynthArgs) -> Result<ExitCode, Failure> {

@@ -2,12 +2,14 @@
 
 mod adapter;
 mod executor;
+mod peaks;
 mod pipelines;
 pub mod source;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
 pub use executor::{Executor, Run};
+pub use peaks::Peaks;
 pub use pipelines::Pipelines;
 
 /// Something went wrong between us and a GPU.

@@ -70,6 +70,15 @@ impl EncoderFamily {
         EncoderFamily::Resnet152,
     ];
 
+    /// Those that people have checkpoints of, and that random weights are made for.
+    pub const RESNETS: [EncoderFamily; 5] = [
+        EncoderFamily::Resnet18,
+        EncoderFamily::Resnet34,
+        EncoderFamily::Resnet50,
+        EncoderFamily::Resnet101,
+        EncoderFamily::Resnet152,
+    ];
+
     /// The name, as in model files and on the command line.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,0 +1,50 @@
+//! `shadetell bench`: how fast an adapter and the kernels on it are.
+
+mod baseline;
+mod model;
+mod peaks;
+mod report;
+
+use super::failure::Failure;
+use clap::{Args, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// Measures an adapter, and what the kernels make of it
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shadetell bench peaks                              what the adapter can do
+  shadetell bench model --arch resnet152             a network with random weights, layer by layer
+  shadetell bench model --arch resnet152 --format json > now.json
+  shadetell bench model --arch resnet152 --baseline now.json --threshold 5%
+
+Exits with 1 if --baseline was faster by more than the threshold.")]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Peaks(peaks::PeaksArgs),
+    Model(model::ModelArgs),
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+    /// For documents
+    Markdown,
+}
+
+/// Measures what was asked for.
+pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
+    match &args.what {
+        What::Peaks(args) => peaks::run(args),
+        What::Model(args) => model::run(args),
+    }
+}
