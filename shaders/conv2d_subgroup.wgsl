@@ -29,11 +29,11 @@ const PIXELS = 16u;
 @group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
-// The input pixel under a tap of the window of an output pixel, counted from the first of all images; -1 in the padding.
-fn tap_of(pixel: u32, matrix: u32, ky: u32, kx: u32) -> i32 {
+// Image, row and column of an output pixel of a matrix.
+fn place(matrix: u32, pixel: u32) -> vec3<u32> {
     let row = pixel / p.out_width;
     let image = row / p.out_height;
-    return taps(matrix * p.images + image, row - image * p.out_height, vec4(pixel - row * p.out_width), ky, kx).x;
+    return vec3(matrix * p.images + image, row - image * p.out_height, pixel - row * p.out_width);
 }
 
 @compute @workgroup_size(8)
@@ -56,8 +56,8 @@ fn main(
     // Lanes past the last channel or pixel repeat the last one: they compute and store the same once more.
     let columns = p.out_channels / 4u;
     let column = min(eight + lane, columns - 1u);
-    let near = min(first + lane, pixels - 1u);
-    let far = min(first + lane + 8u, pixels - 1u);
+    let near = place(matrix, min(first + lane, pixels - 1u));
+    let far = place(matrix, min(first + lane + 8u, pixels - 1u));
 
     let start = first_sum(bias[column]);
     var sums = array(
@@ -69,8 +69,8 @@ fn main(
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
             // A tap in the padding reads some pixel of the image and counts for nothing.
-            let near_tap = tap_of(near, matrix, ky, kx);
-            let far_tap = tap_of(far, matrix, ky, kx);
+            let near_tap = taps(near.x, near.y, vec4(near.z), ky, kx).x;
+            let far_tap = taps(far.x, far.y, vec4(far.z), ky, kx).x;
             let near_start = u32(max(near_tap, 0)) * quads;
             let far_start = u32(max(far_tap, 0)) * quads;
             for (var k = 0u; k < quads; k++) {
