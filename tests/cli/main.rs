@@ -4,6 +4,7 @@
 #![cfg(all(feature = "cli", feature = "bundled-model"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod bench;
 mod convert;
 
 use image::{ImageFormat, Rgb, RgbImage};

@@ -27,7 +27,7 @@ struct Report {
     setting: Setting,
     /// Multiply-adds of 32-bit floats in registers; each counts as two.
     gflops_per_second: f64,
-    /// Bytes read and written by a copy of 64 MiB.
+    /// Bytes read and written by a copy of 32 MiB.
     gigabytes_per_second: f64,
     /// An empty dispatch, submitted and waited for.
     dispatch_ms: Times,
