@@ -119,13 +119,14 @@ impl Packing {
         };
         let taps = shape[2..].iter().product::<usize>();
         let width = self.block.columns();
+        let mut lines: Vec<Cow<'_, [f32]>> = vec![Cow::default(); columns];
         for (output, line) in values.chunks_exact((shape[1] * taps).max(1)).enumerate() {
             let column = match self.order {
                 // Gate-major to unit-major.
                 Order::Gates => output % (columns / 4) * 4 + output / (columns / 4),
                 _ => output,
             };
-            let line = match self.order {
+            lines[column] = match self.order {
                 Order::Winograd(winograd) => winograd.filters(line).into(),
                 // Within a filter taps vary fastest; the kernel wants channels to.
                 Order::Taps if taps > 1 => {
@@ -133,21 +134,29 @@ impl Packing {
                 }
                 _ => Cow::Borrowed(line),
             };
-            let block = &mut packed[column / width * rows * width..][..rows * width];
+        }
+        // Rows outside and columns inside: what is written lies in one piece, and the processor's cache is large enough
+        // for a piece of each line that is read.
+        let blocks = packed.chunks_exact_mut((rows * width).max(1)).zip(lines.chunks(width));
+        for (block, lines) in blocks {
             match self.block {
                 Block::Columns(_) => {
-                    for (row, &value) in block.chunks_exact_mut(width).zip(line.iter()) {
-                        row[column % width] = value;
+                    for (row, values) in block.chunks_exact_mut(width).enumerate() {
+                        for (value, line) in values.iter_mut().zip(lines) {
+                            *value = line[row];
+                        }
                     }
                 }
                 Block::Quads | Block::HalfQuads => {
-                    let (lane, part) = (column % width / 4, column % 4);
-                    let start = match self.block {
-                        Block::Quads => ((part / 2 * 8 + lane) * 2 + part % 2) * 4,
-                        _ => column % width * 4,
-                    };
-                    for (four_rows, values) in block.chunks_exact_mut(4 * width).zip(line.chunks_exact(4)) {
-                        four_rows[start..start + 4].copy_from_slice(values);
+                    for (quad, values) in block.chunks_exact_mut(4 * width).enumerate() {
+                        for (column, line) in lines.iter().enumerate() {
+                            let (lane, part) = (column / 4, column % 4);
+                            let start = match self.block {
+                                Block::Quads => ((part / 2 * 8 + lane) * 2 + part % 2) * 4,
+                                _ => column * 4,
+                            };
+                            values[start..start + 4].copy_from_slice(&line[4 * quad..4 * quad + 4]);
+                        }
                     }
                 }
             }
