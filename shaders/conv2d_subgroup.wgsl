@@ -13,6 +13,8 @@
 // A workgroup is one subgroup and computes one such block. Each of the `matrices` is a product of its own, which is how the
 // Winograd convolution uses this shader; they are 1 otherwise.
 //
+// HALF    weights of 16 bits, which hold them exactly before a batch norm's scale makes them longer: scale: [O] is then
+//         multiplied by the sums
 // PADDED  taps may lie outside of the image, which costs a tenth of the time
 //
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
@@ -28,6 +30,9 @@ const PIXELS = 16u;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+#ifdef HALF
+@group(0) @binding(6) var<storage, read> scale: array<vec4<f32>>;
+#endif
 
 // Image, row and column of an output pixel of a matrix.
 fn place(matrix: u32, pixel: u32) -> vec3<u32> {
@@ -59,7 +64,11 @@ fn main(
     let near = place(matrix, min(first + lane, pixels - 1u));
     let far = place(matrix, min(first + lane + 8u, pixels - 1u));
 
+#ifdef HALF
+    let start = vec4(0.0);
+#else
     let start = first_sum(bias[column]);
+#endif
     var sums = array(
         start, start, start, start, start, start, start, start, start, start, start, start, start, start, start, start,
     );
@@ -106,6 +115,9 @@ fn main(
     for (var i = 0u; i < p.tile; i++) {
         let at = (matrix * pixels + min(first + i, pixels - 1u)) * columns + column;
         var sum = sums[min(i, PIXELS - 1u)];
+#ifdef HALF
+        sum = sum * scale[column] + bias[column];
+#endif
         if p.has_residual != 0u {
             sum += residual[at];
         }

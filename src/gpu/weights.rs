@@ -110,6 +110,13 @@ impl Shelf {
         for (weight, range) in &self.weights {
             let tensor = graph.get(weight.tensor);
             let Some(constant) = &tensor.constant else { continue };
+            let unscaled;
+            let constant = if weight.half {
+                unscaled = constant.unscaled();
+                &unscaled
+            } else {
+                constant
+            };
             let mut shape = tensor.shape.to_vec();
             let count = shape.first().copied().unwrap_or(1);
             let step = weight.packing.slices(&shape, PART_VALUES).max(1);
@@ -119,7 +126,11 @@ impl Shelf {
                 if let Some(outermost) = shape.first_mut() {
                     *outermost = slices.len();
                 }
-                let packed = weight.packing.pack(&shape, &constant.read_slices(slices, count));
+                let values = match weight.packing.is_scale() {
+                    true => constant.scale(count),
+                    false => constant.read_slices(slices, count),
+                };
+                let packed = weight.packing.pack(&shape, &values);
                 let halves: Vec<f16>;
                 let bytes: &[u8] = if weight.half {
                     halves = packed.iter().map(|&value| f16::from_f32(value)).collect();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct Constant {
     values: Values,
-    /// Whether 16 bits hold every value exactly.
+    /// Whether 16 bits hold every value exactly, without its factor.
     half: bool,
     /// A factor for each of the outermost slices.
     scale: Option<Arc<Vec<f32>>>,
@@ -81,15 +81,12 @@ impl Constant {
 
     /// Whether 16-bit floats hold every value exactly, so that a device needs half the memory for it.
     pub(crate) fn is_half(&self) -> bool {
-        self.half
+        self.half && self.scale.is_none()
     }
 
-    /// Whether the values come from 16-bit floats, even if a factor has made them longer.
+    /// Whether they did so before factors made the values longer.
     pub(crate) fn is_compact(&self) -> bool {
-        match &self.values {
-            Values::File(values) => values.element == ElementType::F16,
-            Values::Memory(_) => self.half,
-        }
+        self.half
     }
 
     /// The same with each of the outermost slices, of which there are as many as factors, multiplied by its factor.
@@ -99,7 +96,21 @@ impl Constant {
             Some(scale) => scale.iter().zip(factors).map(|(a, b)| a * b).collect(),
             None => factors.to_vec(),
         };
-        Constant { values: self.values.clone(), half: false, scale: Some(Arc::new(factors)) }
+        Constant { values: self.values.clone(), half: self.half, scale: Some(Arc::new(factors)) }
+    }
+
+    /// The factors of the outermost slices, of which there are `count`: ones if there are none.
+    pub(crate) fn scale(&self, count: usize) -> Cow<'_, [f32]> {
+        match &self.scale {
+            Some(scale) => Cow::Borrowed(scale),
+            None => Cow::Owned(vec![1.0; count]),
+        }
+    }
+
+    /// The same without the factors.
+    #[must_use]
+    pub(crate) fn unscaled(&self) -> Constant {
+        Constant { scale: None, ..self.clone() }
     }
 
     /// The values; those of a file are read anew each time and not kept.
@@ -139,6 +150,9 @@ mod tests {
         let scaled = Constant::from(stored).scaled(&[2.0, 3.0]).scaled(&[1.0, 10.0]);
         assert_eq!(*scaled.read(), [2.0, 4.0, 90.0, 120.0]);
         assert_eq!(*scaled.read_slices(1..2, 2), [90.0, 120.0]);
+        assert_eq!(*scaled.scale(2), [2.0, 30.0]);
+        assert_eq!(*scaled.unscaled().read(), [1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(*scaled.unscaled().scale(2), [1.0, 1.0]);
         let scaled = Constant::from(values).scaled(&[1.0, 0.0, -1.0]);
         assert_eq!(*scaled.read(), [0.0, 1.0, 0.0, 0.0, -4.0, -5.0]);
     }

@@ -28,7 +28,7 @@ pub struct PackedWeight {
     pub tensor: TensorId,
     /// Its layout.
     pub packing: Packing,
-    /// Whether its values are 16-bit floats, which hold them exactly, rather than 32-bit ones.
+    /// Whether its values are 16-bit floats, which hold them exactly without their scale, rather than 32-bit ones.
     pub half: bool,
 }
 

@@ -125,7 +125,7 @@ pub(super) const SUBGROUP: Shader = Shader {
     name: "conv2d_subgroup",
     source: include_str!("../../shaders/conv2d_subgroup.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[], &["PADDED"]],
+    variants: &[&[], &["PADDED"], &["HALF"], &["PADDED", "HALF"]],
 };
 
 pub(super) const DEPTHWISE: Shader = Shader {
@@ -323,7 +323,7 @@ pub(super) fn pointwise(
 pub(super) fn products(
     node: &Lowering<'_>,
     [matrices, rows, inputs, outputs]: [usize; 4],
-    packing: impl FnOnce(Block) -> Packing,
+    packing: impl Fn(Block) -> Packing,
     [x, y]: [Binding; 2],
 ) -> Vec<Dispatch> {
     let params = Params {
@@ -338,53 +338,75 @@ fn dispatch(
     node: &Lowering<'_>,
     choice: ConvKernel,
     mut params: Params,
-    packing: impl FnOnce(Block) -> Packing,
-    [x, residual, y]: [Binding; 3],
+    packing: impl Fn(Block) -> Packing,
+    ends: [Binding; 3],
 ) -> Vec<Dispatch> {
     let Target { class, max_workgroups, .. } = *node.target;
     let lanes = choose::lanes(class);
     let is_product = matches!(choice, ConvKernel::Pointwise | ConvKernel::Window);
+    if is_product && choose::shares_lanes(node.target, params.in_channels) {
+        return subgroup_dispatch(node, params, packing, ends);
+    }
     let pixels = params.images * params.out_height * params.out_width;
-    let (kernel, block, workgroups) = if is_product && choose::shares_lanes(node.target, params.in_channels) {
-        params.tile = SUBGROUP_PIXELS;
-        params.blocks = params.out_channels.div_ceil(Block::Quads.columns());
-        let tiles = params.matrices * params.blocks * pixels.div_ceil(SUBGROUP_PIXELS);
-        let defines = SUBGROUP.variants[usize::from(params.is_padded())];
-        let kernel = Kernel { shader: &SUBGROUP, defines, constants: Vec::new() };
-        (kernel, Block::Quads, flat_grid(tiles, max_workgroups))
-    } else {
-        // Lanes run along output channels: one each for the direct kernel, four each for the others.
-        let (shader, defines, [across, rows], channels, width): (_, &'static [&'static str], _, _, _) =
-            match choice {
-                ConvKernel::Window => (&GEMM, GEMM.variants[1], choose::gemm_workgroup(class), 4, PIXELS),
-                ConvKernel::Depthwise => (&DEPTHWISE, &[], [lanes, 1], 4, PIXELS),
-                ConvKernel::Direct => (&DIRECT, &[], [lanes, 1], 1, 1),
-                _ => (&GEMM, GEMM.variants[0], choose::gemm_workgroup(class), 4, PIXELS),
-            };
-        let mut constants = vec![("LANES", across)];
-        if rows > 1 {
-            constants.push(("TILES", rows));
-        }
-        params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
-        let workgroups = if choice == ConvKernel::Pointwise {
-            // All pixels of all images make one long row.
-            [params.images, params.in_height, params.out_height] = [1; 3];
-            [params.in_width, params.out_width] = [pixels; 2];
-            let tiles = params.matrices * pixels.div_ceil(width).div_ceil(rows as usize);
-            let [y, z, _] = flat_grid(tiles, max_workgroups);
-            [params.blocks as u32, y, z]
-        } else {
-            let tiles = params.out_width.div_ceil(width);
-            let lines = params.out_height.div_ceil(rows as usize);
-            [(tiles * params.blocks) as u32, lines as u32, params.images as u32]
+    // Lanes run along output channels: one each for the direct kernel, four each for the others.
+    let (shader, defines, [across, rows], channels, width): (_, &'static [&'static str], _, _, _) =
+        match choice {
+            ConvKernel::Window => (&GEMM, GEMM.variants[1], choose::gemm_workgroup(class), 4, PIXELS),
+            ConvKernel::Depthwise => (&DEPTHWISE, &[], [lanes, 1], 4, PIXELS),
+            ConvKernel::Direct => (&DIRECT, &[], [lanes, 1], 1, 1),
+            _ => (&GEMM, GEMM.variants[0], choose::gemm_workgroup(class), 4, PIXELS),
         };
-        (Kernel { shader, defines, constants }, Block::Columns(across), workgroups)
+    let mut constants = vec![("LANES", across)];
+    if rows > 1 {
+        constants.push(("TILES", rows));
+    }
+    params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
+    let workgroups = if choice == ConvKernel::Pointwise {
+        // All pixels of all images make one long row.
+        [params.images, params.in_height, params.out_height] = [1; 3];
+        [params.in_width, params.out_width] = [pixels; 2];
+        let tiles = params.matrices * pixels.div_ceil(width).div_ceil(rows as usize);
+        let [y, z, _] = flat_grid(tiles, max_workgroups);
+        [params.blocks as u32, y, z]
+    } else {
+        let tiles = params.out_width.div_ceil(width);
+        let lines = params.out_height.div_ceil(rows as usize);
+        [(tiles * params.blocks) as u32, lines as u32, params.images as u32]
     };
+    let [x, residual, y] = ends;
+    let weight = node.weight(1, packing(Block::Columns(across)));
     vec![Dispatch {
-        kernel,
-        bindings: vec![x, node.weight(1, packing(block)), node.weight(2, Packing::FLAT), residual, y],
+        kernel: Kernel { shader, defines, constants },
+        bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
         workgroups,
+    }]
+}
+
+/// For drivers on a CPU whose subgroups are its vectors.
+fn subgroup_dispatch(
+    node: &Lowering<'_>,
+    mut params: Params,
+    packing: impl Fn(Block) -> Packing,
+    [x, residual, y]: [Binding; 3],
+) -> Vec<Dispatch> {
+    let pixels = params.images * params.out_height * params.out_width;
+    params.tile = SUBGROUP_PIXELS;
+    params.blocks = params.out_channels.div_ceil(Block::Quads.columns());
+    let tiles = params.matrices * params.blocks * pixels.div_ceil(SUBGROUP_PIXELS);
+    // Several matrices come from weights that are transformed, which makes them longer.
+    let compact = node.scaled_weight(1, packing(Block::HalfQuads)).filter(|_| params.matrices == 1);
+    let bias = node.weight(2, Packing::FLAT);
+    let (half, bindings) = match compact {
+        Some([weight, scale]) => (true, vec![x, weight, bias, residual, y, scale]),
+        None => (false, vec![x, node.weight(1, packing(Block::Quads)), bias, residual, y]),
+    };
+    let defines = SUBGROUP.variants[usize::from(params.is_padded()) + 2 * usize::from(half)];
+    vec![Dispatch {
+        kernel: Kernel { shader: &SUBGROUP, defines, constants: Vec::new() },
+        bindings,
+        params: params.words(),
+        workgroups: flat_grid(tiles, node.target.max_workgroups),
     }]
 }
 

@@ -222,6 +222,15 @@ impl<'a> Lowering<'a> {
         (Binding::Weight(weight), if half { WEIGHT_VARIANTS[1] } else { WEIGHT_VARIANTS[0] })
     }
 
+    /// Operand `index` as a weight whose values 16-bit floats hold exactly, and its scale, which makes them longer and
+    /// which kernels multiply sums by; `None` if they do not hold them.
+    pub(crate) fn scaled_weight(&self, index: usize, packing: Packing) -> Option<[Binding; 2]> {
+        let is_compact = self.inputs[index].constant.as_ref().is_some_and(Constant::is_compact);
+        let weight = PackedWeight { tensor: self.node.inputs[index], packing, half: true };
+        let scale = PackedWeight { packing: Packing::SCALE, half: false, ..weight };
+        is_compact.then_some([Binding::Weight(weight), Binding::Weight(scale)])
+    }
+
     /// Result `index`.
     pub(crate) fn output(&self, index: usize) -> Binding {
         Binding::Activation(self.node.outputs[index])

@@ -14,6 +14,8 @@ enum Order {
     Inputs,
     /// `[4 H, I]` (gates i, f, g, o): a row for each input; four columns, the gates, for each unit.
     Gates,
+    /// Not the weight: the factor of each of its outermost slices, padded as flat ones are.
+    Scale,
     /// `[O, I, 3, 3]`, transformed: a row for each product and, inside it, input channel; columns are output channels.
     Winograd(Winograd),
 }
@@ -58,6 +60,14 @@ impl Packing {
     /// As it is, padded at the end to a multiple of four values.
     pub const FLAT: Packing = Packing { order: Order::Flat, block: Block::Columns(1) };
 
+    /// The factors of a weight's outermost slices, for kernels that multiply sums rather than weights.
+    pub(crate) const SCALE: Packing = Packing { order: Order::Scale, block: Block::Columns(1) };
+
+    /// Whether the factors are packed, not the weight.
+    pub(crate) fn is_scale(self) -> bool {
+        self == Self::SCALE
+    }
+
     /// A convolution's weight `[O, I, KH, KW]`.
     pub(crate) const fn taps(block: Block) -> Packing {
         Packing { order: Order::Taps, block }
@@ -94,6 +104,7 @@ impl Packing {
     pub fn len(self, shape: &[usize]) -> usize {
         match self.matrix(shape) {
             Some([rows, columns]) => rows * columns.next_multiple_of(self.block.columns()),
+            None if self.is_scale() => shape.first().copied().unwrap_or(1).next_multiple_of(4),
             None => shape.iter().product::<usize>().next_multiple_of(4),
         }
     }

@@ -3,7 +3,7 @@
 use crate::activation::FUSED;
 use crate::common::{Case, Random, TARGETS, Tolerance};
 use shadetell::graph::plan::Plan;
-use shadetell::ops::{Activation, Conv2d, Padding, SHADERS, Target};
+use shadetell::ops::{Activation, BatchNorm, Conv2d, Padding, SHADERS, Target};
 use std::collections::HashSet;
 
 const NONE: [usize; 4] = [0; 4];
@@ -116,11 +116,53 @@ fn every_end_of_every_kernel() {
     }
 }
 
+/// Weights that 16 bits hold until a batch norm is folded into them.
+#[test]
+fn weights_of_16_bits() {
+    for (seed, sizes) in (200..).zip(table()).filter(|(_, sizes)| sizes.groups == 1) {
+        for (folds, residual) in [(false, true), (true, false)] {
+            let mut case = Case::new(seed);
+            let x = case.random_input(sizes.x);
+            let [kh, kw] = sizes.kernel;
+            let weight = case.half_weight([sizes.outputs, sizes.x[3], kh, kw]);
+            let mut operands = vec![x, weight, case.random_weight([sizes.outputs])];
+            if residual {
+                let op = sizes.op(Activation::Identity);
+                let [height, width] = op.output_size([sizes.x[1], sizes.x[2]], sizes.kernel).unwrap();
+                operands.push(case.random_input([sizes.x[0], height, width, sizes.outputs]));
+            }
+            let y = case.node(sizes.op(Activation::Identity), operands)[0];
+            if folds {
+                let channels =
+                    vec![y, case.random_weight([sizes.outputs]), case.random_weight([sizes.outputs])];
+                case.last(BatchNorm, channels);
+                case.graph.fuse();
+                assert_eq!(case.graph.nodes().len(), 1);
+            } else {
+                case.graph.output(y);
+            }
+            let label = format!("folds {folds} {sizes:?}");
+            case.check(&label, Tolerance::Approximate);
+        }
+    }
+}
+
 #[test]
 fn the_table_reaches_every_kernel() {
     let mut found = HashSet::new();
-    for sizes in table() {
-        let case = sizes.case(0, false, Activation::Identity);
+    for (sizes, half) in table().into_iter().flat_map(|sizes| [(sizes, false), (sizes, true)]) {
+        let mut case = sizes.case(0, false, Activation::Identity);
+        if half {
+            let x = case.random_input(sizes.x);
+            let weight = case.half_weight([
+                sizes.outputs,
+                sizes.x[3] / sizes.groups,
+                sizes.kernel[0],
+                sizes.kernel[1],
+            ]);
+            let bias = case.random_weight([sizes.outputs]);
+            case.last(sizes.op(Activation::Identity), vec![x, weight, bias]);
+        }
         for target in [TARGETS[0], Target { subgroup: 8, int64: true, ..TARGETS[0] }] {
             let plan = Plan::new(&case.graph, &target).unwrap();
             found.extend(plan.steps.iter().map(|step| {
