@@ -75,6 +75,8 @@ struct Limits {
 struct Supported {
     #[serde(rename = "shader-f16")]
     shader_f16: bool,
+    #[serde(rename = "shader-int64")]
+    shader_int64: bool,
     subgroups: bool,
     timestamp_query: bool,
 }
@@ -99,6 +101,7 @@ impl Device {
             },
             features: Supported {
                 shader_f16: features.contains(Features::SHADER_F16),
+                shader_int64: features.contains(Features::SHADER_INT64),
                 subgroups: features.contains(Features::SUBGROUP),
                 timestamp_query: features.contains(Features::TIMESTAMP_QUERY),
             },
@@ -124,7 +127,7 @@ impl Device {
              maxBufferSize {}, maxStorageBufferBindingSize {}, maxComputeWorkgroupStorageSize {},\n   \
              maxComputeInvocationsPerWorkgroup {max_compute_invocations_per_workgroup}, \
              maxStorageBuffersPerShaderStage {max_storage_buffers_per_shader_stage}\n   \
-             shader-f16 {}, subgroups {}, timestamp-query {}\n",
+             shader-f16 {}, shader-int64 {}, subgroups {}, timestamp-query {}\n",
             self.index,
             self.name,
             self.kind,
@@ -133,6 +136,7 @@ impl Device {
             binary_size(*max_storage_buffer_binding_size),
             binary_size((*max_compute_workgroup_storage_size).into()),
             has(self.features.shader_f16),
+            has(self.features.shader_int64),
             has(self.features.subgroups),
             has(self.features.timestamp_query),
         )

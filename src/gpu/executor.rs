@@ -263,7 +263,7 @@ fn check_limits(limits: &wgpu::Limits, graph: &Graph, plan: &Plan) -> Result<(),
     let smaller = "use a smaller batch or a smaller beam";
     let device = "request the device with a higher limit, or choose another adapter";
     check("maxBufferSize", plan.arena_bytes as u64, limits.max_buffer_size, smaller)?;
-    let activations = plan.ranges.values().map(Range::len).max().unwrap_or(0);
+    let activations = plan.ranges.values().chain(&plan.scratch).map(Range::len).max().unwrap_or(0);
     check(
         "maxStorageBufferBindingSize",
         activations as u64,
@@ -271,7 +271,7 @@ fn check_limits(limits: &wgpu::Limits, graph: &Graph, plan: &Plan) -> Result<(),
         smaller,
     )?;
     for weight in &plan.weights {
-        let bytes = 4 * weight.packing.len(&graph.get(weight.tensor).shape) as u64;
+        let bytes = weight.bytes(&graph.get(weight.tensor).shape) as u64;
         check("maxStorageBufferBindingSize", bytes, limits.max_storage_buffer_binding_size, device)?;
         check("maxBufferSize", bytes, limits.max_buffer_size, device)?;
     }

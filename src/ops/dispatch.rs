@@ -2,8 +2,8 @@
 
 use crate::graph::plan::PackedWeight;
 use crate::graph::{Constant, DType, Data, Graph, Node, Shape, Tensor, TensorId};
-use crate::ops::Packing;
 use crate::ops::choose::{self, RowKernel};
+use crate::ops::{Block, Packing};
 use std::hash::{Hash, Hasher};
 use std::ops;
 
@@ -80,8 +80,8 @@ pub enum Binding {
     Activation(TensorId),
     /// A weight: `var<storage, read>`.
     Weight(PackedWeight),
-    /// Memory for what passes between the dispatches of one node, by the number of [`Plan::scratch`]: declared as an
-    /// activation.
+    /// Memory for what passes between the dispatches of one node, declared as an activation: by its number in
+    /// [`Plan::scratch`], or, before the plan numbers it, among those of its operation.
     ///
     /// [`Plan::scratch`]: crate::graph::plan::Plan::scratch
     Scratch(usize),
@@ -220,6 +220,26 @@ impl<'a> Lowering<'a> {
         let half = self.inputs[index].constant.as_ref().is_some_and(Constant::is_half);
         let weight = PackedWeight { tensor: self.node.inputs[index], packing: packing(half), half };
         (Binding::Weight(weight), if half { WEIGHT_VARIANTS[1] } else { WEIGHT_VARIANTS[0] })
+    }
+
+    /// Operand `index` as the weight of a kernel that computes so many rows at a time, and that kernel: of two shaders
+    /// the second one where lanes are shared.
+    pub(crate) fn rows_kernel(
+        &self,
+        [plain, subgroup]: [&'static Shader; 2],
+        shares_lanes: bool,
+        index: usize,
+        packing: fn(Block) -> Packing,
+        rows: u32,
+    ) -> (Binding, Kernel) {
+        let lanes = choose::lanes(self.target.class);
+        let (shader, constants) = match shares_lanes {
+            true => (subgroup, vec![("ROWS", rows)]),
+            false => (plain, vec![("LANES", lanes), ("ROWS", rows)]),
+        };
+        let block = |half| if shares_lanes { Block::quads(half) } else { Block::Columns(lanes) };
+        let (weight, defines) = self.compact_weight(index, |half| packing(block(half)));
+        (weight, Kernel { shader, defines, constants })
     }
 
     /// Operand `index` as a weight whose values 16-bit floats hold exactly, and its scale, which makes them longer and

@@ -4,7 +4,7 @@ use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, param
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::ops::choose::{self, LinearKernel};
-use crate::ops::{Activation, Block, Dispatch, Kernel, Packing, conv2d};
+use crate::ops::{Activation, Dispatch, Packing, conv2d};
 
 /// `activation(x W^T + b)`: rows `[.., I]` to `[.., O]`.
 ///
@@ -80,14 +80,9 @@ impl Operation for Linear {
         let params = Params { rows, inputs, outputs, low, high };
         let lanes = choose::lanes(node.target.class);
         let shares_lanes = choose::shares_lanes(node.target, inputs);
-        let block_of = |half| if shares_lanes { Block::quads(half) } else { Block::Columns(lanes) };
-        let (weight, defines) = node.compact_weight(1, |half| Packing::inputs(block_of(half)));
+        let (weight, kernel) =
+            node.rows_kernel([&SHADER, &SUBGROUP], shares_lanes, 1, Packing::inputs, block);
         let bindings = vec![node.input(0), weight, node.weight(2, Packing::FLAT), node.output(0)];
-        let kernel = if shares_lanes {
-            Kernel { shader: &SUBGROUP, defines, constants: vec![("ROWS", block)] }
-        } else {
-            Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] }
-        };
         let workgroups =
             [outputs.div_ceil(4).div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])

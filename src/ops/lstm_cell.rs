@@ -4,7 +4,7 @@ use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, param
 use crate::cpu;
 use crate::error::Error;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Block, Dispatch, Kernel, Packing, choose};
+use crate::ops::{Dispatch, Packing, choose};
 use crate::weights::Section;
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
@@ -88,8 +88,8 @@ impl Operation for LstmCell {
         let lanes = choose::lanes(node.target.class);
         let sizes = [params.first, params.second, hidden];
         let shares_lanes = sizes.iter().all(|&inputs| choose::shares_lanes(node.target, inputs));
-        let block_of = |half| if shares_lanes { Block::quads(half) } else { Block::Columns(lanes) };
-        let (weight, defines) = node.compact_weight(2, |half| Packing::gates(block_of(half)));
+        let block = choose::row_block(rows);
+        let (weight, kernel) = node.rows_kernel([&SHADER, &SUBGROUP], shares_lanes, 2, Packing::gates, block);
         let bindings = vec![
             node.input(0),
             node.input(1),
@@ -100,12 +100,6 @@ impl Operation for LstmCell {
             node.output(0),
             node.output(1),
         ];
-        let block = choose::row_block(rows);
-        let kernel = if shares_lanes {
-            Kernel { shader: &SUBGROUP, defines, constants: vec![("ROWS", block)] }
-        } else {
-            Kernel { shader: &SHADER, defines, constants: vec![("LANES", lanes), ("ROWS", block)] }
-        };
         let workgroups = [hidden.div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }
