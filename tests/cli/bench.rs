@@ -60,3 +60,24 @@ fn peaks_of_the_adapter_are_measured() {
     }
     assert!(peaks["dispatch_ms"]["min"].as_f64().unwrap() > 0.0);
 }
+
+#[test]
+fn kernels_are_checked_and_timed() {
+    let args = ["bench", "kernels", "--shape", "layer4", "--runs", "1", "--warm-up", "0", "--format", "json"];
+    let (outcome, measured) = report(&args);
+    outcome.expect(0);
+    let rows = measured["kernels"].as_array().unwrap();
+    let shapes: Vec<_> = rows.iter().map(|row| row["shape"].as_str().unwrap()).collect();
+    assert_eq!(shapes, ["reduce", "window", "expand"].map(|name| format!("resnet152.layer4.{name}")));
+    for row in rows {
+        let error = row["error"].as_f64().unwrap();
+        assert!(0.0 < error && error < 1e-3, "{row}");
+        assert!(row["speed"]["gflops_per_second"].as_f64().unwrap() > 0.01, "{row}");
+        assert!(
+            ["compute", "memory", "launch"].contains(&row["speed"]["bound_by"].as_str().unwrap()),
+            "{row}"
+        );
+    }
+    let none = run(&["bench", "kernels", "--op", "linear", "--shape", "layer4"]).expect(USAGE);
+    assert!(none.stderr.contains("resnet152.layer4.window"), "{none:?}");
+}

@@ -1,6 +1,7 @@
 //! `shadetell bench`: how fast an adapter and the kernels on it are.
 
 mod baseline;
+mod kernels;
 mod model;
 mod peaks;
 mod report;
@@ -14,6 +15,7 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   shadetell bench peaks                              what the adapter can do
+  shadetell bench kernels --op conv2d                kernels over real shapes, checked and timed
   shadetell bench model --arch resnet152             a network with random weights, layer by layer
   shadetell bench model --arch resnet152 --format json > now.json
   shadetell bench model --arch resnet152 --baseline now.json --threshold 5%
@@ -27,6 +29,7 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     Peaks(peaks::PeaksArgs),
+    Kernels(kernels::KernelsArgs),
     Model(model::ModelArgs),
 }
 
@@ -45,6 +48,7 @@ enum Format {
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     match &args.what {
         What::Peaks(args) => peaks::run(args),
+        What::Kernels(args) => kernels::run(args),
         What::Model(args) => model::run(args),
     }
 }
