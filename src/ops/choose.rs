@@ -41,7 +41,7 @@ pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
     if is_dense && kernel == [3, 3] && stride == [1, 1] && dilation == [1, 1] && !compact && inputs >= 16 {
         // Multiplications for each pair of channels, in whole tiles of sixteen.
         let products = |winograd: Winograd| {
-            let tiles = size.map(|n| n.div_ceil(winograd.tile())).iter().product::<usize>();
+            let tiles = winograd.tiles(size).iter().product::<usize>();
             winograd.side().pow(2) * tiles.next_multiple_of(16)
         };
         let direct = 9 * size.iter().product::<usize>().next_multiple_of(16);

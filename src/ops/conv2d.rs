@@ -184,9 +184,7 @@ impl Params {
             tile: 0,
         }
     }
-}
 
-impl Params {
     /// Whether some tap of some window lies outside of the image.
     fn is_padded(&self) -> bool {
         let beyond = |outputs: usize, stride: usize, kernel: usize, dilation: usize, inputs: usize| {
@@ -351,10 +349,13 @@ fn dispatch(
     // Lanes run along output channels: one each for the direct kernel, four each for the others.
     let (shader, defines, [across, rows], channels, width): (_, &'static [&'static str], _, _, _) =
         match choice {
+            // Winograd's products come as pointwise ones.
+            ConvKernel::Pointwise | ConvKernel::Winograd(_) => {
+                (&GEMM, GEMM.variants[0], choose::gemm_workgroup(class), 4, PIXELS)
+            }
             ConvKernel::Window => (&GEMM, GEMM.variants[1], choose::gemm_workgroup(class), 4, PIXELS),
             ConvKernel::Depthwise => (&DEPTHWISE, &[], [lanes, 1], 4, PIXELS),
             ConvKernel::Direct => (&DIRECT, &[], [lanes, 1], 1, 1),
-            _ => (&GEMM, GEMM.variants[0], choose::gemm_workgroup(class), 4, PIXELS),
         };
     let mut constants = vec![("LANES", across)];
     if rows > 1 {

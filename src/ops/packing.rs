@@ -38,6 +38,15 @@ impl Block {
         if half { Block::HalfQuads } else { Block::Quads }
     }
 
+    /// Where four rows of a column lie among those of all columns of its block.
+    fn start(self, column: usize) -> usize {
+        let (lane, part) = (column / 4, column % 4);
+        match self {
+            Block::Quads => ((part / 2 * 8 + lane) * 2 + part % 2) * 4,
+            Block::Columns(_) | Block::HalfQuads => column * 4,
+        }
+    }
+
     /// Columns of a block.
     pub(crate) fn columns(self) -> usize {
         match self {
@@ -161,11 +170,7 @@ impl Packing {
                 Block::Quads | Block::HalfQuads => {
                     for (quad, values) in block.chunks_exact_mut(4 * width).enumerate() {
                         for (column, line) in lines.iter().enumerate() {
-                            let (lane, part) = (column / 4, column % 4);
-                            let start = match self.block {
-                                Block::Quads => ((part / 2 * 8 + lane) * 2 + part % 2) * 4,
-                                _ => column * 4,
-                            };
+                            let start = self.block.start(column);
                             values[start..start + 4].copy_from_slice(&line[4 * quad..4 * quad + 4]);
                         }
                     }

@@ -49,23 +49,17 @@ const fn around(middle: f32, reach: f32) -> Spread {
     Spread { middle, reach }
 }
 
+/// What splitmix64 adds for each number.
+const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
 /// The values of a tensor.
 fn values(name: &str, seed: u64, count: usize, spread: Spread) -> Values<'static> {
-    const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
     // FNV-1a.
     let hash = name
         .bytes()
         .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
     let start = hash.wrapping_add(seed.wrapping_mul(STEP));
-    let value = move |index: usize| {
-        let mut z = start.wrapping_add((index as u64 + 1).wrapping_mul(STEP));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        // 24 bits: from -1 to 1 without rounding.
-        let unit = (z >> 40) as f32 * (1.0 / 8_388_608.0) - 1.0;
-        unit * spread.reach + spread.middle
-    };
+    let value = move |index: usize| random_value(start, index) * spread.reach + spread.middle;
     Box::new(move |sink| {
         const PIECE: usize = 1 << 16;
         for first in (0..count).step_by(PIECE) {
@@ -73,6 +67,15 @@ fn values(name: &str, seed: u64, count: usize, spread: Spread) -> Values<'static
             sink(&piece);
         }
     })
+}
+
+/// The number of this index in a sequence from -1 to 1 that looks random: splitmix64, 24 bits, without rounding.
+pub fn random_value(start: u64, index: usize) -> f32 {
+    let mut z = start.wrapping_add((index as u64 + 1).wrapping_mul(STEP));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^= z >> 31;
+    (z >> 40) as f32 * (1.0 / 8_388_608.0) - 1.0
 }
 
 /// Makes a model; it is computed while it is written.

@@ -1,8 +1,7 @@
 //! `shadetell bench kernels`: every kernel over the shapes of real networks, checked, then timed.
 
-use super::Format;
 use super::report::{Setting, Times, print_table};
-use crate::cli::args::{AdapterArgs, number};
+use super::{Format, ReportArgs, RunArgs};
 use crate::cli::failure::{Failure, PHOTOS_FAILED};
 use crate::cli::output::{self, note};
 use clap::Args;
@@ -12,6 +11,7 @@ use shadetell::gpu::{Executor, Gpu, Peaks, Pipelines};
 use shadetell::graph::plan::Plan;
 use shadetell::graph::{DType, Data, Graph, GraphError};
 use shadetell::ops::{Conv2d, LstmWeights, Padding};
+use shadetell::weights::random_value;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -26,20 +26,11 @@ pub(crate) struct KernelsArgs {
     #[arg(long, value_name = "TEXT")]
     shape: Option<String>,
 
-    /// Runs before the first one that counts
-    #[arg(long, value_name = "N", default_value = "3", value_parser = number(0..=1000usize, "a whole number"))]
-    warm_up: usize,
-
-    /// Runs that count
-    #[arg(long, value_name = "N", default_value = "15", value_parser = number(1..=100_000usize, "a whole number"))]
-    runs: usize,
-
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[command(flatten)]
+    runs: RunArgs,
 
     #[command(flatten)]
-    adapter: AdapterArgs,
+    report: ReportArgs,
 }
 
 /// An operation with its sizes.
@@ -131,7 +122,7 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
         let names = CASES.map(|(name, _)| name).join(", ");
         return Err(Failure::Usage(format!("no shape is left of: {names}")));
     }
-    let gpu = Gpu::open(&args.adapter.choice())?;
+    let gpu = Gpu::open(&args.report.adapter.choice())?;
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
     let mut pipelines = Pipelines::default();
     let mut report = Report { setting: Setting::of(&gpu), clock: "wall", kernels: Vec::new() };
@@ -141,7 +132,7 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
         let executor = Executor::new(&gpu.device, &gpu.queue, &mut pipelines, &graph, plan)?;
         report.kernels.push(measure(args, name, &graph, &inputs, &executor, &peaks)?);
     }
-    report.print(args.format)?;
+    report.print(args.report.format)?;
     let wrong: Vec<&str> =
         report.kernels.iter().filter(|row| row.speed.is_none()).map(|row| row.shape).collect();
     if wrong.is_empty() {
@@ -173,11 +164,11 @@ fn measure(
     if error.is_nan() || error > TOLERANCE {
         return Ok(Row { shape, kernels, error, speed: None });
     }
-    for _ in 0..args.warm_up {
+    for _ in 0..args.runs.warm_up {
         executor.profile(inputs)?;
     }
-    let mut times = Vec::with_capacity(args.runs);
-    for _ in 0..args.runs {
+    let mut times = Vec::with_capacity(args.runs.runs);
+    for _ in 0..args.runs.runs {
         times.push(executor.profile(inputs)?.iter().sum::<Duration>());
     }
     let ms = Times::of(&times);
@@ -226,7 +217,7 @@ impl Case {
         let mut seed = 1;
         let mut values = |count: usize, scale: f32| -> Vec<f32> {
             seed += 1;
-            (0..count).map(|i| scale * value(i, seed)).collect()
+            (0..count).map(|i| scale * random_value(seed << 40, i)).collect()
         };
         let mut inputs = Vec::new();
         match *self {
@@ -266,14 +257,6 @@ impl Case {
         }
         Ok((graph, inputs))
     }
-}
-
-/// A number from -1 to 1 that looks random: SplitMix64's last steps.
-fn value(index: usize, seed: u64) -> f32 {
-    let mut bits = (index as u64).wrapping_add(seed << 40).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    (bits >> 40) as f32 / (1u64 << 23) as f32 - 1.0
 }
 
 impl Report {
@@ -319,13 +302,5 @@ mod tests {
         assert_eq!(difference(&[1.0, -8.0], &[1.5, -8.0]), 0.0625);
         assert!(difference(&[f32::NAN, 0.0], &[1.0, 0.0]).is_nan());
         assert!(difference(&[0.0, f32::NAN], &[1.0, 0.0]).is_nan());
-    }
-
-    #[test]
-    fn values_fill_their_range() {
-        let values: Vec<f32> = (0..1000).map(|i| value(i, 3)).collect();
-        assert!(values.iter().all(|v| (-1.0..1.0).contains(v)));
-        let mean = values.iter().sum::<f32>() / 1000.0;
-        assert!(mean.abs() < 0.1 && values.iter().any(|v| *v > 0.9) && values.iter().any(|v| *v < -0.9));
     }
 }

@@ -6,6 +6,7 @@ mod model;
 mod peaks;
 mod report;
 
+use super::args::{AdapterArgs, number};
 use super::failure::Failure;
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -42,6 +43,29 @@ enum Format {
     Json,
     /// For documents
     Markdown,
+}
+
+/// How a report is written, and of what.
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// How the report is written
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
+}
+
+/// How often something is run.
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Runs before the first one that counts
+    #[arg(long, value_name = "N", default_value = "3", value_parser = number(0..=1000usize, "a whole number"))]
+    warm_up: usize,
+
+    /// Runs that count
+    #[arg(long, value_name = "N", default_value = "15", value_parser = number(1..=100_000usize, "a whole number"))]
+    runs: usize,
 }
 
 /// Measures what was asked for.

@@ -1,8 +1,8 @@
 //! `shadetell bench model`: a whole network, layer by layer.
 
 use super::report::{Setting, Times, print_table};
-use super::{Format, baseline};
-use crate::cli::args::{AdapterArgs, named, number};
+use super::{Format, ReportArgs, RunArgs, baseline};
+use crate::cli::args::{named, number};
 use crate::cli::failure::{Failure, PHOTOS_FAILED};
 use crate::cli::output;
 use clap::{Args, ValueHint};
@@ -46,22 +46,13 @@ pub(crate) struct ModelArgs {
     #[arg(long)]
     half: bool,
 
-    /// Runs before the first one that counts
-    #[arg(long, value_name = "N", default_value = "2", value_parser = number(0..=1000usize, "a whole number"))]
-    warm_up: usize,
-
-    /// Runs that count
-    #[arg(long, value_name = "N", default_value = "15", value_parser = number(1..=100_000usize, "a whole number"))]
-    runs: usize,
+    #[command(flatten)]
+    runs: RunArgs,
 
     /// Seconds after which no further run is started
     #[arg(long, value_name = "SECONDS", default_value = "60",
           value_parser = number(1..=86_400u64, "a whole number"))]
     time_cap: u64,
-
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
 
     /// An earlier report as JSON to compare with
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -72,7 +63,7 @@ pub(crate) struct ModelArgs {
     threshold: f64,
 
     #[command(flatten)]
-    adapter: AdapterArgs,
+    report: ReportArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -136,7 +127,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         ..CaptionOptions::default()
     };
     let device = Instant::now();
-    let gpu = Gpu::open(&args.adapter.choice())?;
+    let gpu = Gpu::open(&args.report.adapter.choice())?;
     let device_time = device.elapsed();
 
     let preparing = Instant::now();
@@ -159,11 +150,11 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     let cold = clock.elapsed() - making;
 
     let cap = Instant::now() + Duration::from_secs(args.time_cap);
-    for _ in 0..args.warm_up {
+    for _ in 0..args.runs.warm_up {
         executor.run(&inputs)?;
     }
     let (mut encode, mut decode) = (Vec::new(), Vec::new());
-    while encode.len() < args.runs && (encode.is_empty() || Instant::now() < cap) {
+    while encode.len() < args.runs.runs && (encode.is_empty() || Instant::now() < cap) {
         let start = Instant::now();
         let run = executor.run(&inputs)?;
         let whole = start.elapsed();
@@ -195,7 +186,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         dispatches: plan.steps.len(),
         kernels,
     };
-    report.print(args.format)?;
+    report.print(args.report.format)?;
     match &args.baseline {
         Some(path) if !baseline::holds(path, &gpu.info.name, warm_ms, args.threshold)? => {
             Ok(ExitCode::from(PHOTOS_FAILED))

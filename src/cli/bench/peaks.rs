@@ -1,8 +1,7 @@
 //! `shadetell bench peaks`: what an adapter can do at best.
 
-use super::Format;
 use super::report::{Setting, Times, print_table};
-use crate::cli::args::AdapterArgs;
+use super::{Format, ReportArgs};
 use crate::cli::failure::Failure;
 use crate::cli::output;
 use clap::Args;
@@ -13,12 +12,8 @@ use std::process::ExitCode;
 /// Measures arithmetic, memory and latency of the adapter: all else is set against them
 #[derive(Debug, Args)]
 pub(crate) struct PeaksArgs {
-    /// How the report is written
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-
     #[command(flatten)]
-    adapter: AdapterArgs,
+    report: ReportArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -39,7 +34,7 @@ struct Report {
 
 /// Measures and reports.
 pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
-    let gpu = Gpu::open(&args.adapter.choice())?;
+    let gpu = Gpu::open(&args.report.adapter.choice())?;
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
     let report = Report {
         setting: Setting::of(&gpu),
@@ -49,7 +44,7 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
         dispatch_in_pass_us: peaks.dispatch_in_pass.as_secs_f64() * 1e6,
         readback_ms: Times::of(&peaks.readback),
     };
-    if args.format == Format::Json {
+    if args.report.format == Format::Json {
         output::print_json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -63,6 +58,6 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
         row("a dispatch among many", format!("{:.1} us", report.dispatch_in_pass_us)),
         row("a result, read back", format!("{:.3} ms", report.readback_ms.min)),
     ];
-    print_table(&rows, 1, args.format)?;
+    print_table(&rows, 1, args.report.format)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -33,6 +33,11 @@ impl Winograd {
         self.tile() + 2
     }
 
+    /// Rows and columns of tiles over so many rows and columns of outputs.
+    pub(crate) fn tiles(self, size: [usize; 2]) -> [usize; 2] {
+        size.map(|n| n.div_ceil(self.tile()))
+    }
+
     /// `G`, by rows: (1, p, p²) over the product of the distances from p to the other points.
     fn points(self) -> &'static [[f32; 3]] {
         const F2: [[f32; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
@@ -106,7 +111,8 @@ const PRODUCTS: Binding = Binding::Scratch(1);
 
 /// Tiles over all images of a result `[N, OH, OW, O]`.
 fn tiles(winograd: Winograd, [images, height, width, _]: [usize; 4]) -> usize {
-    images * height.div_ceil(winograd.tile()) * width.div_ceil(winograd.tile())
+    let [rows, columns] = winograd.tiles([height, width]);
+    images * rows * columns
 }
 
 /// Bytes of what lives as long as the convolution.
@@ -123,6 +129,7 @@ pub(super) fn lower(
     y: [usize; 4],
 ) -> Vec<Dispatch> {
     let tiles = tiles(winograd, y);
+    let [tile_rows, tile_columns] = winograd.tiles([y[1], y[2]]);
     let [low, high] = conv.activation.clamp();
     let params = |[_, height, width, channels]: [usize; 4]| Params {
         count: tiles * channels / 4,
@@ -130,8 +137,8 @@ pub(super) fn lower(
         width,
         columns: channels / 4,
         tiles,
-        tile_rows: y[1].div_ceil(winograd.tile()),
-        tile_columns: y[2].div_ceil(winograd.tile()),
+        tile_rows,
+        tile_columns,
         side: winograd.side(),
         tile: winograd.tile(),
         pad_top: conv.padding.top,
