@@ -198,17 +198,6 @@ impl Captioner {
         Ok((outputs, Timings { preprocess, encode, generate }))
     }
 
-    /// Wall-clock time of each step of the plan, run alone: for comparing kernels. Empty on the CPU.
-    ///
-    /// # Errors
-    /// As [`Captioner::caption`].
-    pub fn profile(&self, photo: &Rgb8) -> Result<Vec<Duration>, Error> {
-        match &self.engine {
-            Engine::Gpu(executor) => Ok(executor.profile(&self.inputs(&[photo])?)?),
-            Engine::Cpu(_) => Ok(Vec::new()),
-        }
-    }
-
     fn inputs(&self, photos: &[&Rgb8]) -> Result<Vec<Data>, Error> {
         let mut pixels = Vec::new();
         for photo in photos {

@@ -95,7 +95,7 @@ impl Gpu {
     /// Opens the adapter that fits the choice best.
     ///
     /// The device has the WebGPU default limits, with larger buffers and bindings where the adapter allows them,
-    /// and subgroup operations and mappable buffers where they help;
+    /// and subgroup operations, timestamps and mappable buffers where they help;
     /// what a model needs of them is checked when it is prepared.
     ///
     /// # Errors
@@ -149,14 +149,15 @@ impl Gpu {
     }
 }
 
-/// What is used where an adapter has it: subgroup operations, and, where a driver runs on the CPU, reads of 64 bits and
+/// What is used where an adapter has it: subgroup operations, a clock, and, where a driver runs on the CPU, reads of 64 bits and
 /// buffers that are mapped where they are used.
 fn wanted_features(info: &wgpu::AdapterInfo) -> wgpu::Features {
+    let any = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
     match info.device_type {
         wgpu::DeviceType::Cpu => {
-            wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64 | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
+            any | wgpu::Features::SHADER_INT64 | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
         }
-        _ => wgpu::Features::SUBGROUP,
+        _ => any,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::weights::DeviceWeights;
 use super::{GpuError, Pipelines, scoped};
-use crate::graph::plan::{ALIGNMENT, Plan};
+use crate::graph::plan::{ALIGNMENT, Plan, Port};
 use crate::graph::{Data, Graph};
 use crate::ops::Binding;
 use std::ops::Range;
@@ -12,25 +12,25 @@ use std::time::{Duration, Instant};
 /// A plan on a device, ready to run.
 #[derive(Debug)]
 pub struct Executor {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+    pub(super) device: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
     plan: Plan,
     arena: wgpu::Buffer,
     readback: wgpu::Buffer,
     weight_bytes: u64,
-    steps: Vec<BoundStep>,
+    pub(super) steps: Vec<BoundStep>,
 }
 
 /// A dispatch with everything resolved.
 #[derive(Debug)]
-struct BoundStep {
+pub(super) struct BoundStep {
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
     workgroups: [u32; 3],
 }
 
 impl BoundStep {
-    fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
         pass.set_pipeline(&self.pipeline);
         pass.set_bind_group(0, &self.bind_group, &[]);
         let [x, y, z] = self.workgroups;
@@ -144,60 +144,25 @@ impl Executor {
         self.check_inputs(inputs)?;
         let clock = Instant::now();
         let submissions = scoped(&self.device, || self.submit(inputs))?;
-        let (sender, receiver) = mpsc::channel();
-        self.readback.map_async(wgpu::MapMode::Read, .., move |result| {
-            // The receiver lives until this function returns.
-            let _ = sender.send(result);
-        });
-        let lost = |e: &dyn std::fmt::Display| GpuError::DeviceLost(e.to_string());
         let mut ends = Vec::with_capacity(submissions.len());
         for index in submissions {
             let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
-            self.device.poll(wait).map_err(|e| lost(&e))?;
+            self.device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
             ends.push(clock.elapsed());
         }
-        let mapped = receiver.recv().map_err(|e| lost(&e))?;
-        mapped.map_err(|e| lost(&e))?;
-        let outputs = {
-            let view = self.readback.get_mapped_range(..).map_err(|e| lost(&e))?;
+        let outputs = read_back(&self.device, &self.readback, |bytes| {
             let base = self.plan.output_range.start;
-            let read = |port: &crate::graph::plan::Port| {
-                let bytes = &view[port.range.start - base..port.range.end - base];
-                Data::from_bytes(port.dtype, bytes)
+            let read = |port: &Port| {
+                Data::from_bytes(port.dtype, &bytes[port.range.start - base..port.range.end - base])
             };
             self.plan.outputs.iter().map(read).collect()
-        };
-        self.readback.unmap();
+        })?;
         let starts = std::iter::once(Duration::ZERO).chain(ends.iter().copied());
         let phases = ends.iter().zip(starts).map(|(&end, start)| end - start).collect();
         Ok(Run { outputs, phases })
     }
 
-    /// Runs the plan with one submission for each dispatch, and gives the wall-clock time of each.
-    ///
-    /// A dispatch alone takes longer than one among others: the times are for comparing kernels with each other, and
-    /// those of the first run show what a driver spends on compiling them.
-    ///
-    /// # Errors
-    /// As [`Executor::run`].
-    pub fn profile(&self, inputs: &[Data]) -> Result<Vec<Duration>, GpuError> {
-        self.check_inputs(inputs)?;
-        scoped(&self.device, || self.write_inputs(inputs))?;
-        let time = |step: &BoundStep| {
-            let clock = Instant::now();
-            let index = scoped(&self.device, || {
-                let mut encoder = self.device.create_command_encoder(&Default::default());
-                step.record(&mut encoder.begin_compute_pass(&Default::default()));
-                self.queue.submit([encoder.finish()])
-            })?;
-            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
-            self.device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
-            Ok(clock.elapsed())
-        };
-        self.steps.iter().map(time).collect()
-    }
-
-    fn write_inputs(&self, inputs: &[Data]) {
+    pub(super) fn write_inputs(&self, inputs: &[Data]) {
         for (port, data) in self.plan.inputs.iter().zip(inputs) {
             // Copies are of whole words: bytes are filled up.
             let bytes = data.bytes();
@@ -236,7 +201,7 @@ impl Executor {
         phases.iter().enumerate().map(submit_phase).collect()
     }
 
-    fn check_inputs(&self, inputs: &[Data]) -> Result<(), GpuError> {
+    pub(super) fn check_inputs(&self, inputs: &[Data]) -> Result<(), GpuError> {
         let expected: Vec<_> = self.plan.inputs.iter().map(|p| (p.dtype, p.shape.elements())).collect();
         let found: Vec<_> = inputs.iter().map(|d| (d.dtype(), d.len())).collect();
         if expected == found {
@@ -245,6 +210,25 @@ impl Executor {
             Err(GpuError::Refused(format!("expected inputs {expected:?}, found {found:?}")))
         }
     }
+}
+
+/// Waits for all work on a buffer that can be mapped, and reads it.
+pub(super) fn read_back<T>(
+    device: &wgpu::Device,
+    buffer: &wgpu::Buffer,
+    read: impl FnOnce(&[u8]) -> T,
+) -> Result<T, GpuError> {
+    let lost = |e: &dyn std::fmt::Display| GpuError::DeviceLost(e.to_string());
+    let (sender, receiver) = mpsc::channel();
+    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+        // The receiver lives until this function returns.
+        let _ = sender.send(result);
+    });
+    device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| lost(&e))?;
+    receiver.recv().map_err(|e| lost(&e))?.map_err(|e| lost(&e))?;
+    let result = read(&buffer.get_mapped_range(..).map_err(|e| lost(&e))?);
+    buffer.unmap();
+    Ok(result)
 }
 
 fn entry<'a>(binding: u32, buffer: &'a wgpu::Buffer, range: &Range<usize>) -> wgpu::BindGroupEntry<'a> {

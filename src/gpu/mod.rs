@@ -4,13 +4,15 @@ mod adapter;
 mod executor;
 mod peaks;
 mod pipelines;
+mod profile;
 pub mod source;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
 pub use executor::{Executor, Run};
 pub use peaks::Peaks;
-pub use pipelines::Pipelines;
+pub use pipelines::{Checks, Pipelines};
+pub use profile::Clock;
 
 /// Something went wrong between us and a GPU.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -12,13 +12,29 @@ pub(super) struct Pipeline {
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
+/// Which shaders are compiled with bounds on every index and loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checks {
+    /// Those of others: our own stay within bounds, as their tests show.
+    #[default]
+    Foreign,
+    /// All.
+    All,
+}
+
 /// The kernels compiled on one device so far.
 #[derive(Debug, Default)]
 pub struct Pipelines {
     compiled: HashMap<Kernel, Pipeline>,
+    checks: Checks,
 }
 
 impl Pipelines {
+    /// None compiled yet.
+    pub fn new(checks: Checks) -> Pipelines {
+        Pipelines { compiled: HashMap::new(), checks }
+    }
+
     /// Compiles the kernels of a plan that are not there yet, on all cores.
     ///
     /// # Errors
@@ -31,13 +47,17 @@ impl Pipelines {
                 missing.push(&step.dispatch);
             }
         }
+        let checks = self.checks;
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len().max(1));
         let compiled: Result<Vec<Vec<_>>, GpuError> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
                 .map(|worker| {
                     let share: Vec<_> = missing.iter().skip(worker).step_by(threads).copied().collect();
                     scope.spawn(move || {
-                        share.into_iter().map(|d| Ok((d.kernel.clone(), compile(device, d)?))).collect()
+                        share
+                            .into_iter()
+                            .map(|d| Ok((d.kernel.clone(), compile(device, d, checks)?)))
+                            .collect()
                     })
                 })
                 .collect();
@@ -63,7 +83,7 @@ impl Pipelines {
     }
 }
 
-fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Result<Pipeline, GpuError> {
+fn compile(device: &wgpu::Device, dispatch: &Dispatch, checks: Checks) -> Result<Pipeline, GpuError> {
     let kernel = &dispatch.kernel;
     let label = kernel.label();
     let text = source::assemble(kernel.shader, kernel.defines).map_err(GpuError::Refused)?;
@@ -88,12 +108,14 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch) -> Result<Pipeline, GpuEr
             label: Some(kernel.shader.name),
             source: wgpu::ShaderSource::Wgsl(text.into()),
         };
-        // SAFETY: our own shaders, each checked by the tests against its twin at the edges of its tensors. Every
+        let runtime_checks = match checks == Checks::Foreign && kernel.shader.is_own() {
+            true => wgpu::ShaderRuntimeChecks::unchecked(),
+            false => wgpu::ShaderRuntimeChecks::checked(),
+        };
+        // SAFETY: our own shaders only are unchecked, each checked by the tests against its twin at the edges of its tensors. Every
         // index is below a bound that the planner derived from the bound ranges, every loop ends at such a bound,
         // and no divisor is zero.
-        let module = unsafe {
-            device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
-        };
+        let module = unsafe { device.create_shader_module_trusted(descriptor, runtime_checks) };
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(&label),
             entries: &entries,

@@ -22,7 +22,7 @@ const SHARED: &[(&str, &str)] = &[
 /// Names the file and the line of an unknown import or an unbalanced condition.
 pub fn assemble(shader: &Shader, defines: &[&str]) -> Result<String, String> {
     let mut text = String::with_capacity(2 * shader.source.len());
-    append(&mut text, &format!("shaders/{}.wgsl", shader.name), shader.source, defines)?;
+    append(&mut text, &format!("{}.wgsl", shader.name), shader.source, defines)?;
     Ok(text)
 }
 
@@ -83,11 +83,11 @@ mod tests {
     #[test]
     fn mistakes_name_file_and_line() {
         for (source, expected) in [
-            ("a\n#endif\n", "shaders/test.wgsl:2: #endif without #ifdef"),
-            ("#else\n", "shaders/test.wgsl:1: #else without #ifdef"),
-            ("#ifdef X\n", "shaders/test.wgsl: #ifdef without #endif"),
-            ("//!import nothing\n", "shaders/test.wgsl:1: no shaders/shared/nothing.wgsl"),
-            ("#define X\n", "shaders/test.wgsl:1: unknown directive #define"),
+            ("a\n#endif\n", "test.wgsl:2: #endif without #ifdef"),
+            ("#else\n", "test.wgsl:1: #else without #ifdef"),
+            ("#ifdef X\n", "test.wgsl: #ifdef without #endif"),
+            ("//!import nothing\n", "test.wgsl:1: no shaders/shared/nothing.wgsl"),
+            ("#define X\n", "test.wgsl:1: unknown directive #define"),
         ] {
             assert_eq!(assemble(&shader(source), &[]), Err(expected.to_owned()));
         }

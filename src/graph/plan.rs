@@ -144,6 +144,18 @@ impl Plan {
         })
     }
 
+    /// Drops all but the first phase, with the weights of the others: for measuring an encoder alone.
+    pub fn keep_first_phase(&mut self, graph: &Graph) {
+        self.phases.truncate(1);
+        self.steps.truncate(self.phases.first().map_or(0, |(_, steps)| steps.end));
+        let bound = |weight: &PackedWeight| {
+            let bindings = self.steps.iter().flat_map(|step| &step.dispatch.bindings);
+            bindings.into_iter().any(|binding| *binding == Binding::Weight(*weight))
+        };
+        self.weights = self.weights.iter().copied().filter(bound).collect();
+        self.weight_bytes = self.weights.iter().map(|w| w.bytes(&graph.get(w.tensor).shape)).sum();
+    }
+
     /// Arithmetic and traffic of the whole plan.
     pub fn cost(&self) -> Cost {
         self.steps.iter().fold(Cost::default(), |sum, step| sum + step.cost)

@@ -3,7 +3,7 @@
 use crate::graph::plan::PackedWeight;
 use crate::graph::{Constant, DType, Data, Graph, Node, Shape, Tensor, TensorId};
 use crate::ops::choose::{self, RowKernel};
-use crate::ops::{Block, Packing};
+use crate::ops::{Block, Packing, SHADERS};
 use std::hash::{Hash, Hasher};
 use std::ops;
 
@@ -18,6 +18,13 @@ pub struct Shader {
     pub params: &'static [&'static str],
     /// The sets of `#ifdef` names that it is compiled with.
     pub variants: &'static [&'static [&'static str]],
+}
+
+impl Shader {
+    /// Whether it is one of the engine's, text and all.
+    pub(crate) fn is_own(&self) -> bool {
+        SHADERS.iter().any(|own| (own.name, own.source) == (self.name, self.source))
+    }
 }
 
 /// A shader in one variant, with its pipeline constants: what one pipeline is made from.

@@ -1,6 +1,6 @@
 //! A model file: its description, and its tensors as `f32` on demand.
 
-use super::{Manifest, ModelError, ModelErrorKind};
+use super::{Manifest, ModelError, ModelErrorKind, ModelFile};
 use crate::bytes::Bytes;
 use crate::cpu;
 use crate::element::ElementType;
@@ -138,6 +138,20 @@ impl Model {
             }
             None => Ok(values),
         }
+    }
+
+    /// The same model for another file, its weights as f16 if wanted.
+    ///
+    /// # Errors
+    /// A tensor is of a type that is not read, or holds NaN or infinity.
+    pub fn copy(&self, half: bool) -> Result<ModelFile<'_>, ModelError> {
+        let mut file = ModelFile::new(self.manifest.clone(), half);
+        for name in self.metadata.offset_keys() {
+            let shape = self.shape(&name)?.to_vec();
+            let values = self.stored(&name, &shape)?;
+            file.push(name, shape, Box::new(move |sink| sink(&values.read())));
+        }
+        Ok(file)
     }
 
     pub(crate) fn error(&self, kind: ModelErrorKind) -> ModelError {

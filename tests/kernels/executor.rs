@@ -12,11 +12,13 @@ use std::ops::Range;
 
 /// What the whole suite runs on.
 #[test]
-fn the_device_has_the_default_limits_and_no_features_but_three() {
+fn the_device_has_the_default_limits_and_no_features_but_four() {
     let shared = shared();
     assert_eq!(shared.gpu.device.limits(), wgpu::Limits::default());
-    let allowed =
-        wgpu::Features::SUBGROUP | wgpu::Features::SHADER_INT64 | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
+    let allowed = wgpu::Features::SUBGROUP
+        | wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::SHADER_INT64
+        | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
     let beyond = shared.gpu.device.features() - allowed;
     assert_eq!(beyond, wgpu::Features::empty());
     assert_eq!(shared.gpu.lost(), None);

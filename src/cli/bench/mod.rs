@@ -1,15 +1,24 @@
 //! `shadetell bench`: how fast an adapter and the kernels on it are.
 
 mod baseline;
+mod check;
+mod html;
+mod kernel;
 mod kernels;
+mod layers;
 mod model;
 mod peaks;
 mod report;
+mod shapes;
+mod speed;
+mod trace;
 
 use super::args::{AdapterArgs, number};
 use super::failure::Failure;
 use clap::{Args, Subcommand, ValueEnum};
+use shadetell::gpu::{Checks, Pipelines};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 /// Measures an adapter, and what the kernels make of it
 #[derive(Debug, Args)]
@@ -18,10 +27,16 @@ Examples:
   shadetell bench peaks                              what the adapter can do
   shadetell bench kernels --op conv2d                kernels over real shapes, checked and timed
   shadetell bench model --arch resnet152             a network with random weights, layer by layer
+  shadetell bench model --arch resnet152 --report resnet152.html --trace resnet152.json
   shadetell bench model --arch resnet152 --format json > now.json
   shadetell bench model --arch resnet152 --baseline now.json --threshold 5%
+  shadetell bench kernel --shape resnet152.layer3.expand --source > mine.wgsl
+                                                     a kernel of ours as a start for your own
+  shadetell bench kernel --shape resnet152.layer3.expand --shader mine.wgsl
+                                                     yours against ours
+  shadetell bench check --arch resnet50              16-bit weights against 32-bit ones
 
-Exits with 1 if --baseline was faster by more than the threshold.")]
+Exits with 1 if a result is wrong, or if --baseline was faster by more than the threshold.")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     what: What,
@@ -31,7 +46,9 @@ pub(crate) struct BenchArgs {
 enum What {
     Peaks(peaks::PeaksArgs),
     Kernels(kernels::KernelsArgs),
+    Kernel(kernel::KernelArgs),
     Model(model::ModelArgs),
+    Check(check::CheckArgs),
 }
 
 /// How a report is written.
@@ -56,7 +73,7 @@ struct ReportArgs {
     adapter: AdapterArgs,
 }
 
-/// How often something is run.
+/// How often something is run, and how.
 #[derive(Debug, Args)]
 struct RunArgs {
     /// Runs before the first one that counts
@@ -66,6 +83,37 @@ struct RunArgs {
     /// Runs that count
     #[arg(long, value_name = "N", default_value = "15", value_parser = number(1..=100_000usize, "a whole number"))]
     runs: usize,
+
+    /// Seconds after which no further run of the same thing is started
+    #[arg(long, value_name = "SECONDS", default_value = "60",
+          value_parser = number(1..=86_400u64, "a whole number"))]
+    time_cap: u64,
+
+    /// Compile all shaders with bounds on every index and loop, as browsers do; without it only those of others
+    #[arg(long)]
+    checked: bool,
+}
+
+impl RunArgs {
+    /// Where kernels are compiled.
+    fn pipelines(&self) -> Pipelines {
+        Pipelines::new(if self.checked { Checks::All } else { Checks::Foreign })
+    }
+
+    /// What the runs that count give: at least one, and no more once the time is over.
+    fn repeat<T>(&self, mut run: impl FnMut() -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
+        let cap = Instant::now() + Duration::from_secs(self.time_cap);
+        for _ in 0..self.warm_up {
+            if Instant::now() < cap {
+                run()?;
+            }
+        }
+        let mut found = vec![run()?];
+        while found.len() < self.runs && Instant::now() < cap {
+            found.push(run()?);
+        }
+        Ok(found)
+    }
 }
 
 /// Measures what was asked for.
@@ -73,6 +121,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     match &args.what {
         What::Peaks(args) => peaks::run(args),
         What::Kernels(args) => kernels::run(args),
+        What::Kernel(args) => kernel::run(args),
         What::Model(args) => model::run(args),
+        What::Check(args) => check::run(args),
     }
 }

@@ -1,17 +1,20 @@
 //! `shadetell bench model`: a whole network, layer by layer.
 
+use super::layers::{self, Layer};
 use super::report::{Setting, Times, print_table};
-use super::{Format, ReportArgs, RunArgs, baseline};
+use super::shapes::pixels;
+use super::trace::{self, Events};
+use super::{Format, ReportArgs, RunArgs, baseline, html};
 use crate::cli::args::{named, number};
 use crate::cli::failure::{Failure, PHOTOS_FAILED};
 use crate::cli::output;
 use clap::{Args, ValueHint};
 use serde::Serialize;
 use shadetell::CaptionOptions;
-use shadetell::gpu::{Executor, Gpu, Pipelines};
+use shadetell::gpu::{Clock, Executor, Gpu, Peaks};
 use shadetell::graph::Data;
 use shadetell::graph::plan::Plan;
-use shadetell::weights::{DecoderFamily, EncoderFamily, Model, SynthOptions, synth};
+use shadetell::weights::{DecoderFamily, EncoderFamily, Model, ModelFile, SynthOptions, synth};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -49,10 +52,13 @@ pub(crate) struct ModelArgs {
     #[command(flatten)]
     runs: RunArgs,
 
-    /// Seconds after which no further run is started
-    #[arg(long, value_name = "SECONDS", default_value = "60",
-          value_parser = number(1..=86_400u64, "a whole number"))]
-    time_cap: u64,
+    /// Write a timeline for <https://ui.perfetto.dev> here
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    trace: Option<PathBuf>,
+
+    /// Write a page with a roofline and a chart of the layers here
+    #[arg(long = "report", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    page: Option<PathBuf>,
 
     /// An earlier report as JSON to compare with
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -66,58 +72,59 @@ pub(crate) struct ModelArgs {
     report: ReportArgs,
 }
 
+/// What was measured.
 #[derive(Debug, Serialize)]
-struct Report {
+pub(super) struct Report {
     #[serde(flatten)]
-    setting: Setting,
-    model: String,
-    batch: usize,
+    pub(super) setting: Setting,
+    pub(super) model: String,
+    pub(super) batch: usize,
     half: bool,
     /// From the start of the command to the first result, without the making of random weights.
-    cold_ms: f64,
+    pub(super) cold_ms: f64,
     /// Opening the device.
     device_ms: f64,
-    /// Planning, uploading the weights, creating the pipelines. Drivers may compile at the first run.
-    prepare_ms: f64,
+    /// Planning the network.
+    plan_ms: f64,
+    /// Creating the pipelines. Drivers may compile at the first run.
+    pipelines_ms: f64,
+    /// Packing the weights, uploading them, binding everything.
+    upload_ms: f64,
     /// The first run.
     first_ms: f64,
     /// The encoder, from pixels to features, with the upload of the pixels.
-    warm_ms: Times,
+    pub(super) warm_ms: Times,
     /// The decoder, all its steps, to the end of the readback.
     #[serde(skip_serializing_if = "Option::is_none")]
     decode_ms: Option<Times>,
-    photos_per_second: f64,
-    device_bytes: DeviceBytes,
-    flops: u64,
+    pub(super) photos_per_second: f64,
+    pub(super) device_bytes: DeviceBytes,
+    pub(super) flops: u64,
     dispatches: usize,
-    /// Wall-clock time of each kernel with the steps that it serves run one by one, which is longer than together.
-    kernels: Vec<KernelTime>,
+    /// What the times of layers are: of the device's clock, or of the wall's, with steps waited for one by one.
+    pub(super) clock: &'static str,
+    pub(super) layers: Vec<Layer>,
 }
 
 #[derive(Debug, Serialize)]
-struct DeviceBytes {
-    weights: u64,
-    activations: u64,
-}
-
-/// The steps of one operation that run the same kernel on the same sizes.
-#[derive(Debug, Serialize)]
-struct KernelTime {
-    op: &'static str,
-    kernel: String,
-    /// The first of the steps.
-    node: String,
-    steps: usize,
-    workgroups: [u32; 3],
-    ms: f64,
-    flops: u64,
-    gflops_per_second: f64,
+pub(super) struct DeviceBytes {
+    pub(super) weights: u64,
+    pub(super) activations: u64,
 }
 
 /// Measures, reports, compares.
 pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
-    let clock = Instant::now();
-    let (model, making) = args.open_model()?;
+    let origin = Instant::now();
+    let mut events: Events = Vec::new();
+    // Ends what began at the end of the event before.
+    let mut lap = |name: &str| {
+        let start = events.last().map_or(Duration::ZERO, |(_, span)| span.end);
+        let span = start..origin.elapsed();
+        events.push((name.to_owned(), span.clone()));
+        span.end - span.start
+    };
+    let model = args.open_model()?;
+    let making = lap("random weights");
     let options = CaptionOptions {
         decoder: args.decoder,
         beam: Some(args.beam),
@@ -126,57 +133,54 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         max_length: if args.decoder.is_some() { None } else { Some(1) },
         ..CaptionOptions::default()
     };
-    let device = Instant::now();
     let gpu = Gpu::open(&args.report.adapter.choice())?;
-    let device_time = device.elapsed();
-
-    let preparing = Instant::now();
+    let device_time = lap("device");
     let (graph, constants) = shadetell::graph(&model, &options)?;
     let mut plan = Plan::new(&graph, &gpu.target()).map_err(shadetell::Error::from)?;
     if args.decoder.is_none() {
-        let encoder = plan.phases.first().map_or(0, |(_, steps)| steps.end);
-        plan.steps.truncate(encoder);
-        plan.phases.truncate(1);
+        plan.keep_first_phase(&graph);
     }
-    let mut pipelines = Pipelines::default();
+    let plan_time = lap("plan");
+    let mut pipelines = args.runs.pipelines();
+    pipelines.prepare(&gpu.device, &plan)?;
+    let pipelines_time = lap("pipelines");
     let executor = Executor::new(&gpu.device, &gpu.queue, &mut pipelines, &graph, plan)?;
-    let prepare_time = preparing.elapsed();
-
+    let upload_time = lap("upload");
     let mut inputs = vec![Data::U8(pixels(executor.plan().inputs.first().map_or(0, |p| p.shape.elements())))];
     inputs.extend(constants);
-    let first = Instant::now();
     executor.run(&inputs)?;
-    let first_time = first.elapsed();
-    let cold = clock.elapsed() - making;
+    let first_time = lap("first run");
+    // Weights from a file are part of what a user waits for.
+    let cold = origin.elapsed() - if args.model.is_some() { Duration::ZERO } else { making };
 
-    let cap = Instant::now() + Duration::from_secs(args.time_cap);
-    for _ in 0..args.runs.warm_up {
-        executor.run(&inputs)?;
-    }
-    let (mut encode, mut decode) = (Vec::new(), Vec::new());
-    while encode.len() < args.runs.runs && (encode.is_empty() || Instant::now() < cap) {
+    let runs = args.runs.repeat(|| {
         let start = Instant::now();
         let run = executor.run(&inputs)?;
         let whole = start.elapsed();
+        lap("run");
         let encoder = match args.decoder {
             Some(_) => run.phases.first().copied().unwrap_or(whole),
             None => whole,
         };
-        encode.push(encoder);
-        decode.push(whole - encoder);
-    }
-    let kernels = kernels(&executor, &inputs)?;
+        Ok((encoder, whole - encoder))
+    })?;
+    let (encode, decode): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+    let clock = Clock::of(&gpu.device);
+    let (layers, spans) = layers::measure(&executor, &inputs, clock)?;
+    lap("runs with a clock");
     let (warm_ms, decode_ms) = (Times::of(&encode), Times::of(&decode));
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let plan = executor.plan();
     let report = Report {
-        setting: Setting::of(&gpu),
+        setting: Setting::of(&gpu, &[plan])?,
         model: model.manifest().name.clone(),
         batch: args.batch,
         half: args.half,
         cold_ms: ms(cold),
         device_ms: ms(device_time),
-        prepare_ms: ms(prepare_time),
+        plan_ms: ms(plan_time),
+        pipelines_ms: ms(pipelines_time),
+        upload_ms: ms(upload_time),
         first_ms: ms(first_time),
         warm_ms,
         decode_ms: args.decoder.is_some().then_some(decode_ms),
@@ -184,9 +188,18 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         device_bytes: DeviceBytes { weights: executor.weight_bytes(), activations: plan.arena_bytes as u64 },
         flops: plan.cost().flops,
         dispatches: plan.steps.len(),
-        kernels,
+        clock: clock.name(),
+        layers,
     };
     report.print(args.report.format)?;
+    if let Some(path) = &args.trace {
+        let last = spans.last().map_or(Duration::ZERO, |span| span.end);
+        let end = events.last().map_or(Duration::ZERO, |(_, span)| span.end);
+        trace::write(path, &events, plan, end.saturating_sub(last), &spans)?;
+    }
+    if let Some(path) = &args.page {
+        html::write(path, &report, &Peaks::measure(&gpu.device, &gpu.queue)?)?;
+    }
     match &args.baseline {
         Some(path) if !baseline::holds(path, &gpu.info.name, warm_ms, args.threshold)? => {
             Ok(ExitCode::from(PHOTOS_FAILED))
@@ -196,67 +209,32 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
 }
 
 impl ModelArgs {
-    /// The model, and how long it took to make it.
-    fn open_model(&self) -> Result<(Model, Duration), Failure> {
-        if let Some(path) = &self.model {
-            return Ok((Model::open(path)?, Duration::ZERO));
+    fn open_model(&self) -> Result<Model, Failure> {
+        match &self.model {
+            Some(path) => Ok(Model::open(path)?),
+            None => random(self.arch, self.decoder, self.half),
         }
-        let clock = Instant::now();
-        let decoder = self.decoder.unwrap_or(DecoderFamily::ShowTell);
-        let options = SynthOptions { half: self.half, ..SynthOptions::new(self.arch, decoder) };
-        let folder = tempfile::tempdir().map_err(|error| {
-            Failure::System(format!("cannot make a temporary folder for random weights: {error}"))
-        })?;
-        let path = folder.path().join("random.safetensors");
-        synth(&options).write(&path, false)?;
-        // The file stays mapped when its name is gone.
-        Ok((Model::open(&path)?, clock.elapsed()))
     }
 }
 
-/// Bytes that look like those of a photo in that they differ.
-fn pixels(count: usize) -> Vec<u8> {
-    (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
+/// A network with random weights.
+pub(super) fn random(
+    arch: EncoderFamily,
+    decoder: Option<DecoderFamily>,
+    half: bool,
+) -> Result<Model, Failure> {
+    let decoder = decoder.unwrap_or(DecoderFamily::ShowTell);
+    stored(&synth(&SynthOptions { half, ..SynthOptions::new(arch, decoder) }))
 }
 
-/// Times every step alone, a few times, and puts those together that do the same.
-fn kernels(executor: &Executor, inputs: &[Data]) -> Result<Vec<KernelTime>, Failure> {
-    const RUNS: usize = 3;
-    let mut best: Vec<Duration> = executor.profile(inputs)?;
-    for _ in 1..RUNS {
-        for (best, time) in best.iter_mut().zip(executor.profile(inputs)?) {
-            *best = time.min(*best);
-        }
-    }
-    let mut kernels: Vec<KernelTime> = Vec::new();
-    for (step, time) in executor.plan().steps.iter().zip(best) {
-        let kernel = step.dispatch.kernel.label();
-        let (workgroups, flops) = (step.dispatch.workgroups, step.cost.flops);
-        let ms = time.as_secs_f64() * 1e3;
-        let same = |k: &&mut KernelTime| k.kernel == kernel && k.workgroups == workgroups && k.op == step.op;
-        match kernels.iter_mut().find(same) {
-            Some(known) => {
-                known.steps += 1;
-                known.ms += ms;
-                known.flops += flops;
-            }
-            None => kernels.push(KernelTime {
-                op: step.op,
-                kernel,
-                node: step.node.clone(),
-                steps: 1,
-                workgroups,
-                ms,
-                flops,
-                gflops_per_second: 0.0,
-            }),
-        }
-    }
-    for kernel in &mut kernels {
-        kernel.gflops_per_second = kernel.flops as f64 / kernel.ms / 1e6;
-    }
-    kernels.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-    Ok(kernels)
+/// A model that is written to a file, and opened.
+pub(super) fn stored(model: &ModelFile<'_>) -> Result<Model, Failure> {
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::System(format!("cannot make a temporary folder for a model: {error}")))?;
+    let path = folder.path().join("model.safetensors");
+    model.write(&path, false)?;
+    // The file stays mapped when its name is gone.
+    Ok(Model::open(&path)?)
 }
 
 impl Report {
@@ -267,7 +245,7 @@ impl Report {
         let half = if self.half { ", 16-bit weights" } else { "" };
         output::print(&format!(
             "{}\n\n{}, {} at a time{half}: {:.3} GFLOP in {} dispatches\n\n",
-            self.setting.line(),
+            self.setting.text(),
             self.model,
             self.batch,
             self.flops as f64 / 1e9,
@@ -282,7 +260,9 @@ impl Report {
         rows.extend(self.decode_ms.map(|times| ms("decoder, warm", times)));
         rows.push(once("cold, from the start to the first result", self.cold_ms));
         rows.push(once("  device", self.device_ms));
-        rows.push(once("  plan, upload, pipelines", self.prepare_ms));
+        rows.push(once("  plan", self.plan_ms));
+        rows.push(once("  pipelines", self.pipelines_ms));
+        rows.push(once("  weights, packed and uploaded", self.upload_ms));
         rows.push(once("  first run", self.first_ms));
         print_table(&rows, 3, format)?;
         let DeviceBytes { weights, activations } = self.device_bytes;
@@ -292,25 +272,29 @@ impl Report {
             weights as f64 / 1e6,
             activations as f64 / 1e6
         ))?;
-        let titles = ["op", "kernel", "first node", "steps", "workgroups", "ms", "GFLOP", "GFLOP/s"];
+        let titles = ["first layer", "op", "kernels", "layers", "ms", "GFLOP", "GFLOP/s", "GB/s"];
         let mut rows = vec![titles.map(str::to_owned)];
-        rows.extend(self.kernels.iter().map(|k| {
-            let [x, y, z] = k.workgroups;
+        rows.extend(layers::grouped(&self.layers).iter().map(|(count, layer)| {
             [
-                k.op.to_owned(),
-                k.kernel.clone(),
-                k.node.clone(),
-                k.steps.to_string(),
-                format!("{x} x {y} x {z}"),
-                time(k.ms),
-                format!("{:.3}", k.flops as f64 / 1e9),
-                format!("{:.1}", k.gflops_per_second),
+                layer.node.clone(),
+                layer.op.to_owned(),
+                layer.kernels.join(" + "),
+                count.to_string(),
+                time(layer.ms),
+                format!("{:.3}", layer.flops as f64 / 1e9),
+                format!("{:.1}", layer.gflops_per_second()),
+                format!("{:.1}", layer.gigabytes_per_second()),
             ]
         }));
         print_table(&rows, 5, format)?;
-        let note =
-            "Times of kernels are wall-clock times of steps run one by one, the best of three, summed.\n";
-        Ok(output::print(note)?)
+        let whose = match self.clock {
+            "device" => "of the device's clock",
+            _ => "of the wall's clock, of steps waited for one by one, as the device has none",
+        };
+        let note = format!(
+            "Times of layers are {whose}: the least of three, summed over layers that do the same.\n"
+        );
+        Ok(output::print(&note)?)
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
     let gpu = Gpu::open(&args.report.adapter.choice())?;
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
     let report = Report {
-        setting: Setting::of(&gpu),
+        setting: Setting::of(&gpu, &[])?,
         gflops_per_second: peaks.flops_per_second / 1e9,
         gigabytes_per_second: peaks.bytes_per_second / 1e9,
         dispatch_ms: Times::of(&peaks.dispatch),
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
         output::print_json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    output::print(&format!("{}\n\n", report.setting.line()))?;
+    output::print(&format!("{}\n\n", report.setting.text()))?;
     let row = |name: &str, value: String| [name.to_owned(), value];
     let rows = [
         row("what", "at best".to_owned()),

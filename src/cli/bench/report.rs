@@ -2,35 +2,106 @@
 
 use super::Format;
 use crate::cli::devices::backend;
-use crate::cli::output::{self, table};
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, binary_size, table};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use shadetell::gpu::Gpu;
+use shadetell::gpu::source::assemble;
+use shadetell::graph::plan::Plan;
+use shadetell::ops::Kernel;
+use shadetell::wgpu::Features;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::time::Duration;
 
-/// What was measured on.
+/// What was measured on, and with what.
 #[derive(Debug, Serialize)]
 pub(super) struct Setting {
-    adapter: String,
+    pub(super) adapter: String,
     driver: String,
     backend: &'static str,
     shadetell: &'static str,
+    /// Of the source; empty in a package that was downloaded.
+    commit: &'static str,
+    wgpu: &'static str,
+    limits: Limits,
+    /// Lanes of a subgroup, least and most; absent where shaders have no subgroup operations.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subgroup: Option<[u32; 2]>,
+    /// The beginning of the SHA-256 of each shader that runs, with its imports, by its name.
+    shaders: BTreeMap<String, String>,
+}
+
+/// Those of the device that kernels meet.
+#[derive(Debug, Serialize)]
+struct Limits {
+    max_buffer_size: u64,
+    max_storage_buffer_binding_size: u64,
+    max_compute_workgroup_storage_size: u32,
+    max_compute_invocations_per_workgroup: u32,
+    max_compute_workgroups_per_dimension: u32,
 }
 
 impl Setting {
-    pub(super) fn of(gpu: &Gpu) -> Setting {
-        let info = &gpu.info;
-        Setting {
+    /// Of a device and the plans that run on it.
+    pub(super) fn of(gpu: &Gpu, plans: &[&Plan]) -> Result<Setting, Failure> {
+        let (info, limits) = (&gpu.info, gpu.device.limits());
+        let mut shaders = BTreeMap::new();
+        for step in plans.iter().flat_map(|plan| &plan.steps) {
+            let Kernel { shader, defines, .. } = &step.dispatch.kernel;
+            let name = match defines.is_empty() {
+                true => shader.name.to_owned(),
+                false => format!("{}[{}]", shader.name, defines.join(",")),
+            };
+            if let Entry::Vacant(place) = shaders.entry(name) {
+                let text = assemble(shader, defines).map_err(Failure::Usage)?;
+                place.insert(Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect());
+            }
+        }
+        Ok(Setting {
             adapter: info.name.clone(),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             backend: backend(info.backend),
             shadetell: env!("CARGO_PKG_VERSION"),
-        }
+            commit: env!("SHADETELL_COMMIT"),
+            wgpu: env!("SHADETELL_WGPU"),
+            limits: Limits {
+                max_buffer_size: limits.max_buffer_size,
+                max_storage_buffer_binding_size: limits.max_storage_buffer_binding_size,
+                max_compute_workgroup_storage_size: limits.max_compute_workgroup_storage_size,
+                max_compute_invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+                max_compute_workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+            },
+            subgroup: gpu
+                .device
+                .features()
+                .contains(Features::SUBGROUP)
+                .then_some([info.subgroup_min_size, info.subgroup_max_size]),
+            shaders,
+        })
     }
 
-    pub(super) fn line(&self) -> String {
-        let Setting { adapter, driver, backend, shadetell } = self;
-        format!("{adapter}, {driver}, {backend}, shadetell {shadetell}")
+    /// For people: two lines.
+    pub(super) fn text(&self) -> String {
+        let Setting { adapter, driver, backend, shadetell, commit, wgpu, limits, shaders, .. } = self;
+        let commit = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
+        let mut text = format!(
+            "{adapter}, {driver}, {backend}; shadetell {shadetell}{commit}, wgpu {wgpu}\n\
+             buffers {}, bindings {}, workgroups of {} invocations and {} of memory",
+            binary_size(limits.max_buffer_size),
+            binary_size(limits.max_storage_buffer_binding_size),
+            limits.max_compute_invocations_per_workgroup,
+            binary_size(limits.max_compute_workgroup_storage_size.into()),
+        );
+        if !shaders.is_empty() {
+            let all: String = shaders.iter().flat_map(|(name, hash)| [name.as_str(), hash]).collect();
+            let digest: String =
+                Sha256::digest(all).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+            text += &format!("; shaders {digest}");
+        }
+        text
     }
 }
 
