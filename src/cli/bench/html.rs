@@ -9,7 +9,7 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("report.html");
 
-/// Classes of marks, in the order in which operations get them; the page gives them colours.
+/// Classes of marks, in the order in which kinds of layers get them; the page gives them colours.
 const COLOURS: usize = 5;
 
 /// Writes the page.
@@ -19,14 +19,14 @@ pub(super) fn write(path: &Path, report: &Report, peaks: &Peaks) -> Result<(), F
 }
 
 fn page(report: &Report, peaks: &Peaks) -> String {
-    let ops = ops(&report.layers);
+    let kinds = kinds(&report.layers);
     let parts = [
         ("{{title}}", escaped(&format!("{} on {}", report.model, report.setting.adapter))),
         ("{{setting}}", escaped(&report.setting.text()).replace('\n', "<br>")),
         ("{{figures}}", figures(report)),
-        ("{{legend}}", legend(&ops)),
-        ("{{layers}}", layer_chart(&report.layers, &ops)),
-        ("{{roofline}}", roofline(&report.layers, &ops, peaks)),
+        ("{{legend}}", legend(&kinds)),
+        ("{{layers}}", layer_chart(&report.layers, &kinds)),
+        ("{{roofline}}", roofline(&report.layers, &kinds, peaks)),
         ("{{table}}", table(&report.layers)),
         ("{{clock}}", report.clock.to_owned()),
     ];
@@ -37,22 +37,27 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// Operations with their time, those that take longest first.
-fn ops(layers: &[Layer]) -> Vec<(&'static str, f64)> {
-    let mut ops: Vec<(&'static str, f64)> = Vec::new();
-    for layer in layers {
-        match ops.iter_mut().find(|(op, _)| *op == layer.op) {
-            Some((_, ms)) => *ms += layer.ms,
-            None => ops.push((layer.op, layer.ms)),
-        }
-    }
-    ops.sort_by(|a, b| b.1.total_cmp(&a.1));
-    ops
+/// The kernels of a layer, in one name.
+fn kind(layer: &Layer) -> String {
+    layer.kernels.join(" + ")
 }
 
-/// The class of an operation's marks.
-fn colour(op: &str, ops: &[(&'static str, f64)]) -> String {
-    let place = ops.iter().position(|(name, _)| *name == op).unwrap_or(COLOURS);
+/// Kinds of layers with their time, those that take longest first.
+fn kinds(layers: &[Layer]) -> Vec<(String, f64)> {
+    let mut kinds: Vec<(String, f64)> = Vec::new();
+    for layer in layers {
+        match kinds.iter_mut().find(|(name, _)| *name == kind(layer)) {
+            Some((_, ms)) => *ms += layer.ms,
+            None => kinds.push((kind(layer), layer.ms)),
+        }
+    }
+    kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
+    kinds
+}
+
+/// The class of a layer's marks.
+fn colour(layer: &Layer, kinds: &[(String, f64)]) -> String {
+    let place = kinds.iter().position(|(name, _)| *name == kind(layer)).unwrap_or(COLOURS);
     format!("c{}", place.min(COLOURS))
 }
 
@@ -72,13 +77,19 @@ fn figures(report: &Report) -> String {
     figures.iter().map(|(value, name)| format!("<div><b>{value}</b>{name}</div>")).collect()
 }
 
-fn legend(ops: &[(&'static str, f64)]) -> String {
-    let all: f64 = ops.iter().map(|(_, ms)| ms).sum();
-    let item = |(op, ms): &(&'static str, f64)| {
-        let class = colour(op, ops);
-        format!("<span><i class=\"{class}\"></i>{op} {ms:.1} ms, {:.0}%</span>", 100.0 * ms / all.max(1e-9))
+fn legend(kinds: &[(String, f64)]) -> String {
+    let all: f64 = kinds.iter().map(|(_, ms)| ms).sum();
+    let item = |class: usize, name: &str, ms: f64| {
+        let share = 100.0 * ms / all.max(1e-9);
+        format!("<span><i class=\"c{class}\"></i>{} {ms:.1} ms, {share:.0}%</span>", escaped(name))
     };
-    ops.iter().map(item).collect()
+    let (named, others) = kinds.split_at(kinds.len().min(COLOURS));
+    let mut legend: String =
+        named.iter().enumerate().map(|(class, (name, ms))| item(class, name, *ms)).collect();
+    if !others.is_empty() {
+        legend += &item(COLOURS, "others", others.iter().map(|(_, ms)| ms).sum());
+    }
+    legend
 }
 
 const WIDTH: f64 = 960.0;
@@ -88,7 +99,7 @@ const LEFT: f64 = 56.0;
 const BELOW: f64 = 36.0;
 
 /// A bar for each layer, in the order in which they run.
-fn layer_chart(layers: &[Layer], ops: &[(&'static str, f64)]) -> String {
+fn layer_chart(layers: &[Layer], kinds: &[(String, f64)]) -> String {
     let most = layers.iter().map(|layer| layer.ms).fold(1e-6, f64::max);
     let step = round_step(most / 4.0);
     let top = (most / step).ceil() * step;
@@ -105,7 +116,7 @@ fn layer_chart(layers: &[Layer], ops: &[(&'static str, f64)]) -> String {
         let _ = write!(
             svg,
             "<rect class=\"{}\" x=\"{x:.2}\" y=\"{y:.2}\" width=\"{:.2}\" height=\"{:.2}\"><title>{}: {:.3} ms, {:.1} GFLOP/s</title></rect>",
-            colour(layer.op, ops),
+            colour(layer, kinds),
             (bar - 1.0).max(0.6),
             height - y,
             escaped(&layer.node),
@@ -124,7 +135,7 @@ fn layer_chart(layers: &[Layer], ops: &[(&'static str, f64)]) -> String {
 }
 
 /// Arithmetic intensity against rate, both logarithmic, under what the adapter can do.
-fn roofline(layers: &[Layer], ops: &[(&'static str, f64)], peaks: &Peaks) -> String {
+fn roofline(layers: &[Layer], kinds: &[(String, f64)], peaks: &Peaks) -> String {
     let (peak, bandwidth) = (peaks.flops_per_second / 1e9, peaks.bytes_per_second / 1e9);
     let groups = grouped(layers);
     let points: Vec<(f64, f64, &(usize, Layer))> = groups
@@ -139,7 +150,7 @@ fn roofline(layers: &[Layer], ops: &[(&'static str, f64)], peaks: &Peaks) -> Str
     let knee = peak / bandwidth;
     let (left, right) = range(&mut points.iter().map(|p| p.0).chain([knee / 4.0, knee * 4.0]));
     let (low, high) = range(&mut points.iter().map(|p| p.1).chain([peak * 1.1]));
-    let (width, height) = (WIDTH - LEFT - 8.0, HEIGHT - BELOW - 8.0);
+    let (width, height) = (WIDTH - LEFT - 24.0, HEIGHT - BELOW - 8.0);
     let x = |intensity: f64| LEFT + width * (intensity.log10() - left) / (right - left);
     let y = |rate: f64| 8.0 + height * (high - rate.log10()) / (high - low);
     let mut svg = open_chart("Roofline: GFLOP/s over FLOP per byte");
@@ -154,7 +165,7 @@ fn roofline(layers: &[Layer], ops: &[(&'static str, f64)], peaks: &Peaks) -> Str
             svg,
             "<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"8\" y2=\"{}\"/><text class=\"tick middle\" x=\"{at:.1}\" y=\"{}\">{label}</text>",
             HEIGHT - BELOW,
-            HEIGHT - BELOW + 14.0,
+            HEIGHT - BELOW + 16.0,
         );
     }
     // Where the slope leaves the chart below.
@@ -172,7 +183,7 @@ fn roofline(layers: &[Layer], ops: &[(&'static str, f64)], peaks: &Peaks) -> Str
     let _ = write!(
         svg,
         "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{peak:.0} GFLOP/s</text><text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\">{bandwidth:.0} GB/s</text>",
-        WIDTH - 8.0,
+        WIDTH - 24.0,
         y(peak) - 6.0,
         x((start * knee).sqrt()) - 8.0,
         y((start * knee).sqrt() * bandwidth),
@@ -184,7 +195,7 @@ fn roofline(layers: &[Layer], ops: &[(&'static str, f64)], peaks: &Peaks) -> Str
         let _ = write!(
             svg,
             "<circle class=\"{}\" cx=\"{:.1}\" cy=\"{:.1}\" r=\"{radius:.1}\"><title>{} and {} like it: {:.2} ms, {rate:.1} GFLOP/s, {intensity:.1} FLOP/B</title></circle>",
-            colour(layer.op, ops),
+            colour(layer, kinds),
             x(*intensity),
             y(*rate),
             escaped(&layer.node),
