@@ -6,7 +6,7 @@ struct Params {
     kernel_height: u32, kernel_width: u32, stride_height: u32, stride_width: u32,
     dilation_height: u32, dilation_width: u32, pad_top: u32, pad_left: u32,
     group_inputs: u32, group_outputs: u32, blocks: u32, low: f32, high: f32, has_residual: u32,
-    matrices: u32, tile: u32,
+    matrices: u32, tile: u32, splits: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

@@ -12,6 +12,7 @@ const SHARED: &[(&str, &str)] = &[
     ("flat", include_str!("../../shaders/shared/flat.wgsl")),
     ("quads", include_str!("../../shaders/shared/quads.wgsl")),
     ("row", include_str!("../../shaders/shared/row.wgsl")),
+    ("slices", include_str!("../../shaders/shared/slices.wgsl")),
     ("winograd", include_str!("../../shaders/shared/winograd.wgsl")),
     ("weights", include_str!("../../shaders/shared/weights.wgsl")),
 ];

@@ -1,7 +1,7 @@
 //! How a graph runs on a GPU: which kernels, where each tensor lies, what is bound. Plain data, made without a GPU.
 
 use super::{Arena, DType, Graph, GraphError, Lifetime, Phase, Shape, TensorId};
-use crate::ops::{Binding, Cost, Dispatch, Lowering, Packing, Target};
+use crate::ops::{Binding, Choices, Cost, Dispatch, Lowering, Packing, Target};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -85,6 +85,14 @@ impl Plan {
     /// # Errors
     /// An operation has no kernel for its shapes on this target; the message says what would be needed.
     pub fn new(graph: &Graph, target: &Target) -> Result<Plan, GraphError> {
+        Plan::tuned(graph, target, &Choices::default())
+    }
+
+    /// The same, with kernels that were found to be the fastest.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn tuned(graph: &Graph, target: &Target, choices: &Choices) -> Result<Plan, GraphError> {
         let mut steps = Vec::new();
         let mut phase_starts: Vec<(String, usize)> = Vec::new();
         let mut weights = Vec::new();
@@ -95,7 +103,7 @@ impl Plan {
                 phase_starts.push((name.clone(), steps.len()));
             }
             let operation = node.op.operation();
-            let lowering = Lowering::new(graph, node, target);
+            let lowering = Lowering::new(graph, node, target, choices);
             let dispatches = operation.lower(&lowering).map_err(|message| GraphError {
                 node: format!("{} ({})", node.name, operation.name()),
                 message,

@@ -1,11 +1,23 @@
 //! Which kernel runs an operation: pure functions of plain numbers.
+//!
+//! Each gives its usual choice, and the others that could be timed against it, from the adapter's class and the shape. None
+//! depends on the number of images: kernels round differently, and no result may depend on the batch that it travels in.
 
 use super::conv2d::winograd::Winograd;
-use super::{AdapterClass, Target};
+use super::{AdapterClass, Choices, Target};
+use std::fmt;
+
+/// How a convolution runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ConvKernel {
+    pub(crate) way: Way,
+    /// Where the way is a matrix product.
+    pub(crate) product: Product,
+}
 
 /// The ways to run a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ConvKernel {
+pub(crate) enum Way {
     /// 3x3, stride 1: transformed, and multiplied there.
     Winograd(Winograd),
     /// 1x1, stride 1, without padding: a plain matrix product.
@@ -16,6 +28,38 @@ pub(crate) enum ConvKernel {
     Depthwise,
     /// Anything else.
     Direct,
+}
+
+/// The shaders that multiply matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Product {
+    /// `conv2d_subgroup`, for subgroups that are vectors of a CPU.
+    Subgroup,
+    /// `conv2d_gemm`, in workgroups of so many invocations along channels and along pixels.
+    Gemm([u32; 2]),
+    /// `conv2d_tiled`, in tiles of 32 or, wide, of 64 pixels and channels, with the inputs split.
+    Tiled { wide: bool, splits: u32 },
+}
+
+impl fmt::Display for ConvKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = match self.way {
+            Way::Winograd(Winograd::F2) => "winograd-f2",
+            Way::Winograd(Winograd::F4) => "winograd-f4",
+            Way::Pointwise => "pointwise",
+            Way::Window => "window",
+            Way::Depthwise => return write!(f, "depthwise"),
+            Way::Direct => return write!(f, "direct"),
+        };
+        match self.product {
+            Product::Subgroup => write!(f, "{way} subgroup"),
+            Product::Gemm([across, down]) => write!(f, "{way} gemm-{across}x{down}"),
+            Product::Tiled { wide, splits } => {
+                write!(f, "{way} tiled-{}", if wide { 64 } else { 32 })?;
+                if splits > 1 { write!(f, "-split-{splits}") } else { Ok(()) }
+            }
+        }
+    }
 }
 
 /// The numbers on which the choice depends.
@@ -34,32 +78,162 @@ pub(crate) struct ConvShape {
     pub(crate) compact: bool,
 }
 
-/// Chooses how a convolution runs. It never depends on the number of images, which would round differently in a batch.
-pub(crate) fn conv2d(shape: ConvShape) -> ConvKernel {
-    let ConvShape { groups, inputs, outputs, kernel, stride, dilation, padded, size, compact } = shape;
-    let is_dense = groups == 1 && inputs.is_multiple_of(4) && outputs.is_multiple_of(4);
-    if is_dense && kernel == [3, 3] && stride == [1, 1] && dilation == [1, 1] && !compact && inputs >= 16 {
+/// The shape as a key for [`Choices`].
+impl fmt::Display for ConvShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConvShape { groups, inputs, outputs, kernel, stride, dilation, padded, size, compact } = self;
+        let pair = |[a, b]: &[usize; 2]| format!("{a}x{b}");
+        write!(f, "conv2d {inputs}>{outputs} {} to {}", pair(kernel), pair(size))?;
+        for (name, value) in [("stride", stride), ("dilation", dilation)] {
+            if *value != [1, 1] {
+                write!(f, " {name} {}", pair(value))?;
+            }
+        }
+        if *groups > 1 {
+            write!(f, " groups {groups}")?;
+        }
+        for (name, value) in [("padded", padded), ("half", compact)] {
+            if *value {
+                write!(f, " {name}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ConvShape {
+    /// A 1x1 window over so many pixels.
+    pub(crate) fn pointwise(pixels: usize, inputs: usize, outputs: usize, compact: bool) -> ConvShape {
+        ConvShape {
+            groups: 1,
+            inputs,
+            outputs,
+            kernel: [1; 2],
+            stride: [1; 2],
+            dilation: [1; 2],
+            padded: false,
+            size: [1, pixels],
+            compact,
+        }
+    }
+
+    /// The ways that fit, the usual one first.
+    fn ways(&self) -> Vec<Way> {
+        let ConvShape { groups, inputs, outputs, kernel, stride, dilation, padded, size, compact } = *self;
+        if groups > 1 && groups == inputs && groups == outputs && outputs.is_multiple_of(4) {
+            return vec![Way::Depthwise, Way::Direct];
+        }
+        if groups > 1 || !outputs.is_multiple_of(4) {
+            return vec![Way::Direct];
+        }
+        if kernel == [1, 1] && stride == [1, 1] && !padded {
+            return vec![Way::Pointwise];
+        }
+        let fits = kernel == [3, 3] && stride == [1, 1] && dilation == [1, 1] && !compact;
+        if !fits || !inputs.is_multiple_of(4) || inputs < 16 {
+            return vec![Way::Window];
+        }
         // Multiplications for each pair of channels, in whole tiles of sixteen.
         let products = |winograd: Winograd| {
             let tiles = winograd.tiles(size).iter().product::<usize>();
             winograd.side().pow(2) * tiles.next_multiple_of(16)
         };
         let direct = 9 * size.iter().product::<usize>().next_multiple_of(16);
-        let best = if products(Winograd::F4) < products(Winograd::F2) { Winograd::F4 } else { Winograd::F2 };
+        let [best, other] = match products(Winograd::F4) < products(Winograd::F2) {
+            true => [Winograd::F4, Winograd::F2],
+            false => [Winograd::F2, Winograd::F4],
+        };
         // The transforms cost about a third of the products saved.
         if 3 * products(best) < 2 * direct {
-            return ConvKernel::Winograd(best);
+            vec![Way::Winograd(best), Way::Winograd(other), Way::Window]
+        } else {
+            vec![Way::Window, Way::Winograd(best), Way::Winograd(other)]
         }
     }
-    if groups > 1 && groups == inputs && groups == outputs && outputs.is_multiple_of(4) {
-        ConvKernel::Depthwise
-    } else if groups > 1 || !outputs.is_multiple_of(4) {
-        ConvKernel::Direct
-    } else if kernel == [1, 1] && stride == [1, 1] && !padded {
-        ConvKernel::Pointwise
-    } else {
-        ConvKernel::Window
+}
+
+/// What a matrix product is made of.
+#[derive(Clone, Copy, Debug)]
+struct ProductShape {
+    /// Rows of one image.
+    pixels: usize,
+    inputs: usize,
+    outputs: usize,
+    /// How many matrices there are, none of which is split.
+    matrices: usize,
+}
+
+impl ProductShape {
+    fn of(shape: &ConvShape, way: Way) -> ProductShape {
+        let ConvShape { inputs, outputs, size, .. } = *shape;
+        let (pixels, matrices) = match way {
+            Way::Winograd(winograd) => (winograd.tiles(size).iter().product(), winograd.side().pow(2)),
+            _ => (size.iter().product(), 1),
+        };
+        ProductShape { pixels, inputs, outputs, matrices }
     }
+
+    /// Workgroups with tiles of so many pixels and channels.
+    fn workgroups(&self, side: usize) -> usize {
+        self.pixels.div_ceil(side) * self.outputs.div_ceil(side) * self.matrices
+    }
+
+    /// The shaders that fit, the usual one first.
+    fn products(&self, target: &Target) -> Vec<Product> {
+        let gemm = Product::Gemm(gemm_workgroup(target.class));
+        if !self.inputs.is_multiple_of(4) {
+            return vec![gemm];
+        }
+        let mut products = match target.class {
+            AdapterClass::Software if shares_lanes(target, self.inputs) => vec![Product::Subgroup, gemm],
+            AdapterClass::Software => vec![gemm],
+            AdapterClass::Hardware => vec![self.tiled(), gemm],
+        };
+        for wide in [false, true] {
+            for splits in [1, 2, 4, 8] {
+                let product = Product::Tiled { wide, splits };
+                let is_whole = splits == 1 || (self.matrices == 1 && self.inputs >= 64 * splits as usize);
+                if is_whole && !products.contains(&product) {
+                    products.push(product);
+                }
+            }
+        }
+        products
+    }
+
+    /// The largest tile that leaves a GPU enough workgroups, and as many parts of the inputs as it takes.
+    fn tiled(&self) -> Product {
+        // Nobody tells how many cores there are: for two workgroups on each of 64.
+        const ENOUGH: usize = 128;
+        if self.workgroups(64) >= ENOUGH && self.pixels > 32 && self.outputs > 32 {
+            return Product::Tiled { wide: true, splits: 1 };
+        }
+        let workgroups = self.workgroups(32);
+        let splits = match self.matrices {
+            1 => [8, 4, 2]
+                .into_iter()
+                .find(|splits| splits * workgroups <= 2 * ENOUGH && self.inputs >= 128 * splits),
+            _ => None,
+        };
+        Product::Tiled { wide: false, splits: splits.unwrap_or(1) as u32 }
+    }
+}
+
+/// The kernels that can run a convolution, the usual one first.
+pub(crate) fn conv2d_candidates(shape: &ConvShape, target: &Target) -> Vec<ConvKernel> {
+    let kernels = |way: Way| {
+        let products = match way {
+            Way::Depthwise | Way::Direct => vec![Product::Gemm(gemm_workgroup(target.class))],
+            _ => ProductShape::of(shape, way).products(target),
+        };
+        products.into_iter().map(move |product| ConvKernel { way, product })
+    };
+    shape.ways().into_iter().flat_map(kernels).collect()
+}
+
+/// Chooses how a convolution runs.
+pub(crate) fn conv2d(shape: &ConvShape, target: &Target, choices: &Choices) -> ConvKernel {
+    choices.pick(&shape.to_string(), &conv2d_candidates(shape, target))
 }
 
 /// Lanes of the subgroups that some shaders are written for.
@@ -67,32 +241,80 @@ const LANES: u32 = 8;
 
 /// Whether a product with so many inputs gets the shader for subgroups that are one vector of a CPU, where reading from
 /// another lane costs less than reading memory, and reading 64 bits as much as reading 32.
-pub(crate) fn shares_lanes(target: &Target, inputs: usize) -> bool {
+fn shares_lanes(target: &Target, inputs: usize) -> bool {
     target.class == AdapterClass::Software && target.subgroup == 8 && target.int64 && inputs.is_multiple_of(4)
 }
 
-/// The shaders that can run a matrix times rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum LinearKernel {
-    /// Rows are pixels of a 1x1 convolution.
-    Gemm,
-    /// Blocks of so many rows share each weight that is read.
-    Rows(u32),
-}
-
-/// The largest block of rows of `linear.wgsl` and `lstm_cell.wgsl`.
+/// The largest block of rows of shaders that share weights between rows.
 const MAX_ROWS: usize = 8;
 
-/// Chooses the shader of a linear layer for a batch of so many items of so many rows.
-///
-/// The two shaders round their sums differently: which one runs is decided by the rows of one item, so that no
-/// result depends on the batch that it travels in.
-pub(crate) fn linear([items, rows]: [usize; 2], outputs: usize) -> LinearKernel {
-    if rows > MAX_ROWS && outputs.is_multiple_of(4) {
-        LinearKernel::Gemm
-    } else {
-        LinearKernel::Rows(row_block(items * rows))
+/// Whether a linear layer of so many rows for each item of a batch runs as a 1x1 convolution, whose pixels they are.
+pub(crate) fn is_gemm(rows: usize, outputs: usize) -> bool {
+    rows > MAX_ROWS && outputs.is_multiple_of(4)
+}
+
+/// Who works on four outputs of a matrix times few rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowsKernel {
+    /// Subgroups that are vectors of a CPU.
+    Subgroup,
+    /// An invocation, in workgroups of so many.
+    Lanes(u32),
+    /// Slices of a workgroup that take turns along the inputs.
+    Sliced,
+}
+
+impl fmt::Display for RowsKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RowsKernel::Subgroup => write!(f, "subgroup"),
+            RowsKernel::Lanes(lanes) => write!(f, "lanes-{lanes}"),
+            RowsKernel::Sliced => write!(f, "sliced"),
+        }
     }
+}
+
+impl RowsKernel {
+    /// How many vectors of four outputs a workgroup computes.
+    pub(crate) fn lanes(self) -> u32 {
+        match self {
+            RowsKernel::Subgroup | RowsKernel::Sliced => LANES,
+            RowsKernel::Lanes(lanes) => lanes,
+        }
+    }
+}
+
+/// A matrix times few rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RowsShape {
+    pub(crate) op: &'static str,
+    /// Of the tensors that the inputs come from.
+    pub(crate) widths: Vec<usize>,
+    pub(crate) outputs: usize,
+}
+
+/// The shape as a key for [`Choices`].
+impl fmt::Display for RowsShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<String> = self.widths.iter().map(ToString::to_string).collect();
+        write!(f, "{} {}>{}", self.op, widths.join("+"), self.outputs)
+    }
+}
+
+/// The kernels that can multiply a matrix by few rows, the usual one first.
+pub(crate) fn rows_candidates(shape: &RowsShape, target: &Target) -> Vec<RowsKernel> {
+    match target.class {
+        AdapterClass::Software if shape.widths.iter().all(|&inputs| shares_lanes(target, inputs)) => {
+            vec![RowsKernel::Subgroup, RowsKernel::Lanes(8), RowsKernel::Sliced]
+        }
+        AdapterClass::Software => vec![RowsKernel::Lanes(8), RowsKernel::Sliced],
+        AdapterClass::Hardware => vec![RowsKernel::Sliced, RowsKernel::Lanes(64), RowsKernel::Lanes(8)],
+    }
+}
+
+/// Chooses how a matrix is multiplied by few rows.
+pub(crate) fn rows(shape: &RowsShape, target: &Target, choices: &Choices) -> RowsKernel {
+    choices.pick(&shape.to_string(), &rows_candidates(shape, target))
 }
 
 /// How many rows share each weight: all of them, or equal blocks of at most eight.
@@ -134,8 +356,8 @@ pub(crate) fn row(target: &Target, iterations: usize) -> RowKernel {
     }
 }
 
-/// Workgroup size of the matrix kernel: `[along output channels, along pixels]`.
-pub(crate) fn gemm_workgroup(class: AdapterClass) -> [u32; 2] {
+/// Workgroup size of `conv2d_gemm`: `[along output channels, along pixels]`.
+fn gemm_workgroup(class: AdapterClass) -> [u32; 2] {
     match class {
         // One vector: the pixel operand is then the same for all lanes and read once.
         AdapterClass::Software => [8, 1],
@@ -147,85 +369,146 @@ pub(crate) fn gemm_workgroup(class: AdapterClass) -> [u32; 2] {
 mod tests {
     use super::*;
 
+    fn shape(inputs: usize, outputs: usize, window: usize, size: usize) -> ConvShape {
+        ConvShape {
+            groups: 1,
+            inputs,
+            outputs,
+            kernel: [window; 2],
+            stride: [1; 2],
+            dilation: [1; 2],
+            padded: window > 1,
+            size: [size; 2],
+            compact: false,
+        }
+    }
+
+    fn way(shape: ConvShape) -> Way {
+        let choice = conv2d(&shape, &Target::baseline(AdapterClass::Software), &Choices::default());
+        assert_eq!(choice.way, shape.ways()[0]);
+        choice.way
+    }
+
     #[test]
-    fn convolutions_get_the_kernel_of_their_shape() {
+    fn convolutions_go_the_way_of_their_shape() {
         let table = [
-            (1, 64, 256, [1, 1], 1, false, ConvKernel::Pointwise),
-            (1, 64, 256, [1, 1], 2, false, ConvKernel::Window),
-            (1, 64, 256, [1, 1], 1, true, ConvKernel::Window),
-            (1, 64, 64, [3, 3], 1, true, ConvKernel::Window),
-            (1, 3, 64, [7, 7], 1, true, ConvKernel::Window),
-            (1, 6, 8, [1, 1], 1, false, ConvKernel::Pointwise),
-            (1, 64, 66, [1, 1], 1, false, ConvKernel::Direct),
-            (32, 32, 32, [3, 3], 1, true, ConvKernel::Depthwise),
-            (5, 5, 5, [3, 3], 1, true, ConvKernel::Direct),
-            (32, 32, 64, [3, 3], 1, true, ConvKernel::Direct),
-            (2, 8, 8, [3, 3], 1, true, ConvKernel::Direct),
-            (1, 1, 1, [3, 3], 1, true, ConvKernel::Direct),
+            (1, 64, 256, [1, 1], 1, false, Way::Pointwise),
+            (1, 64, 256, [1, 1], 2, false, Way::Window),
+            (1, 64, 256, [1, 1], 1, true, Way::Window),
+            (1, 64, 64, [3, 3], 1, true, Way::Window),
+            (1, 3, 64, [7, 7], 1, true, Way::Window),
+            (1, 6, 8, [1, 1], 1, false, Way::Pointwise),
+            (1, 64, 66, [1, 1], 1, false, Way::Direct),
+            (32, 32, 32, [3, 3], 1, true, Way::Depthwise),
+            (5, 5, 5, [3, 3], 1, true, Way::Direct),
+            (32, 32, 64, [3, 3], 1, true, Way::Direct),
+            (2, 8, 8, [3, 3], 1, true, Way::Direct),
+            (1, 1, 1, [3, 3], 1, true, Way::Direct),
         ];
         for (groups, inputs, outputs, kernel, stride, padded, expected) in table {
-            let shape = ConvShape {
-                groups,
-                inputs,
-                outputs,
-                kernel,
-                stride: [stride; 2],
-                dilation: [1; 2],
-                padded,
-                size: [14, 14],
-                compact: true,
-            };
-            assert_eq!(conv2d(shape), expected, "{shape:?}");
+            let plain = shape(inputs, outputs, 1, 14);
+            let shape = ConvShape { groups, kernel, stride: [stride; 2], padded, compact: true, ..plain };
+            assert_eq!(way(shape), expected, "{shape}");
         }
     }
 
     #[test]
     fn winograd_runs_where_its_tiles_fit() {
-        let shape = |size, compact| ConvShape {
-            groups: 1,
-            inputs: 64,
-            outputs: 64,
-            kernel: [3, 3],
-            stride: [1, 1],
-            dilation: [1, 1],
-            padded: true,
-            size: [size; 2],
-            compact,
+        let choices = [56, 28, 14, 7, 3].map(|size| way(shape(64, 64, 3, size)));
+        let [f2, f4] = [Winograd::F2, Winograd::F4].map(Way::Winograd);
+        assert_eq!(choices, [f4, f4, f4, f2, Way::Window]);
+        let wide = shape(64, 64, 3, 56);
+        assert_eq!(way(ConvShape { compact: true, ..wide }), Way::Window);
+        assert_eq!(way(ConvShape { stride: [2, 2], ..wide }), Way::Window);
+        assert_eq!(way(ConvShape { dilation: [2, 2], ..wide }), Way::Window);
+        assert_eq!(way(ConvShape { inputs: 8, ..wide }), Way::Window);
+        assert_eq!(wide.ways(), [f4, f2, Way::Window]);
+    }
+
+    #[test]
+    fn products_get_the_shader_of_their_adapter() {
+        let usual = |class, subgroup, shape: ConvShape| {
+            let target = Target { subgroup, int64: true, ..Target::baseline(class) };
+            conv2d(&shape, &target, &Choices::default()).to_string()
         };
-        let choices = [56, 28, 14, 7, 3].map(|size| conv2d(shape(size, false)));
-        use ConvKernel::{Window, Winograd as By};
-        assert_eq!(choices, [By(Winograd::F4), By(Winograd::F4), By(Winograd::F4), By(Winograd::F2), Window]);
-        assert_eq!(conv2d(shape(56, true)), Window);
-        let wide = shape(56, false);
-        assert_eq!(conv2d(ConvShape { stride: [2, 2], ..wide }), Window);
-        assert_eq!(conv2d(ConvShape { dilation: [2, 2], ..wide }), Window);
-        assert_eq!(conv2d(ConvShape { inputs: 8, ..wide }), Window);
+        use AdapterClass::{Hardware, Software};
+        let table = [
+            (Software, 0, shape(64, 256, 1, 56), "pointwise gemm-8x1"),
+            (Software, 8, shape(64, 256, 1, 56), "pointwise subgroup"),
+            (Software, 8, shape(64, 64, 3, 56), "winograd-f4 subgroup"),
+            // Rows are read four values at a time.
+            (Software, 8, shape(6, 256, 1, 56), "pointwise gemm-8x1"),
+            (Software, 4, shape(64, 256, 1, 56), "pointwise gemm-8x1"),
+            (Hardware, 32, shape(64, 256, 1, 56), "pointwise tiled-64"),
+            (Hardware, 32, shape(3, 64, 7, 112), "window gemm-8x8"),
+            (Hardware, 32, shape(64, 64, 3, 56), "winograd-f4 tiled-64"),
+            // Small images: smaller tiles, and then several workgroups for each.
+            (Hardware, 32, shape(256, 1024, 1, 14), "pointwise tiled-32"),
+            (Hardware, 32, shape(1024, 256, 1, 14), "pointwise tiled-32-split-4"),
+            (Hardware, 32, shape(2048, 512, 1, 7), "pointwise tiled-32-split-8"),
+            (Hardware, 32, shape(512, 2048, 1, 7), "pointwise tiled-32-split-2"),
+            (Hardware, 32, shape(512, 512, 3, 7), "winograd-f2 tiled-32"),
+            (Hardware, 32, shape(8, 66, 3, 7), "direct"),
+        ];
+        for (class, subgroup, shape, expected) in table {
+            assert_eq!(usual(class, subgroup, shape), expected, "{class:?} {subgroup} {shape}");
+        }
     }
 
     #[test]
-    fn lanes_are_shared_where_a_subgroup_is_one_vector() {
-        let shares = |class, subgroup, inputs| {
-            shares_lanes(&Target { subgroup, int64: true, ..Target::baseline(class) }, inputs)
+    fn what_was_timed_is_chosen_where_it_fits() {
+        let target = Target::baseline(AdapterClass::Hardware);
+        let shape = shape(64, 64, 3, 56);
+        let candidates: Vec<String> =
+            conv2d_candidates(&shape, &target).iter().map(ToString::to_string).collect();
+        let mut unique = candidates.clone();
+        unique.sort();
+        unique.dedup();
+        assert_eq!(unique.len(), candidates.len(), "{candidates:?}");
+        let chosen = |name: &str| {
+            let mut choices = Choices::default();
+            choices.insert(shape.to_string(), name.to_owned());
+            conv2d(&shape, &target, &choices).to_string()
         };
-        assert_eq!([0, 4, 8, 16].map(|n| shares(AdapterClass::Software, n, 8)), [false, false, true, false]);
-        assert_eq!([0, 8, 32].map(|n| shares(AdapterClass::Hardware, n, 8)), [false; 3]);
-        assert!(!shares(AdapterClass::Software, 8, 3), "rows are read four values at a time");
+        for name in &candidates {
+            assert_eq!(chosen(name), *name);
+        }
+        assert_eq!(chosen("window subgroup"), candidates[0], "not on this adapter");
+        assert_eq!(chosen("pointwise tiled-64"), candidates[0], "not for this shape");
     }
 
     #[test]
-    fn linear_layers_get_the_kernel_of_their_rows() {
-        assert_eq!(linear([1, 1], 2917), LinearKernel::Rows(1));
-        assert_eq!(linear([5, 1], 2917), LinearKernel::Rows(5));
-        assert_eq!(linear([1, 49], 256), LinearKernel::Gemm);
-        assert_eq!(linear([1, 49], 255), LinearKernel::Rows(7));
-        assert_eq!(linear([1, 9], 6), LinearKernel::Rows(5));
+    fn keys_tell_shapes_apart() {
+        let plain = shape(64, 256, 1, 56);
+        assert_eq!(plain.to_string(), "conv2d 64>256 1x1 to 56x56");
+        let other = ConvShape { stride: [2, 1], groups: 2, padded: true, compact: true, ..plain };
+        assert_eq!(other.to_string(), "conv2d 64>256 1x1 to 56x56 stride 2x1 groups 2 padded half");
     }
 
     #[test]
-    fn a_batch_does_not_change_the_kernel_of_a_linear_layer() {
-        assert_eq!(linear([80, 1], 2916), LinearKernel::Rows(8));
-        assert_eq!(linear([16, 49], 256), LinearKernel::Gemm);
-        assert_eq!(linear([16, 4], 256), LinearKernel::Rows(8));
+    fn few_rows_get_the_kernel_of_their_adapter() {
+        let usual = |class, subgroup, widths: &[usize]| {
+            let target = Target { subgroup, int64: true, ..Target::baseline(class) };
+            let shape = RowsShape { op: "linear", widths: widths.to_vec(), outputs: 7 };
+            rows(&shape, &target, &Choices::default())
+        };
+        assert_eq!(usual(AdapterClass::Software, 8, &[512, 4]), RowsKernel::Subgroup);
+        assert_eq!(usual(AdapterClass::Software, 8, &[512, 3]), RowsKernel::Lanes(8));
+        assert_eq!(usual(AdapterClass::Software, 4, &[512]), RowsKernel::Lanes(8));
+        assert_eq!(usual(AdapterClass::Hardware, 8, &[512]), RowsKernel::Sliced);
+    }
+
+    #[test]
+    fn keys_of_few_rows_name_all_widths() {
+        let shape = RowsShape { op: "lstm_cell", widths: vec![256, 512], outputs: 512 };
+        assert_eq!(shape.to_string(), "lstm_cell 256+512>512");
+    }
+
+    #[test]
+    fn many_rows_are_pixels() {
+        let table = [(1, 2917), (49, 256), (49, 255), (9, 6), (8, 256), (9, 256)];
+        let found = table.map(|(rows, outputs)| is_gemm(rows, outputs));
+        assert_eq!(found, [false, true, false, false, false, true]);
     }
 
     #[test]

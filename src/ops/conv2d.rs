@@ -1,13 +1,15 @@
 //! 2-D convolution, with bias, residual and activation in its last step.
 
+pub(super) mod product;
 pub(super) mod winograd;
 
 use super::activation::Activation;
-use super::choose::{self, ConvKernel, ConvShape};
-use super::dispatch::{Infer, Lowering, Operation, Shader, Target, params};
+use super::choose::{self, ConvKernel, ConvShape, Way};
+use super::dispatch::{Candidates, Infer, Lowering, Operation, Shader};
 use crate::cpu;
 use crate::graph::{Constant, DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Binding, Block, Dispatch, Kernel, Packing, flat_grid};
+use crate::ops::{Binding, Block, Dispatch, Kernel, Packing};
+use product::Params;
 
 /// `activation(conv(x) + bias + residual)`. `[usize; 2]` is `[vertical, horizontal]`.
 ///
@@ -105,29 +107,6 @@ pub(crate) fn window_count(
     padded.checked_sub(reach)?.checked_div(stride)?.checked_add(1)
 }
 
-params! {
-    images: usize, in_height: usize, in_width: usize, in_channels: usize,
-    out_height: usize, out_width: usize, out_channels: usize,
-    kernel_height: usize, kernel_width: usize, stride_height: usize, stride_width: usize,
-    dilation_height: usize, dilation_width: usize, pad_top: usize, pad_left: usize,
-    group_inputs: usize, group_outputs: usize, blocks: usize, low: f32, high: f32, has_residual: u32,
-    matrices: usize, tile: usize,
-}
-
-pub(super) const GEMM: Shader = Shader {
-    name: "conv2d_gemm",
-    source: include_str!("../../shaders/conv2d_gemm.wgsl"),
-    params: Params::FIELDS,
-    variants: &[&["POINTWISE"], &[]],
-};
-
-pub(super) const SUBGROUP: Shader = Shader {
-    name: "conv2d_subgroup",
-    source: include_str!("../../shaders/conv2d_subgroup.wgsl"),
-    params: Params::FIELDS,
-    variants: &[&[], &["PADDED"], &["HALF"], &["PADDED", "HALF"]],
-};
-
 pub(super) const DEPTHWISE: Shader = Shader {
     name: "conv2d_depthwise",
     source: include_str!("../../shaders/conv2d_depthwise.wgsl"),
@@ -142,68 +121,16 @@ pub(super) const DIRECT: Shader = Shader {
     variants: &[&[]],
 };
 
-/// Pixels that one invocation of the matrix kernel and of the depthwise kernel computes.
-const PIXELS: usize = 4;
-/// Pixels that one workgroup of the kernel for subgroups computes.
-const SUBGROUP_PIXELS: usize = 16;
-
 /// The four sizes of an image, or of a weight `[O, I / groups, KH, KW]`; checked by `infer`.
 fn sizes(tensor: &Tensor) -> [usize; 4] {
     tensor.shape.sizes().unwrap_or_default()
 }
 
-impl Params {
-    /// Of a 1x1 window that moves by one pixel.
-    fn pointwise(x: [usize; 4], y: [usize; 4], activation: Activation) -> Params {
-        let [images, in_height, in_width, in_channels] = x;
-        let [_, out_height, out_width, out_channels] = y;
-        let [low, high] = activation.clamp();
-        Params {
-            images,
-            in_height,
-            in_width,
-            in_channels,
-            out_height,
-            out_width,
-            out_channels,
-            kernel_height: 1,
-            kernel_width: 1,
-            stride_height: 1,
-            stride_width: 1,
-            dilation_height: 1,
-            dilation_width: 1,
-            pad_top: 0,
-            pad_left: 0,
-            group_inputs: in_channels,
-            group_outputs: out_channels,
-            blocks: 0,
-            low,
-            high,
-            has_residual: 0,
-            matrices: 1,
-            tile: 0,
-        }
-    }
-
-    /// Whether some tap of some window lies outside of the image.
-    fn is_padded(&self) -> bool {
-        let beyond = |outputs: usize, stride: usize, kernel: usize, dilation: usize, inputs: usize| {
-            outputs.saturating_sub(1) * stride + (kernel - 1) * dilation >= inputs
-        };
-        let Params { out_height, stride_height, kernel_height, dilation_height, in_height, .. } = *self;
-        let Params { out_width, stride_width, kernel_width, dilation_width, in_width, .. } = *self;
-        self.pad_top > 0
-            || self.pad_left > 0
-            || beyond(out_height, stride_height, kernel_height, dilation_height, in_height)
-            || beyond(out_width, stride_width, kernel_width, dilation_width, in_width)
-    }
-}
-
 impl Conv2d {
-    fn choice(&self, node: &Lowering<'_>) -> ConvKernel {
+    fn shape(&self, node: &Lowering<'_>) -> ConvShape {
         let [_, _, height, width] = sizes(node.inputs[1]);
         let y = sizes(node.outputs[0]);
-        choose::conv2d(ConvShape {
+        ConvShape {
             groups: self.groups,
             inputs: node.inputs[0].shape.last(),
             outputs: y[3],
@@ -213,7 +140,11 @@ impl Conv2d {
             padded: self.padding != Padding::default(),
             size: [y[1], y[2]],
             compact: node.inputs[1].constant.as_ref().is_some_and(Constant::is_compact),
-        })
+        }
+    }
+
+    fn choice(&self, node: &Lowering<'_>) -> ConvKernel {
+        choose::conv2d(&self.shape(node), node.target, node.choices)
     }
 }
 
@@ -264,21 +195,25 @@ impl Operation for Conv2d {
         vec![Data::F32(cpu::conv2d::conv2d(x, x_shape, weight, sizes(inputs[1].0), bias, residual, self))]
     }
 
+    fn candidates(&self, node: &Lowering<'_>) -> Option<Candidates> {
+        let shape = self.shape(node);
+        Some(Candidates::new(&shape, &choose::conv2d_candidates(&shape, node.target)))
+    }
+
     fn scratch(&self, node: &Lowering<'_>) -> Vec<usize> {
-        match self.choice(node) {
-            ConvKernel::Winograd(winograd) => {
+        let ConvKernel { way, product } = self.choice(node);
+        match way {
+            Way::Winograd(winograd) => {
                 winograd::scratch(winograd, sizes(node.inputs[0]), sizes(node.outputs[0]))
             }
-            _ => Vec::new(),
+            Way::Pointwise | Way::Window => product::scratch(product, node.outputs[0].shape.elements()),
+            Way::Depthwise | Way::Direct => Vec::new(),
         }
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let (x, y) = (sizes(node.inputs[0]), sizes(node.outputs[0]));
-        let choice = self.choice(node);
-        if let ConvKernel::Winograd(winograd) = choice {
-            return Ok(winograd::lower(node, self, winograd, x, y));
-        }
+        let ConvKernel { way, product } = self.choice(node);
         let [_, group_inputs, kernel_height, kernel_width] = sizes(node.inputs[1]);
         let params = Params {
             kernel_height,
@@ -295,7 +230,12 @@ impl Operation for Conv2d {
             ..Params::pointwise(x, y, self.activation)
         };
         let ends = [node.input(0), node.input(3), node.output(0)];
-        Ok(dispatch(node, choice, params, Packing::taps, ends))
+        Ok(match way {
+            Way::Winograd(winograd) => winograd::lower(node, self, winograd, product, x, y),
+            Way::Pointwise | Way::Window => product::lower(node, product, params, Packing::taps, ends),
+            Way::Depthwise => by_channel(node, (&DEPTHWISE, 4, 4), params, ends),
+            Way::Direct => by_channel(node, (&DIRECT, 1, 1), params, ends),
+        })
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {
@@ -304,110 +244,22 @@ impl Operation for Conv2d {
     }
 }
 
-/// A linear layer as a 1x1 convolution over its rows. Operands lie as in [`Linear`](crate::ops::Linear).
-pub(super) fn pointwise(
+/// For shaders whose invocations compute so many channels of so many pixels in a row, and run along the channels.
+fn by_channel(
     node: &Lowering<'_>,
-    rows: usize,
-    inputs: usize,
-    outputs: usize,
-    activation: Activation,
-) -> Vec<Dispatch> {
-    let params = Params::pointwise([1, 1, rows, inputs], [1, 1, rows, outputs], activation);
-    let ends = [node.input(0), Binding::Absent, node.output(0)];
-    dispatch(node, ConvKernel::Pointwise, params, Packing::inputs, ends)
-}
-
-/// Products `[matrices, rows, I]` times `[matrices, I, O]`, without bias, from one binding to another.
-pub(super) fn products(
-    node: &Lowering<'_>,
-    [matrices, rows, inputs, outputs]: [usize; 4],
-    packing: impl Fn(Block) -> Packing,
-    [x, y]: [Binding; 2],
-) -> Vec<Dispatch> {
-    let params = Params {
-        matrices,
-        ..Params::pointwise([1, 1, rows, inputs], [1, 1, rows, outputs], Activation::Identity)
-    };
-    dispatch(node, ConvKernel::Pointwise, params, packing, [x, Binding::Absent, y])
-}
-
-/// `ends` are input, residual and output.
-fn dispatch(
-    node: &Lowering<'_>,
-    choice: ConvKernel,
+    (shader, channels, pixels): (&'static Shader, usize, usize),
     mut params: Params,
-    packing: impl Fn(Block) -> Packing,
-    ends: [Binding; 3],
-) -> Vec<Dispatch> {
-    let Target { class, max_workgroups, .. } = *node.target;
-    let lanes = choose::lanes(class);
-    let is_product = matches!(choice, ConvKernel::Pointwise | ConvKernel::Window);
-    if is_product && choose::shares_lanes(node.target, params.in_channels) {
-        return subgroup_dispatch(node, params, packing, ends);
-    }
-    let pixels = params.images * params.out_height * params.out_width;
-    // Lanes run along output channels: one each for the direct kernel, four each for the others.
-    let (shader, defines, [across, rows], channels, width): (_, &'static [&'static str], _, _, _) =
-        match choice {
-            // Winograd's products come as pointwise ones.
-            ConvKernel::Pointwise | ConvKernel::Winograd(_) => {
-                (&GEMM, GEMM.variants[0], choose::gemm_workgroup(class), 4, PIXELS)
-            }
-            ConvKernel::Window => (&GEMM, GEMM.variants[1], choose::gemm_workgroup(class), 4, PIXELS),
-            ConvKernel::Depthwise => (&DEPTHWISE, &[], [lanes, 1], 4, PIXELS),
-            ConvKernel::Direct => (&DIRECT, &[], [lanes, 1], 1, 1),
-        };
-    let mut constants = vec![("LANES", across)];
-    if rows > 1 {
-        constants.push(("TILES", rows));
-    }
-    params.blocks = params.out_channels.div_ceil(channels).div_ceil(across as usize);
-    let workgroups = if choice == ConvKernel::Pointwise {
-        // All pixels of all images make one long row.
-        [params.images, params.in_height, params.out_height] = [1; 3];
-        [params.in_width, params.out_width] = [pixels; 2];
-        let tiles = params.matrices * pixels.div_ceil(width).div_ceil(rows as usize);
-        let [y, z, _] = flat_grid(tiles, max_workgroups);
-        [params.blocks as u32, y, z]
-    } else {
-        let tiles = params.out_width.div_ceil(width);
-        let lines = params.out_height.div_ceil(rows as usize);
-        [(tiles * params.blocks) as u32, lines as u32, params.images as u32]
-    };
-    let [x, residual, y] = ends;
-    let weight = node.weight(1, packing(Block::Columns(across)));
-    vec![Dispatch {
-        kernel: Kernel { shader, defines, constants },
-        bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
-        params: params.words(),
-        workgroups,
-    }]
-}
-
-/// For drivers on a CPU whose subgroups are its vectors.
-fn subgroup_dispatch(
-    node: &Lowering<'_>,
-    mut params: Params,
-    packing: impl Fn(Block) -> Packing,
     [x, residual, y]: [Binding; 3],
 ) -> Vec<Dispatch> {
-    let pixels = params.images * params.out_height * params.out_width;
-    params.tile = SUBGROUP_PIXELS;
-    params.blocks = params.out_channels.div_ceil(Block::Quads.columns());
-    let tiles = params.matrices * params.blocks * pixels.div_ceil(SUBGROUP_PIXELS);
-    // Several matrices come from weights that are transformed, which makes them longer.
-    let compact = node.scaled_weight(1, packing(Block::HalfQuads)).filter(|_| params.matrices == 1);
-    let bias = node.weight(2, Packing::FLAT);
-    let (half, bindings) = match compact {
-        Some([weight, scale]) => (true, vec![x, weight, bias, residual, y, scale]),
-        None => (false, vec![x, node.weight(1, packing(Block::Quads)), bias, residual, y]),
-    };
-    let defines = SUBGROUP.variants[usize::from(params.is_padded()) + 2 * usize::from(half)];
+    let lanes = choose::lanes(node.target.class);
+    params.blocks = params.out_channels.div_ceil(channels).div_ceil(lanes as usize);
+    let across = params.out_width.div_ceil(pixels) * params.blocks;
+    let weight = node.weight(1, Packing::taps(Block::Columns(lanes)));
     vec![Dispatch {
-        kernel: Kernel { shader: &SUBGROUP, defines, constants: Vec::new() },
-        bindings,
+        kernel: Kernel { shader, defines: &[], constants: vec![("LANES", lanes)] },
+        bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
-        workgroups: flat_grid(tiles, node.target.max_workgroups),
+        workgroups: [across as u32, params.out_height as u32, params.images as u32],
     }]
 }
 

@@ -2,8 +2,8 @@
 
 use crate::graph::plan::PackedWeight;
 use crate::graph::{Constant, DType, Data, Graph, Node, Shape, Tensor, TensorId};
-use crate::ops::choose::{self, RowKernel};
-use crate::ops::{Block, Packing, SHADERS};
+use crate::ops::choose::{self, RowKernel, RowsKernel};
+use crate::ops::{Block, Choices, Packing, SHADERS};
 use std::hash::{Hash, Hasher};
 use std::ops;
 
@@ -168,6 +168,11 @@ pub(crate) trait Operation {
     /// Runs the reference twin. Operands and results have the shapes that `infer` agreed to.
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data>;
 
+    /// The kernels that could be timed against each other, if there are several.
+    fn candidates(&self, _: &Lowering<'_>) -> Option<Candidates> {
+        None
+    }
+
     /// Bytes of the memory that passes between its dispatches, which know it as [`Binding::Scratch`].
     fn scratch(&self, _: &Lowering<'_>) -> Vec<usize> {
         Vec::new()
@@ -186,6 +191,21 @@ pub(crate) trait Operation {
     }
 }
 
+/// Kernels for one shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Candidates {
+    /// The shape's key in [`Choices`].
+    pub(crate) key: String,
+    /// The kernels' names, the usual one first.
+    pub(crate) names: Vec<String>,
+}
+
+impl Candidates {
+    pub(crate) fn new(key: &impl ToString, kernels: &[impl ToString]) -> Candidates {
+        Candidates { key: key.to_string(), names: kernels.iter().map(ToString::to_string).collect() }
+    }
+}
+
 /// A node with its tensors resolved, and the device it is planned for.
 pub(crate) struct Lowering<'a> {
     node: &'a Node,
@@ -195,15 +215,18 @@ pub(crate) struct Lowering<'a> {
     pub(crate) outputs: Vec<&'a Tensor>,
     /// The device.
     pub(crate) target: &'a Target,
+    /// What was found to be the fastest there.
+    pub(crate) choices: &'a Choices,
 }
 
 impl<'a> Lowering<'a> {
-    pub(crate) fn new(graph: &'a Graph, node: &'a Node, target: &'a Target) -> Self {
+    pub(crate) fn new(graph: &'a Graph, node: &'a Node, target: &'a Target, choices: &'a Choices) -> Self {
         Lowering {
             node,
             inputs: node.inputs.iter().map(|&id| graph.get(id)).collect(),
             outputs: node.outputs.iter().map(|&id| graph.get(id)).collect(),
             target,
+            choices,
         }
     }
 
@@ -229,22 +252,25 @@ impl<'a> Lowering<'a> {
         (Binding::Weight(weight), if half { WEIGHT_VARIANTS[1] } else { WEIGHT_VARIANTS[0] })
     }
 
-    /// Operand `index` as the weight of a kernel that computes so many rows at a time, and that kernel: of two shaders
-    /// the second one where lanes are shared.
+    /// Operand `index` as the weight of a kernel that computes so many rows at a time, and that kernel: of the shader
+    /// for each [`RowsKernel`], in their order.
     pub(crate) fn rows_kernel(
         &self,
-        [plain, subgroup]: [&'static Shader; 2],
-        shares_lanes: bool,
+        kernel: RowsKernel,
+        [subgroup, lanes, sliced]: [&'static Shader; 3],
         index: usize,
         packing: fn(Block) -> Packing,
         rows: u32,
     ) -> (Binding, Kernel) {
-        let lanes = choose::lanes(self.target.class);
-        let (shader, constants) = match shares_lanes {
-            true => (subgroup, vec![("ROWS", rows)]),
-            false => (plain, vec![("LANES", lanes), ("ROWS", rows)]),
+        let (shader, constants) = match kernel {
+            RowsKernel::Subgroup => (subgroup, vec![("ROWS", rows)]),
+            RowsKernel::Lanes(count) => (lanes, vec![("LANES", count), ("ROWS", rows)]),
+            RowsKernel::Sliced => (sliced, vec![("ROWS", rows)]),
         };
-        let block = |half| if shares_lanes { Block::quads(half) } else { Block::Columns(lanes) };
+        let block = |half| match kernel {
+            RowsKernel::Subgroup => Block::quads(half),
+            _ => Block::Columns(kernel.lanes()),
+        };
         let (weight, defines) = self.compact_weight(index, |half| packing(block(half)));
         (weight, Kernel { shader, defines, constants })
     }
@@ -309,14 +335,14 @@ pub(crate) fn flat_grid(groups: usize, limit: u32) -> [u32; 3] {
 /// Declares the `Params` of a shader: 32-bit words, their names checked against the WGSL by a test.
 macro_rules! params {
     ($($field:ident: $kind:ty),+ $(,)?) => {
-        struct Params {
-            $($field: $kind,)+
+        pub(super) struct Params {
+            $(pub(super) $field: $kind,)+
         }
 
         impl Params {
-            const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
+            pub(super) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
 
-            fn words(&self) -> Vec<u32> {
+            pub(super) fn words(&self) -> Vec<u32> {
                 vec![$(<$kind as $crate::ops::dispatch::Word>::word(self.$field)),+]
             }
         }

@@ -1,9 +1,9 @@
 //! A matrix times rows.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
+use super::dispatch::{Candidates, Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
 use crate::cpu;
-use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::choose::{self, LinearKernel};
+use crate::graph::{Constant, DType, Data, Graph, GraphError, Tensor, TensorId};
+use crate::ops::choose::{self, ConvShape, RowsShape};
 use crate::ops::{Activation, Dispatch, Packing, conv2d};
 
 /// `activation(x W^T + b)`: rows `[.., I]` to `[.., O]`.
@@ -30,6 +30,28 @@ pub(super) const SUBGROUP: Shader = Shader {
     params: Params::FIELDS,
     variants: WEIGHT_VARIANTS,
 };
+
+pub(super) const SLICED: Shader = Shader {
+    name: "linear_sliced",
+    source: include_str!("../../shaders/linear_sliced.wgsl"),
+    params: Params::FIELDS,
+    variants: WEIGHT_VARIANTS,
+};
+
+/// The 1x1 convolution that a layer with many rows for each item of the batch runs as: the rows are its pixels.
+fn as_conv2d(node: &Lowering<'_>) -> Option<ConvShape> {
+    let x = &node.inputs[0].shape;
+    // The first of several axes is the batch.
+    let items = if x.len() > 1 { x[0].max(1) } else { 1 };
+    let (rows, outputs) = (x.rows() / items, node.outputs[0].shape.last());
+    let compact = node.inputs[1].constant.as_ref().is_some_and(Constant::is_compact);
+    choose::is_gemm(rows, outputs).then(|| ConvShape::pointwise(rows, x.last(), outputs, compact))
+}
+
+fn as_rows(node: &Lowering<'_>) -> RowsShape {
+    let outputs = node.outputs[0].shape.last();
+    RowsShape { op: "linear", widths: vec![node.inputs[0].shape.last()], outputs }
+}
 
 impl Operation for Linear {
     fn name(&self) -> &'static str {
@@ -66,25 +88,41 @@ impl Operation for Linear {
         vec![Data::F32(cpu::linear::linear(x, rows, weight, bias, width, bias.len(), self.activation))]
     }
 
+    fn candidates(&self, node: &Lowering<'_>) -> Option<Candidates> {
+        Some(match as_conv2d(node) {
+            Some(shape) => Candidates::new(&shape, &choose::conv2d_candidates(&shape, node.target)),
+            None => {
+                let shape = as_rows(node);
+                Candidates::new(&shape, &choose::rows_candidates(&shape, node.target))
+            }
+        })
+    }
+
+    fn scratch(&self, node: &Lowering<'_>) -> Vec<usize> {
+        let product = as_conv2d(node).map(|shape| choose::conv2d(&shape, node.target, node.choices).product);
+        let results = node.outputs[0].shape.elements();
+        product.map_or_else(Vec::new, |product| conv2d::product::scratch(product, results))
+    }
+
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let x = &node.inputs[0].shape;
         let (rows, inputs) = (x.rows(), x.last());
         let outputs = node.outputs[0].shape.last();
-        // The first of several axes is the batch.
-        let items = if x.len() > 1 { x[0].max(1) } else { 1 };
-        let block = match choose::linear([items, rows / items], outputs) {
-            LinearKernel::Gemm => return Ok(conv2d::pointwise(node, rows, inputs, outputs, self.activation)),
-            LinearKernel::Rows(block) => block,
-        };
+        if let Some(shape) = as_conv2d(node) {
+            let product = choose::conv2d(&shape, node.target, node.choices).product;
+            let sizes = [rows, inputs, outputs];
+            return Ok(conv2d::product::pointwise(node, product, sizes, self.activation));
+        }
         let [low, high] = self.activation.clamp();
         let params = Params { rows, inputs, outputs, low, high };
-        let lanes = choose::lanes(node.target.class);
-        let shares_lanes = choose::shares_lanes(node.target, inputs);
-        let (weight, kernel) =
-            node.rows_kernel([&SHADER, &SUBGROUP], shares_lanes, 1, Packing::inputs, block);
+        let kernel = choose::rows(&as_rows(node), node.target, node.choices);
+        let block = choose::row_block(rows);
+        let shaders = [&SUBGROUP, &SHADER, &SLICED];
+        let lanes = kernel.lanes() as usize;
+        let (weight, kernel) = node.rows_kernel(kernel, shaders, 1, Packing::inputs, block);
         let bindings = vec![node.input(0), weight, node.weight(2, Packing::FLAT), node.output(0)];
         let workgroups =
-            [outputs.div_ceil(4).div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
+            [outputs.div_ceil(4).div_ceil(lanes) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }
 

@@ -1,10 +1,11 @@
 //! One step of an LSTM.
 
-use super::dispatch::{Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
+use super::dispatch::{Candidates, Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
 use crate::cpu;
 use crate::error::Error;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Dispatch, Packing, choose};
+use crate::ops::choose::{self, RowsShape};
+use crate::ops::{Dispatch, Packing};
 use crate::weights::Section;
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
@@ -32,6 +33,20 @@ pub(super) const SUBGROUP: Shader = Shader {
     params: Params::FIELDS,
     variants: WEIGHT_VARIANTS,
 };
+
+pub(super) const SLICED: Shader = Shader {
+    name: "lstm_cell_sliced",
+    source: include_str!("../../shaders/lstm_cell_sliced.wgsl"),
+    params: Params::FIELDS,
+    variants: WEIGHT_VARIANTS,
+};
+
+/// The four gates of each unit from the inputs and the state.
+fn as_rows(node: &Lowering<'_>) -> RowsShape {
+    let state = &node.inputs[0];
+    let widths = node.inputs[4..].iter().chain([state]).map(|x| x.shape.last()).collect();
+    RowsShape { op: "lstm_cell", widths, outputs: state.shape.last() }
+}
 
 impl Operation for LstmCell {
     fn name(&self) -> &'static str {
@@ -77,6 +92,11 @@ impl Operation for LstmCell {
         vec![Data::F32(h), Data::F32(c)]
     }
 
+    fn candidates(&self, node: &Lowering<'_>) -> Option<Candidates> {
+        let shape = as_rows(node);
+        Some(Candidates::new(&shape, &choose::rows_candidates(&shape, node.target)))
+    }
+
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let (rows, hidden) = (node.inputs[0].shape.rows(), node.inputs[0].shape.last());
         let params = Params {
@@ -85,11 +105,11 @@ impl Operation for LstmCell {
             first: node.inputs[4].shape.last(),
             second: node.inputs.get(5).map_or(0, |x| x.shape.last()),
         };
-        let lanes = choose::lanes(node.target.class);
-        let sizes = [params.first, params.second, hidden];
-        let shares_lanes = sizes.iter().all(|&inputs| choose::shares_lanes(node.target, inputs));
+        let kernel = choose::rows(&as_rows(node), node.target, node.choices);
         let block = choose::row_block(rows);
-        let (weight, kernel) = node.rows_kernel([&SHADER, &SUBGROUP], shares_lanes, 2, Packing::gates, block);
+        let lanes = kernel.lanes() as usize;
+        let shaders = [&SUBGROUP, &SHADER, &SLICED];
+        let (weight, kernel) = node.rows_kernel(kernel, shaders, 2, Packing::gates, block);
         let bindings = vec![
             node.input(0),
             node.input(1),
@@ -100,7 +120,7 @@ impl Operation for LstmCell {
             node.output(0),
             node.output(1),
         ];
-        let workgroups = [hidden.div_ceil(lanes as usize) as u32, rows.div_ceil(block as usize) as u32, 1];
+        let workgroups = [hidden.div_ceil(lanes) as u32, rows.div_ceil(block as usize) as u32, 1];
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }
 

@@ -9,6 +9,7 @@ mod additive_attention;
 mod avg_pool2d;
 mod batch_norm;
 mod beam_step;
+mod choices;
 mod choose;
 pub mod conv2d;
 mod dispatch;
@@ -30,6 +31,7 @@ pub use additive_attention::{AttentionContext, AttentionWeights};
 pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
 pub use beam_step::{BeamStep, BeamTensors};
+pub use choices::Choices;
 pub use conv2d::{Conv2d, Padding};
 pub use dispatch::{AdapterClass, Binding, Cost, Dispatch, Kernel, Shader, Target};
 pub(crate) use dispatch::{Lowering, Operation, flat_grid};
@@ -119,13 +121,17 @@ pub const SHADERS: &[&Shader] = &[
     &beam_step::SHADER,
     &conv2d::DEPTHWISE,
     &conv2d::DIRECT,
-    &conv2d::GEMM,
-    &conv2d::SUBGROUP,
+    &conv2d::product::GEMM,
+    &conv2d::product::REDUCE,
+    &conv2d::product::SUBGROUP,
+    &conv2d::product::TILED,
     &embedding::SHADER,
     &gather_rows::SHADER,
     &linear::SHADER,
+    &linear::SLICED,
     &linear::SUBGROUP,
     &lstm_cell::SHADER,
+    &lstm_cell::SLICED,
     &lstm_cell::SUBGROUP,
     &max_pool2d::SHADER,
     &preprocess::SHADER,

@@ -176,7 +176,7 @@ fn the_columns_match() {
         zoo::plans().iter().flat_map(|plan| &plan.steps).map(|step| step.op.to_owned()).collect();
     // What carries no operation of its own.
     let helpers = BTreeMap::from([
-        ("src/ops", vec!["mod", "choose", "dispatch", "packing", "pool2d"]),
+        ("src/ops", vec!["mod", "choices", "choose", "dispatch", "packing", "pool2d"]),
         ("src/cpu", vec!["mod", "executor", "gemm", "test_data"]),
         ("tests/kernels", vec!["main", "executor", "fuse", "random_graphs"]),
     ]);

@@ -6,6 +6,7 @@
 //! 0, ±√½ and ±√2, where sums stay smaller than with the usual 0, ±1 and ±2.
 
 use super::Conv2d;
+use crate::ops::choose::Product;
 use crate::ops::dispatch::{Lowering, Shader, params};
 use crate::ops::{Binding, Dispatch, Kernel, Packing};
 use std::f32::consts::SQRT_2;
@@ -125,6 +126,7 @@ pub(super) fn lower(
     node: &Lowering<'_>,
     conv: &Conv2d,
     winograd: Winograd,
+    product: Product,
     x: [usize; 4],
     y: [usize; 4],
 ) -> Vec<Dispatch> {
@@ -150,8 +152,9 @@ pub(super) fn lower(
     let kernel = |shader| Kernel { shader, defines: winograd.defines(), constants: Vec::new() };
     let (before, after) = (params(x), params(y));
     let mut steps = node.flat(kernel(&INPUT), vec![node.input(0), TRANSFORMED], before.words(), before.count);
-    steps.extend(super::products(
+    steps.extend(super::product::matrices(
         node,
+        product,
         [winograd.side().pow(2), tiles, x[3], y[3]],
         |block| Packing::winograd(winograd, block),
         [TRANSFORMED, PRODUCTS],

@@ -1,0 +1,67 @@
+// i, f, g, o = W [x; h] + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c')
+//
+// lstm_cell.wgsl for GPUs: a workgroup computes LANES units of ROWS rows, and its SLICES of LANES invocations take turns along the inputs
+// and the state.
+//
+// h, c, h_next, c_next: [R, H]      weight: [H / LANES, X + H, LANES, 4], a vec4 holding the gates i f g o of a unit      bias: [4 H]
+// x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input
+// FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
+
+//!import activation
+//!import weights
+//!import slices
+
+struct Params {
+    rows: u32, hidden: u32, first: u32, second: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> h: array<f32>;
+@group(0) @binding(2) var<storage, read_write> c: array<f32>;
+@group(0) @binding(3) var<storage, read> weight: array<Weights>;
+@group(0) @binding(4) var<storage, read> bias: array<f32>;
+@group(0) @binding(5) var<storage, read_write> first: array<f32>;
+@group(0) @binding(6) var<storage, read_write> second: array<f32>;
+@group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
+@group(0) @binding(8) var<storage, read_write> c_next: array<f32>;
+
+@compute @workgroup_size(LANES, SLICES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let row = workgroup.y * ROWS;
+    let last = p.rows - 1u;
+    var sums: array<vec4<f32>, ROWS_AT_MOST>;
+    var w = workgroup.x * (p.first + p.second + p.hidden) * LANES + local.x;
+    // Rows past the end repeat the last one and are not stored.
+    for (var i = local.y; i < p.first; i += SLICES) {
+        let weights = widened(weight[w + i * LANES]);
+        for (var r = 0u; r < ROWS; r++) {
+            sums[r] += first[min(row + r, last) * p.first + i] * weights;
+        }
+    }
+    w += p.first * LANES;
+    for (var i = local.y; i < p.second; i += SLICES) {
+        let weights = widened(weight[w + i * LANES]);
+        for (var r = 0u; r < ROWS; r++) {
+            sums[r] += second[min(row + r, last) * p.second + i] * weights;
+        }
+    }
+    w += p.second * LANES;
+    for (var i = local.y; i < p.hidden; i += SLICES) {
+        let weights = widened(weight[w + i * LANES]);
+        for (var r = 0u; r < ROWS; r++) {
+            sums[r] += h[min(row + r, last) * p.hidden + i] * weights;
+        }
+    }
+    let unit = workgroup.x * LANES + local.x;
+    for (var r = 0u; r < ROWS; r++) {
+        var gates = sum_of_slices(local, sums[r]);
+        if local.y == 0u && row + r < p.rows && unit < p.hidden {
+            gates += vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
+            let at = (row + r) * p.hidden + unit;
+            let open = sigmoid(gates);
+            let cell = open.y * c[at] + open.x * stable_tanh(gates).z;
+            c_next[at] = cell;
+            h_next[at] = open.w * stable_tanh(vec4(cell)).x;
+        }
+    }
+}
