@@ -132,7 +132,7 @@ impl Captioner {
         let engine = match backend {
             Backend::Cpu => Engine::Cpu(Box::new(built.graph)),
             Backend::Gpu(gpu) => {
-                let plan = Plan::new(&built.graph, &gpu.target())?;
+                let plan = gpu.plan(&built.graph)?;
                 let mut pipelines = Pipelines::default();
                 Engine::Gpu(Box::new(Executor::new(
                     &gpu.device,

@@ -1,9 +1,10 @@
 //! Options that several subcommands have.
 
 use super::failure::Failure;
+use super::tuned;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
-use shadetell::gpu::AdapterChoice;
+use shadetell::gpu::{AdapterChoice, Gpu, GpuError};
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{CaptionOptions, wgpu};
 use std::fmt::Display;
@@ -38,14 +39,7 @@ impl SearchArgs {
     pub(crate) fn open_model(&self) -> Result<Model, Failure> {
         match &self.model {
             Some(path) => Ok(Model::open(path)?),
-            #[cfg(feature = "bundled-model")]
-            None => Ok(Model::bundled()?),
-            #[cfg(not(feature = "bundled-model"))]
-            None => Err(Failure::Model(
-                "this build of shadetell has no model in it: name a model file with --model FILE, or build with \
-                 `--features bundled-model`"
-                    .to_owned(),
-            )),
+            None => bundled_model(),
         }
     }
 
@@ -58,6 +52,18 @@ impl SearchArgs {
             ..CaptionOptions::default()
         }
     }
+}
+
+/// The model that is built in.
+pub(crate) fn bundled_model() -> Result<Model, Failure> {
+    #[cfg(feature = "bundled-model")]
+    return Ok(Model::bundled()?);
+    #[cfg(not(feature = "bundled-model"))]
+    Err(Failure::Model(
+        "this build of shadetell has no model in it: name a model file with --model FILE, or build with \
+         `--features bundled-model`"
+            .to_owned(),
+    ))
 }
 
 /// Reads one of a few names.
@@ -107,6 +113,13 @@ pub(crate) struct AdapterArgs {
 }
 
 impl AdapterArgs {
+    /// Opens the adapter, with the kernels that `shadetell tune` chose for it, if it did.
+    pub(crate) fn open(&self) -> Result<Gpu, GpuError> {
+        let mut gpu = Gpu::open(&self.choice())?;
+        gpu.choices = tuned::load(&gpu.info);
+        Ok(gpu)
+    }
+
     /// The same in the library's words.
     pub(crate) fn choice(&self) -> AdapterChoice {
         AdapterChoice { adapter: self.adapter.clone(), backends: self.backend.map(wgpu::Backends::from) }

@@ -5,7 +5,7 @@ use super::devices::{backend, kind};
 use super::failure::Failure;
 use super::output::note;
 use clap::ValueEnum;
-use shadetell::gpu::{Gpu, GpuError};
+use shadetell::gpu::GpuError;
 use shadetell::weights::Model;
 use shadetell::wgpu::{AdapterInfo, DeviceType};
 use shadetell::{Backend, CaptionOptions, Captioner, Error};
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     fn on_gpu(model: &Model, options: &CaptionOptions, adapter: &AdapterArgs) -> Result<Engine, Error> {
-        let gpu = Gpu::open(&adapter.choice())?;
+        let gpu = adapter.open()?;
         let captioner = Captioner::new(model, Backend::Gpu(&gpu), options)?;
         let AdapterInfo { name, device_type, .. } = &gpu.info;
         let named = adapter.adapter.is_some()

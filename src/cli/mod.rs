@@ -15,6 +15,8 @@ mod pictures;
 mod plan;
 mod record;
 mod synth;
+mod tune;
+mod tuned;
 mod vocab;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +41,7 @@ Examples:
                                          a model file from PyTorch checkpoints
   shadetell inspect decoder.pkl          what is in such a file
   shadetell bench model                  how fast a ResNet-152 is here
+  shadetell tune                         which kernels are the fastest here, for all commands that follow
 
 `shadetell help COMMAND` has more.
 
@@ -55,6 +58,7 @@ enum Command {
     Vocab(vocab::VocabArgs),
     Synth(synth::SynthArgs),
     Bench(bench::BenchArgs),
+    Tune(tune::TuneArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -69,6 +73,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Vocab(args) => vocab::run(args),
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(args),
         Command::Completions(args) => completions::run(args),
     };
     done.unwrap_or_else(|failure| failure.report())

@@ -1,7 +1,9 @@
 //! Which adapter to use, and a device on it.
 
 use super::GpuError;
-use crate::ops::{AdapterClass, Target};
+use crate::graph::plan::Plan;
+use crate::graph::{Graph, GraphError};
+use crate::ops::{AdapterClass, Choices, Target};
 use std::sync::{Arc, OnceLock};
 
 /// What a user may ask for.
@@ -88,6 +90,8 @@ pub struct Gpu {
     pub queue: wgpu::Queue,
     /// Name, type and driver of the adapter.
     pub info: wgpu::AdapterInfo,
+    /// Kernels that were found to be the fastest here, such as [`tune`](super::tune) finds; none at first.
+    pub choices: Choices,
     lost: Arc<OnceLock<String>>,
 }
 
@@ -135,7 +139,7 @@ impl Gpu {
             // A second loss tells nothing new.
             let _ = cell.set(format!("{reason:?}: {message}"));
         });
-        Ok(Gpu { device, queue, info, lost })
+        Ok(Gpu { device, queue, info, choices: Choices::default(), lost })
     }
 
     /// Why the device went away, if it did.
@@ -146,6 +150,14 @@ impl Gpu {
     /// What the planner needs to know.
     pub fn target(&self) -> Target {
         target(&self.device, &self.info)
+    }
+
+    /// A graph made ready for this device.
+    ///
+    /// # Errors
+    /// As [`Plan::new`].
+    pub fn plan(&self, graph: &Graph) -> Result<Plan, GraphError> {
+        Plan::tuned(graph, &self.target(), &self.choices)
     }
 }
 

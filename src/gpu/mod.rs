@@ -6,6 +6,7 @@ mod peaks;
 mod pipelines;
 mod profile;
 pub mod source;
+mod tune;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
@@ -13,6 +14,7 @@ pub use executor::{Executor, Run};
 pub use peaks::Peaks;
 pub use pipelines::{Checks, Pipelines};
 pub use profile::Clock;
+pub use tune::{Trial, Tuned, tune};
 
 /// Something went wrong between us and a GPU.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -189,6 +189,26 @@ impl Graph {
         Ok(())
     }
 
+    /// One node as a graph of its own: its weights, and inputs in place of all else that it reads.
+    ///
+    /// # Errors
+    /// There is none: the node fitted its operands before.
+    pub(crate) fn alone(&self, node: &Node) -> Result<Graph, GraphError> {
+        let mut graph = Graph::new();
+        let operands = node.inputs.iter().map(|&id| {
+            let Tensor { name, shape, dtype, constant } = self.get(id);
+            match constant {
+                Some(values) => graph.constant(name, shape.clone(), values.clone()),
+                None => Ok(graph.input(name, shape.clone(), *dtype)),
+            }
+        });
+        let operands = operands.collect::<Result<_, _>>()?;
+        for id in graph.add_node(&node.name, node.op.clone(), operands)? {
+            graph.output(id);
+        }
+        Ok(graph)
+    }
+
     fn tensor(&mut self, name: &str, shape: Shape, dtype: DType, constant: Option<Constant>) -> TensorId {
         self.tensors.push(Tensor { name: name.to_owned(), shape, dtype, constant });
         TensorId(self.tensors.len() - 1)

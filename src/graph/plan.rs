@@ -1,7 +1,7 @@
 //! How a graph runs on a GPU: which kernels, where each tensor lies, what is bound. Plain data, made without a GPU.
 
 use super::{Arena, DType, Graph, GraphError, Lifetime, Phase, Shape, TensorId};
-use crate::ops::{Binding, Choices, Cost, Dispatch, Lowering, Packing, Target};
+use crate::ops::{Binding, Candidates, Choices, Cost, Dispatch, Lowering, Packing, Target};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -150,6 +150,23 @@ impl Plan {
             weights,
             weight_bytes,
         })
+    }
+
+    /// The kernels that could be timed against each other, for each shape of a graph that there are several for.
+    pub fn candidates(graph: &Graph, target: &Target) -> Vec<Candidates> {
+        let mut found: Vec<Candidates> = Vec::new();
+        let choices = Choices::default();
+        for (index, node) in graph.nodes().iter().enumerate() {
+            let lowering = Lowering::new(graph, node, target, &choices);
+            let candidates = node.op.operation().candidates(&lowering).filter(|c| c.names.len() > 1);
+            match candidates {
+                Some(candidates) if found.iter().all(|known| known.key != candidates.key) => {
+                    found.push(Candidates { node: index, ..candidates });
+                }
+                _ => {}
+            }
+        }
+        found
     }
 
     /// Drops all but the first phase, with the weights of the others: for measuring an encoder alone.

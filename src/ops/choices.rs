@@ -9,6 +9,21 @@ use std::fmt::Display;
 #[serde(transparent)]
 pub struct Choices(BTreeMap<String, String>);
 
+impl Extend<(String, String)> for Choices {
+    fn extend<T: IntoIterator<Item = (String, String)>>(&mut self, other: T) {
+        self.0.extend(other);
+    }
+}
+
+impl IntoIterator for Choices {
+    type Item = (String, String);
+    type IntoIter = std::collections::btree_map::IntoIter<String, String>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 impl Choices {
     /// Uses a kernel for a shape.
     pub fn insert(&mut self, key: String, kernel: String) {
@@ -18,16 +33,6 @@ impl Choices {
     /// The kernel for a shape, if there is one.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
-    }
-
-    /// The number of shapes.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The candidate of this name, or the first.

@@ -193,16 +193,18 @@ pub(crate) trait Operation {
 
 /// Kernels for one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Candidates {
+pub struct Candidates {
     /// The shape's key in [`Choices`].
-    pub(crate) key: String,
+    pub key: String,
     /// The kernels' names, the usual one first.
-    pub(crate) names: Vec<String>,
+    pub names: Vec<String>,
+    /// The first node of the graph that has this shape.
+    pub node: usize,
 }
 
 impl Candidates {
     pub(crate) fn new(key: &impl ToString, kernels: &[impl ToString]) -> Candidates {
-        Candidates { key: key.to_string(), names: kernels.iter().map(ToString::to_string).collect() }
+        Candidates { key: key.to_string(), names: kernels.iter().map(ToString::to_string).collect(), node: 0 }
     }
 }
 

@@ -33,7 +33,7 @@ pub use batch_norm::BatchNorm;
 pub use beam_step::{BeamStep, BeamTensors};
 pub use choices::Choices;
 pub use conv2d::{Conv2d, Padding};
-pub use dispatch::{AdapterClass, Binding, Cost, Dispatch, Kernel, Shader, Target};
+pub use dispatch::{AdapterClass, Binding, Candidates, Cost, Dispatch, Kernel, Shader, Target};
 pub(crate) use dispatch::{Lowering, Operation, flat_grid};
 pub use embedding::Embedding;
 pub use gather_rows::GatherRows;

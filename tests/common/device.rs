@@ -63,7 +63,11 @@ impl Shared {
     /// The results of one run in which every tensor has a guard behind it: what a kernel reads there is NaN, and a
     /// kernel that writes there fails the test. Drivers hide both where nothing belongs to the binding any more.
     pub(crate) fn run_guarded(&mut self, graph: &Graph, target: &Target, inputs: &[Data]) -> Vec<Data> {
-        let mut plan = Plan::new(graph, target).expect("every operation has a kernel");
+        let plan = Plan::new(graph, target).expect("every operation has a kernel");
+        self.run_plan_guarded(graph, plan, inputs)
+    }
+
+    pub(crate) fn run_plan_guarded(&mut self, graph: &Graph, mut plan: Plan, inputs: &[Data]) -> Vec<Data> {
         add_guards(&mut plan, graph);
         let inputs: Vec<Data> =
             plan.inputs.iter().zip(inputs).map(|(port, data)| with_guard(port, data)).collect();

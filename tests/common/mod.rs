@@ -14,7 +14,8 @@ pub(crate) use random::Random;
 use shadetell::cpu;
 use shadetell::graph::plan::Plan;
 use shadetell::graph::{DType, Data, Graph, Shape, TensorId};
-use shadetell::ops::Op;
+use shadetell::ops::{Choices, Op};
+use std::collections::HashSet;
 
 /// A graph of few nodes with values for its inputs.
 pub(crate) struct Case {
@@ -118,6 +119,37 @@ impl Case {
                 }
             }
         }
+        assert!(complaints.is_empty(), "GPU and twin differ\n{}", complaints.join("\n"));
+    }
+
+    /// The same with every kernel that could be timed against the usual one, on every target.
+    #[track_caller]
+    pub(crate) fn check_candidates(&self, label: &str, tolerance: Tolerance) {
+        let expected = self.expected();
+        let mut complaints = Vec::new();
+        let mut done: HashSet<Vec<String>> = HashSet::new();
+        for target in targets() {
+            for candidates in Plan::candidates(&self.graph, &target) {
+                for name in candidates.names {
+                    let mut choices = Choices::default();
+                    choices.insert(candidates.key.clone(), name.clone());
+                    let plan = Plan::tuned(&self.graph, &target, &choices).expect("the graph has a plan");
+                    // Targets have candidates in common.
+                    let steps = plan.steps.iter().map(|step| format!("{:?}", step.dispatch));
+                    if !done.insert(steps.collect()) {
+                        continue;
+                    }
+                    let found = shared().run_plan_guarded(&self.graph, plan, &self.inputs);
+                    for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                        let shape = self.graph.shape(self.graph.outputs()[index]);
+                        if let Err(complaint) = compare(found, expected, shape, tolerance) {
+                            complaints.push(format!("{label}, {name}, result {index}:\n{complaint}"));
+                        }
+                    }
+                }
+            }
+        }
+        assert!(!done.is_empty(), "{label} has no candidates");
         assert!(complaints.is_empty(), "GPU and twin differ\n{}", complaints.join("\n"));
     }
 }

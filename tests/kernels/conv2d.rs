@@ -2,8 +2,8 @@
 
 use crate::activation::FUSED;
 use crate::common::{Case, Random, TARGETS, Tolerance};
-use shadetell::graph::plan::Plan;
-use shadetell::ops::{Activation, BatchNorm, Conv2d, Padding, SHADERS, Target};
+use shadetell::graph::plan::{Plan, Step};
+use shadetell::ops::{Activation, BatchNorm, Choices, Conv2d, Padding, SHADERS, Target};
 use std::collections::HashSet;
 
 const NONE: [usize; 4] = [0; 4];
@@ -106,6 +106,26 @@ fn table_of_sizes() {
     }
 }
 
+/// Channels, pixels and windows at which tiles end, with inputs that are split.
+#[test]
+fn every_candidate() {
+    let wide = [
+        plain([1, 9, 8, 72], 68, 1),
+        plain([3, 5, 4, 520], 36, 1),
+        Sizes { padding: [1; 4], ..plain([2, 9, 8, 72], 8, 3) },
+        Sizes { padding: [1, 0, 2, 1], stride: [2, 1], dilation: [1, 2], ..plain([1, 9, 11, 132], 132, 3) },
+    ];
+    for (seed, sizes) in (300..).zip(table().into_iter().chain(wide)) {
+        let label = format!("{sizes:?}");
+        let [.., channels] = sizes.x;
+        let is_dense = sizes.groups == 1 && channels % 4 == 0;
+        if sizes.outputs % 4 == 0 && (is_dense || [channels, sizes.outputs] == [sizes.groups; 2]) {
+            let case = sizes.case(seed, seed % 2 == 0, Activation::Relu6);
+            case.check_candidates(&label, Tolerance::Approximate);
+        }
+    }
+}
+
 #[test]
 fn every_end_of_every_kernel() {
     for (seed, sizes) in (100..).zip(table()).step_by(2) {
@@ -143,14 +163,20 @@ fn weights_of_16_bits() {
             }
             let label = format!("folds {folds} {sizes:?}");
             case.check(&label, Tolerance::Approximate);
+            if folds && sizes.outputs % 4 == 0 && sizes.x[3] % 4 == 0 {
+                case.check_candidates(&label, Tolerance::Approximate);
+            }
         }
     }
 }
 
 #[test]
 fn the_table_reaches_every_kernel() {
+    let kernel = |step: &Step| (step.dispatch.kernel.shader.name, step.dispatch.kernel.defines);
     let mut found = HashSet::new();
-    for (sizes, half) in table().into_iter().flat_map(|sizes| [(sizes, false), (sizes, true)]) {
+    let split = plain([1, 5, 4, 520], 36, 1);
+    for (sizes, half) in table().into_iter().chain([split]).flat_map(|sizes| [(sizes, false), (sizes, true)])
+    {
         let mut case = sizes.case(0, false, Activation::Identity);
         if half {
             let x = case.random_input(sizes.x);
@@ -164,11 +190,15 @@ fn the_table_reaches_every_kernel() {
             case.last(sizes.op(Activation::Identity), vec![x, weight, bias]);
         }
         for target in [TARGETS[0], Target { subgroup: 8, int64: true, ..TARGETS[0] }] {
-            let plan = Plan::new(&case.graph, &target).unwrap();
-            found.extend(plan.steps.iter().map(|step| {
-                let kernel = &step.dispatch.kernel;
-                (kernel.shader.name, kernel.defines)
-            }));
+            for candidates in Plan::candidates(&case.graph, &target) {
+                for name in candidates.names {
+                    let mut choices = Choices::default();
+                    choices.insert(candidates.key.clone(), name);
+                    let plan = Plan::tuned(&case.graph, &target, &choices).unwrap();
+                    found.extend(plan.steps.iter().map(kernel));
+                }
+            }
+            found.extend(Plan::new(&case.graph, &target).unwrap().steps.iter().map(kernel));
         }
     }
     for shader in SHADERS.iter().filter(|s| s.name.starts_with("conv2d_")) {

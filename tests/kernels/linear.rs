@@ -29,6 +29,16 @@ fn any_number_of_rows() {
 }
 
 #[test]
+fn every_candidate() {
+    for (rows, inputs, outputs) in [(1, 5, 7), (3, 64, 33), (8, 16, 35), (9, 12, 7), (20, 520, 36)] {
+        for shape in [vec![rows, inputs], vec![1, rows, inputs]] {
+            let label = format!("{shape:?} to {outputs}");
+            case(7, shape, outputs, Activation::Relu).check_candidates(&label, Tolerance::Approximate);
+        }
+    }
+}
+
+#[test]
 fn weights_of_16_bits() {
     for (rows, inputs, outputs) in [(1, 5, 7), (2, 33, 258), (8, 16, 32), (9, 7, 35)] {
         let mut case = Case::new(rows as u64);
@@ -39,7 +49,9 @@ fn weights_of_16_bits() {
         ];
         case.last(Linear::default(), operands);
         assert!(case.kernels().iter().all(|kernel| kernel.contains("[HALF]")));
-        case.check(&format!("{rows} rows of {inputs} to {outputs}"), Tolerance::Approximate);
+        let label = format!("{rows} rows of {inputs} to {outputs}");
+        case.check(&label, Tolerance::Approximate);
+        case.check_candidates(&label, Tolerance::Approximate);
     }
 }
 

@@ -27,6 +27,14 @@ fn any_number_of_rows() {
 }
 
 #[test]
+fn every_candidate() {
+    for (rows, hidden, inputs) in [(1, 5, &[3][..]), (3, 64, &[20]), (9, 33, &[8, 12])] {
+        let label = format!("{rows} rows, {hidden} units, inputs {inputs:?}");
+        case(rows, hidden, inputs, 1.0).check_candidates(&label, Tolerance::Approximate);
+    }
+}
+
+#[test]
 fn weights_of_16_bits() {
     for (rows, hidden, columns) in [(1, 5, 3), (3, 64, 20), (9, 33, 8)] {
         let mut case = Case::new(rows as u64);

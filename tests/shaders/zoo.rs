@@ -88,6 +88,9 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
         (5, 6, 6, 3, 2),
         (7, 16, 8, 3, 1),
         (14, 16, 8, 3, 1),
+        // Tiles of two sizes, and inputs that are split.
+        (96, 4, 64, 1, 1),
+        (2, 256, 4, 1, 1),
     ];
     for (side, channels, outputs, kernel, groups) in convolutions {
         zoo.conv2d(side, channels, outputs, kernel, groups)?;

@@ -9,7 +9,6 @@ use crate::cli::output::{self, note};
 use clap::{Args, ValueHint};
 use serde::Serialize;
 use shadetell::gpu::{Executor, Gpu, Pipelines};
-use shadetell::graph::plan::Plan;
 use shadetell::graph::{Data, Graph};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model};
 use shadetell::{CaptionOptions, cpu};
@@ -83,7 +82,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         None => model::random(args.arch, args.decoder, false)?,
     };
     let half = model::stored(&full.copy(true)?)?;
-    let gpu = Gpu::open(&args.report.adapter.choice())?;
+    let gpu = args.report.adapter.open()?;
     let mut pipelines = Pipelines::default();
     let mut network = |model| Network::of(model, args.decoder, &gpu, &mut pipelines);
     let (full, half) = (network(&full)?, network(&half)?);
@@ -138,7 +137,7 @@ impl Network {
         if let Some(features) = features {
             graph.output(features);
         }
-        let plan = Plan::new(&graph, &gpu.target()).map_err(shadetell::Error::from)?;
+        let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
         let executor = Executor::new(&gpu.device, &gpu.queue, pipelines, &graph, plan)?;
         Ok(Network { graph, constants, executor })
     }

@@ -11,7 +11,7 @@ use clap::{Args, ValueHint};
 use serde::Serialize;
 use shadetell::cpu;
 use shadetell::gpu::source::assemble;
-use shadetell::gpu::{Checks, Clock, Executor, Gpu, Peaks, Pipelines};
+use shadetell::gpu::{Checks, Clock, Executor, Peaks, Pipelines};
 use shadetell::graph::plan::{Plan, Step};
 use shadetell::graph::{Data, Graph};
 use shadetell::ops::{Kernel, Shader};
@@ -76,8 +76,8 @@ struct Report {
 pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let case = args.case()?;
     let (graph, inputs) = case.graph().map_err(shadetell::Error::from)?;
-    let gpu = Gpu::open(&args.report.adapter.choice())?;
-    let plan = Plan::new(&graph, &gpu.target()).map_err(shadetell::Error::from)?;
+    let gpu = args.report.adapter.open()?;
+    let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
     let place = args.place(&plan)?;
     let step = &plan.steps[place];
     let Some(path) = &args.shader else {

@@ -10,7 +10,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
 use shadetell::cpu;
-use shadetell::gpu::{Clock, Executor, Gpu, Peaks};
+use shadetell::gpu::{Clock, Executor, Peaks};
 use shadetell::graph::plan::Plan;
 use std::process::ExitCode;
 
@@ -63,14 +63,14 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
         let names = CASES.map(|(name, _)| name).join(", ");
         return Err(Failure::Usage(format!("no shape is left of: {names}")));
     }
-    let gpu = Gpu::open(&args.report.adapter.choice())?;
+    let gpu = args.report.adapter.open()?;
     let clock = Clock::of(&gpu.device);
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
     let mut pipelines = args.runs.pipelines();
     let (mut rows, mut plans) = (Vec::new(), Vec::new());
     for &&(shape, case) in &wanted {
         let (graph, inputs) = case.graph().map_err(shadetell::Error::from)?;
-        let plan = Plan::new(&graph, &gpu.target()).map_err(shadetell::Error::from)?;
+        let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
         let executor = Executor::new(&gpu.device, &gpu.queue, &mut pipelines, &graph, plan)?;
         let found = executor.run(&inputs)?.outputs;
         let error = speed::error(&found, &cpu::run(&graph, &inputs).map_err(shadetell::Error::from)?);

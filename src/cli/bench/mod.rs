@@ -13,6 +13,8 @@ mod shapes;
 mod speed;
 mod trace;
 
+pub(crate) use model::random;
+
 use super::args::{AdapterArgs, number};
 use super::failure::Failure;
 use clap::{Args, Subcommand, ValueEnum};

@@ -11,9 +11,8 @@ use crate::cli::output;
 use clap::{Args, ValueHint};
 use serde::Serialize;
 use shadetell::CaptionOptions;
-use shadetell::gpu::{Clock, Executor, Gpu, Peaks};
+use shadetell::gpu::{Clock, Executor, Peaks};
 use shadetell::graph::Data;
-use shadetell::graph::plan::Plan;
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, ModelFile, SynthOptions, synth};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -133,10 +132,10 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         max_length: if args.decoder.is_some() { None } else { Some(1) },
         ..CaptionOptions::default()
     };
-    let gpu = Gpu::open(&args.report.adapter.choice())?;
+    let gpu = args.report.adapter.open()?;
     let device_time = lap("device");
     let (graph, constants) = shadetell::graph(&model, &options)?;
-    let mut plan = Plan::new(&graph, &gpu.target()).map_err(shadetell::Error::from)?;
+    let mut plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
     if args.decoder.is_none() {
         plan.keep_first_phase(&graph);
     }
@@ -218,7 +217,7 @@ impl ModelArgs {
 }
 
 /// A network with random weights.
-pub(super) fn random(
+pub(crate) fn random(
     arch: EncoderFamily,
     decoder: Option<DecoderFamily>,
     half: bool,

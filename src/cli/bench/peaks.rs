@@ -6,7 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output;
 use clap::Args;
 use serde::Serialize;
-use shadetell::gpu::{Gpu, Peaks};
+use shadetell::gpu::Peaks;
 use std::process::ExitCode;
 
 /// Measures arithmetic, memory and latency of the adapter: all else is set against them
@@ -34,7 +34,7 @@ struct Report {
 
 /// Measures and reports.
 pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
-    let gpu = Gpu::open(&args.report.adapter.choice())?;
+    let gpu = args.report.adapter.open()?;
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
     let report = Report {
         setting: Setting::of(&gpu, &[])?,

@@ -1,0 +1,97 @@
+//! The file in the user's cache folder that keeps which kernels are the fastest on an adapter.
+
+use super::failure::Failure;
+use super::output::note;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use shadetell::ops::Choices;
+use shadetell::wgpu::AdapterInfo;
+use std::path::PathBuf;
+
+/// What is kept, and what it holds for.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    adapter: String,
+    driver: String,
+    backend: String,
+    /// The version of the engine, whose kernels change.
+    shadetell: String,
+    kernels: Choices,
+}
+
+impl Kept {
+    fn new(info: &AdapterInfo, kernels: Choices) -> Kept {
+        Kept {
+            adapter: info.name.clone(),
+            driver: format!("{} {}", info.driver, info.driver_info),
+            backend: info.backend.to_string(),
+            shadetell: env!("CARGO_PKG_VERSION").to_owned(),
+            kernels,
+        }
+    }
+
+    fn is_for_the_same(&self, other: &Kept) -> bool {
+        [&self.adapter, &self.driver, &self.backend, &self.shadetell]
+            == [&other.adapter, &other.driver, &other.backend, &other.shadetell]
+    }
+}
+
+/// The file for an adapter with its driver; `None` where the user has no cache folder.
+pub(crate) fn path(info: &AdapterInfo) -> Option<PathBuf> {
+    let Kept { adapter, driver, backend, shadetell, .. } = Kept::new(info, Choices::default());
+    let digest = Sha256::digest([adapter, driver, backend, shadetell].join("\n"));
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Some(dirs::cache_dir()?.join("shadetell").join("kernels").join(format!("{name}.json")))
+}
+
+/// What is kept for an adapter; nothing where there is no file, or one that cannot be used, which is told.
+pub(crate) fn load(info: &AdapterInfo) -> Choices {
+    let Some(path) = path(info).filter(|path| path.exists()) else {
+        return Choices::default();
+    };
+    let kept = std::fs::read_to_string(&path)
+        .map_err(|error| error.to_string())
+        .and_then(|text| serde_json::from_str::<Kept>(&text).map_err(|error| error.to_string()));
+    match kept {
+        Ok(kept) if kept.is_for_the_same(&Kept::new(info, Choices::default())) => kept.kernels,
+        Ok(_) => Choices::default(),
+        Err(error) => {
+            note(&format!(
+                "warning: {}: expected what `shadetell tune` wrote, found {error}: the usual kernels are used; \
+                 run `shadetell tune` again",
+                path.display()
+            ));
+            Choices::default()
+        }
+    }
+}
+
+/// Keeps the kernels for an adapter, beside those of other shapes that are kept already; gives the file.
+pub(crate) fn save(info: &AdapterInfo, kernels: Choices) -> Result<PathBuf, Failure> {
+    let nowhere =
+        || Failure::System("there is no cache folder to keep the kernels in: set XDG_CACHE_HOME".to_owned());
+    let path = path(info).ok_or_else(nowhere)?;
+    let unwritable =
+        |error: std::io::Error| Failure::System(format!("{}: cannot be written: {error}", path.display()));
+    let folder = path.parent().ok_or_else(nowhere)?;
+    std::fs::create_dir_all(folder).map_err(unwritable)?;
+    let mut all = load(info);
+    all.extend(kernels);
+    let text =
+        serde_json::to_string_pretty(&Kept::new(info, all)).map_err(|error| unwritable(error.into()))?;
+    // Whoever reads it meanwhile finds the old file or the new one.
+    let part = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
+    std::fs::write(part.path(), text + "\n").map_err(unwritable)?;
+    part.persist(&path).map_err(|error| unwritable(error.error))?;
+    Ok(path)
+}
+
+/// Forgets what is kept for an adapter; gives the file if there was one.
+pub(crate) fn forget(info: &AdapterInfo) -> Result<Option<PathBuf>, Failure> {
+    let Some(path) = path(info).filter(|path| path.exists()) else {
+        return Ok(None);
+    };
+    std::fs::remove_file(&path)
+        .map_err(|error| Failure::System(format!("{}: cannot be removed: {error}", path.display())))?;
+    Ok(Some(path))
+}
