@@ -17,18 +17,14 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> alpha: array<f32>;
 
 @compute @workgroup_size(WIDTH)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, workgroups);
+fn main(place: Place) {
+    let row = row_index(place);
     if row >= p.rows {
         return;
     }
     let start = row * p.pixels;
     var largest = -3.0e38;
-    for (var pixel = local; pixel < p.pixels; pixel += WIDTH) {
+    for (var pixel = place.local; pixel < p.pixels; pixel += WIDTH) {
         let key = (row / p.rows_per_image * p.pixels + pixel) * p.width;
         var score = b[0];
         for (var a = 0u; a < p.width; a++) {
@@ -37,16 +33,16 @@ fn main(
         alpha[start + pixel] = score;
         largest = max(largest, score);
     }
-    largest = row_max(local, largest);
+    largest = row_max(place, largest);
     // An invocation reads back only what it wrote itself.
     var sum = 0.0;
-    for (var pixel = local; pixel < p.pixels; pixel += WIDTH) {
+    for (var pixel = place.local; pixel < p.pixels; pixel += WIDTH) {
         let mass = exp(alpha[start + pixel] - largest);
         alpha[start + pixel] = mass;
         sum += mass;
     }
-    sum = row_sum(local, sum);
-    for (var pixel = local; pixel < p.pixels; pixel += WIDTH) {
+    sum = row_sum(place, sum);
+    for (var pixel = place.local; pixel < p.pixels; pixel += WIDTH) {
         alpha[start + pixel] /= sum;
     }
 }

@@ -21,29 +21,25 @@ fn distance_to(largest: f32, value: f32) -> f32 {
 }
 
 @compute @workgroup_size(WIDTH)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, workgroups);
+fn main(place: Place) {
+    let row = row_index(place);
     if row >= p.rows {
         return;
     }
     let start = row * p.columns;
     let end = start + p.columns;
     var largest = x[start];
-    for (var i = start + local; i < end; i += WIDTH) {
+    for (var i = start + place.local; i < end; i += WIDTH) {
         largest = max(largest, x[i]);
     }
-    largest = row_max(local, largest);
+    largest = row_max(place, largest);
     var sum = 0.0;
-    for (var i = start + local; i < end; i += WIDTH) {
+    for (var i = start + place.local; i < end; i += WIDTH) {
         sum += exp(distance_to(largest, x[i]));
     }
-    sum = row_sum(local, sum);
+    sum = row_sum(place, sum);
     let log_sum = log(sum);
-    for (var i = start + local; i < end; i += WIDTH) {
+    for (var i = start + place.local; i < end; i += WIDTH) {
         let distance = distance_to(largest, x[i]);
         y[i] = select(exp(distance) / sum, distance - log_sum, p.log != 0u);
     }

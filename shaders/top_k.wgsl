@@ -50,12 +50,8 @@ fn is_suppressed(id: u32) -> bool {
 }
 
 @compute @workgroup_size(WIDTH)
-fn main(
-    @builtin(workgroup_id) workgroup: vec3<u32>,
-    @builtin(num_workgroups) workgroups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-) {
-    let row = row_index(workgroup, workgroups);
+fn main(place: Place) {
+    let row = row_index(place);
     if row >= p.rows {
         return;
     }
@@ -65,7 +61,7 @@ fn main(
     for (var rank = 0u; rank < p.k; rank++) {
         var key = 0u;
         var id = NONE;
-        for (var i = local; i < p.columns; i += WIDTH) {
+        for (var i = place.local; i < p.columns; i += WIDTH) {
             let candidate = key_of(bitcast<u32>(x[start + i]));
             let is_after = candidate < previous_key || (candidate == previous_key && i > previous_id);
             // Columns ascend, so that the first of equal candidates stays.
@@ -82,26 +78,41 @@ fn main(
         previous_key = subgroupMax(key);
         previous_id = subgroupMin(select(NONE, id, key == previous_key));
 #else
-        sh_keys[local] = key;
-        sh_ids[local] = id;
+#ifdef SUBGROUPS
+        let largest = subgroupMax(key);
+        sh_keys[place.subgroup] = largest;
+        sh_ids[place.subgroup] = subgroupMin(select(NONE, id, key == largest));
+        workgroupBarrier();
+        previous_key = sh_keys[0];
+        previous_id = sh_ids[0];
+        for (var i = 1u; i < place.subgroups; i++) {
+            if sh_keys[i] > previous_key || (sh_keys[i] == previous_key && sh_ids[i] < previous_id) {
+                previous_key = sh_keys[i];
+                previous_id = sh_ids[i];
+            }
+        }
+#else
+        sh_keys[place.local] = key;
+        sh_ids[place.local] = id;
         workgroupBarrier();
         for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
-            if local < half {
-                let other_key = sh_keys[local + half];
-                let other_id = sh_ids[local + half];
-                if other_key > sh_keys[local] || (other_key == sh_keys[local] && other_id < sh_ids[local]) {
-                    sh_keys[local] = other_key;
-                    sh_ids[local] = other_id;
+            if place.local < half {
+                let other_key = sh_keys[place.local + half];
+                let other_id = sh_ids[place.local + half];
+                if other_key > sh_keys[place.local] || (other_key == sh_keys[place.local] && other_id < sh_ids[place.local]) {
+                    sh_keys[place.local] = other_key;
+                    sh_ids[place.local] = other_id;
                 }
             }
             workgroupBarrier();
         }
         previous_key = sh_keys[0];
         previous_id = sh_ids[0];
+#endif
         workgroupBarrier();
 #endif
 #endif
-        if local == 0u {
+        if place.local == 0u {
             let at = row * p.k + rank;
             if previous_id == NONE {
                 values[at] = NOTHING;

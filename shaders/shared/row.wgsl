@@ -1,7 +1,18 @@
 // A workgroup works on one row: WIDTH invocations whose partial results meet in workgroup memory.
 //
-// SERIAL    a single invocation: for drivers on a CPU, which compile a barrier into coroutines
-// SUBGROUP  one subgroup, a vector of a CPU
+// SERIAL     a single invocation: for drivers on a CPU, which compile a barrier into coroutines
+// SUBGROUP   one subgroup, a vector of a CPU
+// SUBGROUPS  several: what a subgroup can reduce alone does not pass through workgroup memory
+
+struct Place {
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+#ifdef SUBGROUPS
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+#endif
+}
 
 #ifdef SERIAL
 const WIDTH = 1u;
@@ -15,48 +26,66 @@ var<workgroup> sh_values: array<f32, WIDTH>;
 #endif
 
 // The number of the row when workgroups are spread over two dimensions (`flat_grid` in ops/dispatch.rs).
-fn row_index(workgroup: vec3<u32>, workgroups: vec3<u32>) -> u32 {
-    return workgroup.y * workgroups.x + workgroup.x;
+fn row_index(place: Place) -> u32 {
+    return place.workgroup.y * place.workgroups.x + place.workgroup.x;
 }
 
-fn row_max(local: u32, value: f32) -> f32 {
+fn row_max(place: Place, value: f32) -> f32 {
 #ifdef SERIAL
     return value;
 #else
 #ifdef SUBGROUP
     return subgroupMax(value);
 #else
-    sh_values[local] = value;
+#ifdef SUBGROUPS
+    sh_values[place.subgroup] = subgroupMax(value);
+    workgroupBarrier();
+    var result = sh_values[0];
+    for (var i = 1u; i < place.subgroups; i++) {
+        result = max(result, sh_values[i]);
+    }
+#else
+    sh_values[place.local] = value;
     workgroupBarrier();
     for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
-        if local < half {
-            sh_values[local] = max(sh_values[local], sh_values[local + half]);
+        if place.local < half {
+            sh_values[place.local] = max(sh_values[place.local], sh_values[place.local + half]);
         }
         workgroupBarrier();
     }
     let result = sh_values[0];
+#endif
     workgroupBarrier();
     return result;
 #endif
 #endif
 }
 
-fn row_sum(local: u32, value: f32) -> f32 {
+fn row_sum(place: Place, value: f32) -> f32 {
 #ifdef SERIAL
     return value;
 #else
 #ifdef SUBGROUP
     return subgroupAdd(value);
 #else
-    sh_values[local] = value;
+#ifdef SUBGROUPS
+    sh_values[place.subgroup] = subgroupAdd(value);
+    workgroupBarrier();
+    var result = sh_values[0];
+    for (var i = 1u; i < place.subgroups; i++) {
+        result += sh_values[i];
+    }
+#else
+    sh_values[place.local] = value;
     workgroupBarrier();
     for (var half = WIDTH / 2u; half > 0u; half >>= 1u) {
-        if local < half {
-            sh_values[local] += sh_values[local + half];
+        if place.local < half {
+            sh_values[place.local] += sh_values[place.local + half];
         }
         workgroupBarrier();
     }
     let result = sh_values[0];
+#endif
     workgroupBarrier();
     return result;
 #endif

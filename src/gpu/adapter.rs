@@ -180,11 +180,13 @@ pub(crate) fn target(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Target 
         _ => AdapterClass::Hardware,
     };
     let lanes = info.subgroup_min_size;
-    let is_fixed = device.features().contains(wgpu::Features::SUBGROUP) && lanes == info.subgroup_max_size;
+    let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP);
+    let is_fixed = has_subgroups && lanes == info.subgroup_max_size;
     Target {
         class,
         max_workgroups: device.limits().max_compute_workgroups_per_dimension,
         subgroup: if is_fixed { lanes } else { 0 },
+        has_subgroups,
         int64: device.features().contains(wgpu::Features::SHADER_INT64),
     }
 }

@@ -339,6 +339,8 @@ pub(crate) enum RowKernel {
     Serial,
     /// A subgroup that is one vector of a CPU.
     Subgroup,
+    /// A workgroup whose subgroups reduce what they can before results meet.
+    Subgroups,
 }
 
 /// Chooses who works on a row that takes a single invocation so many iterations.
@@ -352,6 +354,7 @@ pub(crate) fn row(target: &Target, iterations: usize) -> RowKernel {
             RowKernel::Subgroup
         }
         AdapterClass::Software if iterations < MOST => RowKernel::Serial,
+        AdapterClass::Hardware if target.has_subgroups => RowKernel::Subgroups,
         _ => RowKernel::Workgroup,
     }
 }
@@ -517,6 +520,7 @@ mod tests {
         assert_eq!(row(&software, 3 * 2917), RowKernel::Serial);
         assert_eq!(row(&software, 196 * 512), RowKernel::Workgroup);
         assert_eq!(row(&hardware, 10), RowKernel::Workgroup);
+        assert_eq!(row(&Target { has_subgroups: true, ..hardware }, 10), RowKernel::Subgroups);
         let shared = Target { subgroup: 8, ..software };
         assert_eq!(row(&shared, 10), RowKernel::Subgroup);
         assert_eq!(row(&shared, 196 * 512), RowKernel::Subgroup);

@@ -75,7 +75,7 @@ impl Hash for Kernel {
 }
 
 /// The variants of shaders that import `row`.
-pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"], &["SUBGROUP"]];
+pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"], &["SUBGROUP"], &["SUBGROUPS"]];
 
 /// The variants of shaders that import `weights` or `quads`.
 pub(crate) const WEIGHT_VARIANTS: &[&[&str]] = &[&[], &["HALF"]];
@@ -143,6 +143,8 @@ pub struct Target {
     pub max_workgroups: u32,
     /// Lanes of each subgroup, where shaders may read from each other's lanes and there are always as many; else 0.
     pub subgroup: u32,
+    /// Whether shaders may use subgroups at all, of whatever size.
+    pub has_subgroups: bool,
     /// Whether shaders may read 64 bits at a time.
     pub int64: bool,
 }
@@ -150,7 +152,7 @@ pub struct Target {
 impl Target {
     /// The least that WebGPU promises, for the given family.
     pub const fn baseline(class: AdapterClass) -> Target {
-        Target { class, max_workgroups: 65_535, subgroup: 0, int64: false }
+        Target { class, max_workgroups: 65_535, subgroup: 0, has_subgroups: false, int64: false }
     }
 }
 
@@ -305,6 +307,7 @@ impl<'a> Lowering<'a> {
             RowKernel::Workgroup => ROW_VARIANTS[0],
             RowKernel::Serial => ROW_VARIANTS[1],
             RowKernel::Subgroup => ROW_VARIANTS[2],
+            RowKernel::Subgroups => ROW_VARIANTS[3],
         };
         let kernel = Kernel { shader, defines, constants: Vec::new() };
         vec![Dispatch { kernel, bindings, params, workgroups: flat_grid(rows, self.target.max_workgroups) }]

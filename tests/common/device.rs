@@ -14,10 +14,17 @@ pub(crate) const TARGETS: [Target; 3] = [
     Target { max_workgroups: 2, ..Target::baseline(AdapterClass::Software) },
 ];
 
-/// What every device can run, and the kernels that suit this one best.
+/// What every device can run, what suits this one best, and what a GPU with its features would run.
 pub(crate) fn targets() -> Vec<Target> {
     let own = shared().gpu.target();
-    TARGETS.into_iter().chain((!TARGETS.contains(&own)).then_some(own)).collect()
+    let like_a_gpu = Target { class: AdapterClass::Hardware, ..own };
+    let mut targets = TARGETS.to_vec();
+    for target in [own, like_a_gpu] {
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
+    }
+    targets
 }
 
 /// A device with what has been compiled on it.

@@ -15,7 +15,8 @@ pub(crate) fn plans() -> Vec<Plan> {
     // Of these values, 16 bits hold the first exactly.
     for value in [0.5, 0.1] {
         let graph = graph(value).expect("the operands fit");
-        for target in [software, hardware, Target { subgroup: 8, int64: true, ..software }] {
+        let vectors = Target { subgroup: 8, has_subgroups: true, int64: true, ..software };
+        for target in [software, hardware, vectors, Target { has_subgroups: true, ..hardware }] {
             plans.push(Plan::new(&graph, &target).expect("every operation has a kernel"));
         }
     }
