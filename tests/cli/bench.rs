@@ -12,7 +12,8 @@ fn report(args: &[&str]) -> (Outcome, Value) {
 fn a_network_is_measured_and_compared_with_before() {
     let folder = Folder::new();
     let args = ["bench", "model", "--arch", "resnet18", "--runs", "2", "--warm-up", "0", "--format", "json"];
-    let (outcome, measured) = report(&args);
+    let [page, trace] = ["page.html", "trace.json"].map(|name| folder.name(name));
+    let (outcome, measured) = report(&[&args[..], &["--report", &page, "--trace", &trace]].concat());
     outcome.expect(0);
     let number = |pointer: &str| measured.pointer(pointer).and_then(Value::as_f64).unwrap();
     let [min, median, p95] = ["/warm_ms/min", "/warm_ms/median", "/warm_ms/p95"].map(number);
@@ -24,8 +25,30 @@ fn a_network_is_measured_and_compared_with_before() {
     assert!((3.6e9..3.8e9).contains(&number("/flops")), "{measured}");
     assert!(measured["adapter"].is_string() && measured["driver"].is_string());
     assert!(measured["decode_ms"].is_null(), "the encoder alone");
-    let kernels = measured["kernels"].as_array().unwrap();
-    assert_eq!(kernels.iter().map(|k| k["steps"].as_f64().unwrap()).sum::<f64>(), number("/dispatches"));
+    assert!((1e6..1e12).contains(&number("/limits/max_buffer_size")), "{measured}");
+    let layers = measured["layers"].as_array().unwrap();
+    let steps: usize = layers.iter().map(|layer| layer["kernels"].as_array().unwrap().len()).sum();
+    assert_eq!(steps as f64, number("/dispatches"));
+    assert!(layers.iter().all(|layer| layer["ms"].as_f64().unwrap() > 0.0), "{layers:?}");
+    let shaders = measured["shaders"].as_object().unwrap();
+    assert!(shaders.values().all(|hash| hash.as_str().unwrap().len() == 12), "{shaders:?}");
+    assert!(shaders.contains_key("max_pool2d"), "{shaders:?}");
+
+    // The page has a bar for each layer and loads nothing.
+    let page = fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("<rect").count(), layers.len());
+    assert!(page.contains("<polyline class=\"roof\"") && page.contains("encoder.layer4.1.conv2"));
+    assert!(!page.contains("{{") && !page.contains("http") && !page.contains("NaN"), "{page}");
+    let trace: Value = serde_json::from_str(&fs::read_to_string(trace).unwrap()).unwrap();
+    let events = trace["traceEvents"].as_array().unwrap();
+    let on_device: Vec<_> = events.iter().filter(|e| e["tid"] == 2 && e["ph"] == "X").collect();
+    assert_eq!(on_device.len(), steps);
+    let times = |event: &&Value| (event["ts"].as_f64().unwrap(), event["dur"].as_f64().unwrap());
+    assert!(
+        on_device.iter().map(times).is_sorted_by(|a, b| a.0 + a.1 <= b.0 + 1.0),
+        "steps follow each other"
+    );
+    assert!(events.iter().any(|event| event["name"] == "pipelines"));
 
     // Against a report that was a thousand times as slow, and one that was as fast.
     let baseline = |factor: f64| {
@@ -44,8 +67,9 @@ fn a_network_is_measured_and_compared_with_before() {
 #[test]
 fn reports_are_tables_too() {
     let args = ["bench", "model", "--arch", "resnet18", "--decoder", "show-tell", "--half", "--runs", "1"];
-    let said = run(&[&args[..], &["--warm-up", "0", "--format", "markdown"]].concat()).expect(0).stdout;
-    for part in ["| encoder, warm | ", "| decoder, warm | ", "| op | kernel | ", "16-bit weights"] {
+    let said =
+        run(&[&args[..], &["--warm-up", "0", "--checked", "--format", "markdown"]].concat()).expect(0).stdout;
+    for part in ["| encoder, warm | ", "| decoder, warm | ", "| first layer | op |", "16-bit weights"] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
@@ -80,4 +104,122 @@ fn kernels_are_checked_and_timed() {
     }
     let none = run(&["bench", "kernels", "--op", "linear", "--shape", "layer4"]).expect(USAGE);
     assert!(none.stderr.contains("resnet152.layer4.window"), "{none:?}");
+}
+
+#[test]
+fn every_operation_has_shapes_that_are_checked() {
+    let args = ["bench", "kernels", "--runs", "1", "--warm-up", "0", "--format", "json"];
+    for (op, shapes) in [("top_k", 2), ("additive_attention", 2), ("preprocess", 1), ("embedding", 1)] {
+        let (outcome, measured) = report(&[&args[..], &["--op", op]].concat());
+        outcome.expect(0);
+        let rows = measured["kernels"].as_array().unwrap();
+        assert_eq!(rows.len(), shapes, "{op}");
+        assert!(rows.iter().all(|row| row["speed"]["ms"]["median"].as_f64().unwrap() > 0.0), "{rows:?}");
+    }
+}
+
+const SIZES: [&str; 6] = ["bench", "kernel", "--op", "conv2d", "--shape", "6,8,12,1,1"];
+
+#[test]
+fn a_shader_of_ones_own_runs_in_place_of_ours() {
+    let folder = Folder::new();
+    let source = run(&[&SIZES[..], &["--source"]].concat()).expect(0).stdout;
+    assert!(source.contains("// p.in_channels is 8\n") && source.contains("fn main("), "{source}");
+    let against = |path: &str, code| {
+        let runs = ["--shader", path, "--runs", "2", "--warm-up", "0", "--format", "json"];
+        let (outcome, measured) = report(&[&SIZES[..], &runs].concat());
+        (outcome.expect(code), measured)
+    };
+    let mine = folder.write("mine.wgsl", &source);
+    let (_, measured) = against(&mine, 0);
+    assert!(measured["ratio"].as_f64().unwrap() > 0.0, "{measured}");
+    assert!(measured["error"].as_f64().unwrap() < 1e-3, "{measured}");
+    assert!(measured["shaders"].as_object().unwrap().contains_key("your mine"), "{measured}");
+
+    // One that stores something else is told apart and not timed.
+    let end = "return clamp(sum, vec4(p.low), vec4(p.high));";
+    assert!(source.contains(end), "{source}");
+    let wrong = folder.write("wrong.wgsl", source.replace(end, "return sum + 1.0;"));
+    let (outcome, measured) = against(&wrong, 1);
+    assert!(outcome.stderr.contains("wrong.wgsl: expected the twin's result"), "{outcome:?}");
+    assert!(
+        measured["yours"].is_null() && measured["ours"]["ms"]["min"].as_f64().unwrap() > 0.0,
+        "{measured}"
+    );
+}
+
+#[test]
+fn a_shader_that_cannot_run_is_refused_with_the_reason() {
+    let folder = Folder::new();
+    let source = run(&[&SIZES[..], &["--source"]].concat()).expect(0).stdout;
+    let refused = |name: &str, text: String| {
+        let path = folder.write(name, text);
+        run(&[&SIZES[..], &["--shader", &path]].concat()).expect(USAGE).stderr
+    };
+    let said = refused("other.wgsl", source.replace("fn main(", "fn other("));
+    assert!(said.contains("other.wgsl") && said.contains("'main'") && said.contains("--source"), "{said}");
+    let said = refused("broken.wgsl", "nonsense".to_owned());
+    assert!(said.contains("parsing error") && said.contains("nonsense"), "{said}");
+    let missing = run(&[&SIZES[..], &["--shader", "no-such-file.wgsl"]].concat()).expect(USAGE).stderr;
+    assert!(missing.contains("no-such-file.wgsl: cannot be read"), "{missing}");
+    let unknown = run(&["bench", "kernel", "--shape", "layer9", "--source"]).expect(USAGE).stderr;
+    assert!(unknown.contains("layer9") && unknown.contains("resnet152.stem"), "{unknown}");
+    // A shape that takes several kernels.
+    let sizes = ["bench", "kernel", "--op", "conv2d", "--shape", "14,64,64,3,1", "--source"];
+    let several = run(&sizes).expect(USAGE).stderr;
+    assert!(several.contains("conv2d_winograd_input") && several.contains("--kernel"), "{several}");
+    let one = run(&[&sizes[..], &["--kernel", "conv2d_winograd_output"]].concat()).expect(0).stdout;
+    assert!(one.contains("conv2d_winograd_output"), "{one}");
+}
+
+#[test]
+fn weights_of_16_bits_are_checked_against_those_of_32() {
+    let (outcome, measured) =
+        report(&["bench", "check", "--arch", "resnet18", "--pictures", "2", "--format", "json"]);
+    outcome.expect(0);
+    let number = |pointer: &str| measured.pointer(pointer).and_then(Value::as_f64).unwrap();
+    assert!(number("/kernels/error") < 1e-4 && number("/kernels/cosine") > 0.999_999, "{measured}");
+    let rounding = number("/rounding/error");
+    assert!(1e-6 < rounding && rounding < 1e-2, "{measured}");
+    assert!(number("/weight_bytes/1") < 0.6 * number("/weight_bytes/0"), "{measured}");
+}
+
+/// A command that keeps its cache in a folder.
+fn with_cache(folder: &Folder, args: &[&str]) -> Outcome {
+    // One of these is what the system goes by.
+    outcome(shadetell(args).env("XDG_CACHE_HOME", folder.path("")).env("HOME", folder.path("")))
+}
+
+#[cfg(unix)]
+#[test]
+fn tuned_kernels_are_kept_used_and_forgotten() {
+    let folder = Folder::new();
+    let tune = with_cache(&folder, &["tune", "--arch", "resnet18", "--decoder", "show-tell"]).expect(0);
+    let line = tune.stdout.lines().find(|line| line.starts_with("conv2d 64>64 3x3 to 56x56 padded")).unwrap();
+    assert!(line.contains("winograd-f4") || line.contains("window"), "{line}");
+    let kept = tune.stderr.lines().find_map(|line| line.strip_prefix("kept in ")).unwrap().to_owned();
+    let mut file: Value = serde_json::from_str(&fs::read_to_string(&kept).unwrap()).unwrap();
+
+    // What is kept is used: another kernel for a shape that has several.
+    let shape = "conv2d 64>64 3x3 to 56x56 padded";
+    file["kernels"][shape] = "window tiled-32".into();
+    fs::write(&kept, file.to_string()).unwrap();
+    let args = ["bench", "model", "--arch", "resnet18", "--runs", "1", "--warm-up", "0", "--format", "json"];
+    let kernels = |outcome: Outcome| {
+        let measured: Value = serde_json::from_str(&outcome.expect(0).stdout).unwrap();
+        let layers = measured["layers"].as_array().unwrap();
+        let layer = layers.iter().find(|layer| layer["node"] == "encoder.layer1.0.conv1").unwrap();
+        layer["kernels"].to_string()
+    };
+    assert_eq!(kernels(with_cache(&folder, &args)), "[\"conv2d_tiled\"]");
+
+    // A damaged file is told and costs nothing but the tuning.
+    fs::write(&kept, "{").unwrap();
+    let damaged = with_cache(&folder, &args);
+    assert!(damaged.stderr.contains("warning: ") && damaged.stderr.contains("shadetell tune"), "{damaged:?}");
+    assert_ne!(kernels(damaged), "[\"conv2d_tiled\"]");
+
+    let forgotten = with_cache(&folder, &["tune", "--forget"]).expect(0);
+    assert!(forgotten.stderr.contains("removed ") && !Path::new(&kept).exists(), "{forgotten:?}");
+    assert!(with_cache(&folder, &["tune", "--forget"]).expect(0).stderr.contains("nothing is kept"));
 }
