@@ -7,10 +7,30 @@
 // arrays: unrolled, they take a software driver long to compile. FLOPs about 8 SIDE per row and column, bytes 4 (N H W C + SIDE² tiles C).
 
 //!import flat
+//!import fours
 //!import winograd
 
-@group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> v: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> x: array<Four>;
+@group(0) @binding(2) var<storage, read_write> v: array<Four>;
+
+// Bᵀ.
+#ifdef F4
+const ROWS = array(
+    array(1.0, 0.0, -2.5, 0.0, 1.0, 0.0),
+    array(0.0, -2.0 * A, -2.0, A, 1.0, 0.0),
+    array(0.0, 2.0 * A, -2.0, -A, 1.0, 0.0),
+    array(0.0, -0.5 * B, -0.5, B, 1.0, 0.0),
+    array(0.0, 0.5 * B, -0.5, -B, 1.0, 0.0),
+    array(0.0, 1.0, 0.0, -2.5, 0.0, 1.0),
+);
+#else
+const ROWS = array(
+    array(1.0, 0.0, -1.0, 0.0),
+    array(0.0, 1.0, 1.0, 0.0),
+    array(0.0, -1.0, 1.0, 0.0),
+    array(0.0, -1.0, 0.0, 1.0),
+);
+#endif
 
 // Bᵀ d.
 fn transformed(d: array<vec4<f32>, SIDE>) -> array<vec4<f32>, SIDE> {
@@ -44,31 +64,32 @@ fn main(
     let top = i32(at.y * TILE) - i32(p.pad_top);
     let left = i32(at.z * TILE) - i32(p.pad_left);
 
-    var rows: array<vec4<f32>, SIDE * SIDE>;
+    var rows: array<array<vec4<f32>, SIDE>, SIDE>;
     for (var i = 0u; i < p.side; i++) {
         let y = top + i32(i);
+        let line = (at.x * p.height + u32(clamp(y, 0, i32(p.height) - 1))) * p.width;
         var d: array<vec4<f32>, SIDE>;
-        for (var j = 0u; j < p.side; j++) {
-            let x_at = left + i32(j);
-            var value = vec4(0.0);
-            if y >= 0 && y < i32(p.height) && x_at >= 0 && x_at < i32(p.width) {
-                value = x[((at.x * p.height + u32(y)) * p.width + u32(x_at)) * p.columns + column];
-            }
-            d[min(j, SIDE - 1u)] = value;
-        }
-        let row = transformed(d);
         for (var j = 0u; j < SIDE; j++) {
-            rows[min(i, SIDE - 1u) * SIDE + j] = row[j];
+            let x_at = left + i32(j);
+            // What lies outside reads some pixel of the image and counts for nothing.
+            let value = unpacked(x[(line + u32(clamp(x_at, 0, i32(p.width) - 1))) * p.columns + column]);
+            let is_inside = y >= 0 && y < i32(p.height) && x_at >= 0 && x_at < i32(p.width);
+            d[j] = select(vec4(0.0), value, is_inside);
         }
+        rows[min(i, SIDE - 1u)] = transformed(d);
     }
-    for (var j = 0u; j < p.side; j++) {
+    for (var i = 0u; i < p.side; i++) {
+        let factors = ROWS[min(i, SIDE - 1u)];
         var d: array<vec4<f32>, SIDE>;
-        for (var i = 0u; i < SIDE; i++) {
-            d[i] = rows[i * SIDE + min(j, SIDE - 1u)];
+        for (var j = 0u; j < SIDE; j++) {
+            var sum = factors[0] * rows[0][j];
+            for (var k = 1u; k < SIDE; k++) {
+                sum += factors[k] * rows[k][j];
+            }
+            d[j] = sum;
         }
-        var result = transformed(d);
-        for (var i = 0u; i < p.side; i++) {
-            v[((i * SIDE + j) * p.tiles + tile) * p.columns + column] = result[min(i, SIDE - 1u)];
+        for (var j = 0u; j < SIDE; j++) {
+            v[((i * SIDE + j) * p.tiles + tile) * p.columns + column] = packed(d[j]);
         }
     }
 }

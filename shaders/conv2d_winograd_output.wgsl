@@ -6,12 +6,28 @@
 // dropped. Loops as in conv2d_winograd_input.wgsl. FLOPs about 8 SIDE per row and column, bytes 4 (SIDE² tiles C + N OH OW C).
 
 //!import flat
+//!import fours
 //!import winograd
 
-@group(0) @binding(1) var<storage, read_write> m: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> m: array<Four>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> residual: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> residual: array<Four>;
+@group(0) @binding(4) var<storage, read_write> y: array<Four>;
+
+// Aᵀ.
+#ifdef F4
+const ROWS = array(
+    array(1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
+    array(0.0, A, -A, B, -B, 0.0),
+    array(0.0, 0.5, 0.5, 2.0, 2.0, 0.0),
+    array(0.0, 0.5 * A, -0.5 * A, 2.0 * B, -2.0 * B, 1.0),
+);
+#else
+const ROWS = array(
+    array(1.0, 1.0, 1.0, 0.0),
+    array(0.0, 1.0, -1.0, 1.0),
+);
+#endif
 
 // Aᵀ m.
 fn transformed(m: array<vec4<f32>, SIDE>) -> array<vec4<f32>, TILE> {
@@ -43,33 +59,29 @@ fn main(
     let column = index - tile * p.columns;
     let at = place(tile);
 
-    var rows: array<vec4<f32>, SIDE * TILE>;
+    var rows: array<array<vec4<f32>, TILE>, SIDE>;
     for (var i = 0u; i < p.side; i++) {
         var d: array<vec4<f32>, SIDE>;
-        for (var j = 0u; j < p.side; j++) {
-            d[min(j, SIDE - 1u)] = m[((i * SIDE + j) * p.tiles + tile) * p.columns + column];
+        for (var j = 0u; j < SIDE; j++) {
+            d[j] = unpacked(m[((i * SIDE + j) * p.tiles + tile) * p.columns + column]);
         }
-        let row = transformed(d);
-        for (var j = 0u; j < TILE; j++) {
-            rows[min(i, SIDE - 1u) * TILE + j] = row[j];
-        }
+        rows[min(i, SIDE - 1u)] = transformed(d);
     }
-    for (var j = 0u; j < p.tile; j++) {
-        var d: array<vec4<f32>, SIDE>;
-        for (var i = 0u; i < SIDE; i++) {
-            d[i] = rows[i * TILE + min(j, TILE - 1u)];
-        }
-        var result = transformed(d);
-        for (var i = 0u; i < p.tile; i++) {
-            let row = at.y * TILE + i;
+    for (var i = 0u; i < p.tile; i++) {
+        let factors = ROWS[min(i, TILE - 1u)];
+        let row = at.y * TILE + i;
+        for (var j = 0u; j < TILE; j++) {
+            var sum = bias[column] + factors[0] * rows[0][j];
+            for (var k = 1u; k < SIDE; k++) {
+                sum += factors[k] * rows[k][j];
+            }
             let x = at.z * TILE + j;
             if row < p.height && x < p.width {
                 let to = ((at.x * p.height + row) * p.width + x) * p.columns + column;
-                var sum = result[min(i, TILE - 1u)] + bias[column];
                 if p.has_residual != 0u {
-                    sum += residual[to];
+                    sum += unpacked(residual[to]);
                 }
-                y[to] = clamp(sum, vec4(p.low), vec4(p.high));
+                y[to] = packed(clamp(sum, vec4(p.low), vec4(p.high)));
             }
         }
     }

@@ -10,6 +10,7 @@ const SHARED: &[(&str, &str)] = &[
     ("activation", include_str!("../../shaders/shared/activation.wgsl")),
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("flat", include_str!("../../shaders/shared/flat.wgsl")),
+    ("fours", include_str!("../../shaders/shared/fours.wgsl")),
     ("quads", include_str!("../../shaders/shared/quads.wgsl")),
     ("row", include_str!("../../shaders/shared/row.wgsl")),
     ("slices", include_str!("../../shaders/shared/slices.wgsl")),

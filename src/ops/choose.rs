@@ -239,10 +239,15 @@ pub(crate) fn conv2d(shape: &ConvShape, target: &Target, choices: &Choices) -> C
 /// Lanes of the subgroups that some shaders are written for.
 const LANES: u32 = 8;
 
+/// Whether shaders read 64 bits at a time, which costs as much as 32 where a CPU does it.
+pub(crate) fn reads_64_bits(target: &Target) -> bool {
+    target.class == AdapterClass::Software && target.int64
+}
+
 /// Whether a product with so many inputs gets the shader for subgroups that are one vector of a CPU, where reading from
 /// another lane costs less than reading memory, and reading 64 bits as much as reading 32.
 fn shares_lanes(target: &Target, inputs: usize) -> bool {
-    target.class == AdapterClass::Software && target.subgroup == 8 && target.int64 && inputs.is_multiple_of(4)
+    reads_64_bits(target) && target.subgroup == LANES && inputs.is_multiple_of(4)
 }
 
 /// The largest block of rows of shaders that share weights between rows.

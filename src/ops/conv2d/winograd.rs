@@ -6,7 +6,7 @@
 //! 0, ±√½ and ±√2, where sums stay smaller than with the usual 0, ±1 and ±2.
 
 use super::Conv2d;
-use crate::ops::choose::Product;
+use crate::ops::choose::{self, Product};
 use crate::ops::dispatch::{Lowering, Shader, params};
 use crate::ops::{Binding, Dispatch, Kernel, Packing};
 use std::f32::consts::SQRT_2;
@@ -77,15 +77,12 @@ impl Winograd {
         transformed
     }
 
-    fn defines(self) -> &'static [&'static str] {
-        match self {
-            Winograd::F2 => VARIANTS[0],
-            Winograd::F4 => VARIANTS[1],
-        }
+    fn defines(self, int64: bool) -> &'static [&'static str] {
+        VARIANTS[usize::from(self == Winograd::F4) + 2 * usize::from(int64)]
     }
 }
 
-const VARIANTS: &[&[&str]] = &[&[], &["F4"]];
+const VARIANTS: &[&[&str]] = &[&[], &["F4"], &["INT64"], &["F4", "INT64"]];
 
 params! {
     count: usize, height: usize, width: usize, columns: usize, tiles: usize, tile_rows: usize, tile_columns: usize,
@@ -149,7 +146,8 @@ pub(super) fn lower(
         high,
         has_residual: u32::from(node.inputs.len() > 3),
     };
-    let kernel = |shader| Kernel { shader, defines: winograd.defines(), constants: Vec::new() };
+    let int64 = choose::reads_64_bits(node.target);
+    let kernel = |shader| Kernel { shader, defines: winograd.defines(int64), constants: Vec::new() };
     let (before, after) = (params(x), params(y));
     let mut steps = node.flat(kernel(&INPUT), vec![node.input(0), TRANSFORMED], before.words(), before.count);
     steps.extend(super::product::matrices(
