@@ -13,6 +13,7 @@
 // A workgroup is one subgroup and computes one such block. Each of the `matrices` is a product of its own, which is how the
 // Winograd convolution uses this shader; they are 1 otherwise.
 //
+// WIDE    64 output channels, so that each pixel that is read serves twice as many: where a CPU has registers for it
 // HALF    weights of 16 bits, which hold them exactly before a batch norm's scale makes them longer: scale: [O] is then
 //         multiplied by the sums
 // PADDED  taps may lie outside of the image, which costs a tenth of the time
@@ -24,6 +25,12 @@
 
 // Sixteen pixels by four channels in each lane.
 const PIXELS = 16u;
+// Blocks of 32 channels that a workgroup computes.
+#ifdef WIDE
+const BLOCKS = 2u;
+#else
+const BLOCKS = 1u;
+#endif
 
 @group(0) @binding(1) var<storage, read_write> x: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u64>>;
@@ -41,6 +48,18 @@ fn place(matrix: u32, pixel: u32) -> vec3<u32> {
     return vec3(matrix * p.images + image, row - image * p.out_height, pixel - row * p.out_width);
 }
 
+// Ends a sum: of a column of a row of y.
+fn store(row: u32, column: u32, sum: vec4<f32>) {
+    var value = sum;
+#ifdef HALF
+    value = value * scale[column] + bias[column];
+#endif
+    if p.has_residual != 0u {
+        value += residual[row + column];
+    }
+    y[row + column] = limit(value);
+}
+
 @compute @workgroup_size(8)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -54,7 +73,7 @@ fn main(
     let block = number / tiles;
     let first = (number - block * tiles) * PIXELS;
     let matrix = block / p.blocks;
-    let eight = (block - matrix * p.blocks) * 8u;
+    let eight = (block - matrix * p.blocks) * BLOCKS * 8u;
     if matrix >= p.matrices {
         return;
     }
@@ -74,6 +93,19 @@ fn main(
     );
     let quads = p.in_channels / 4u;
     let steps = p.kernel_height * p.kernel_width * quads;
+#ifdef WIDE
+    // The same lanes' channels in the block beside it: there is one, as channels are a multiple of 64.
+#ifdef HALF
+    let beside = vec4(0.0);
+#else
+    let beside = first_sum(bias[column + 8u]);
+#endif
+    var others = array(
+        beside, beside, beside, beside, beside, beside, beside, beside,
+        beside, beside, beside, beside, beside, beside, beside, beside,
+    );
+    let next_block = p.matrices * steps * STEP;
+#endif
     var w = (eight / 8u * p.matrices + matrix) * steps * STEP + column - eight;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
@@ -106,6 +138,25 @@ fn main(
                 sums[13] += subgroupBroadcast(b, 5u) * weights;
                 sums[14] += subgroupBroadcast(b, 6u) * weights;
                 sums[15] += subgroupBroadcast(b, 7u) * weights;
+#ifdef WIDE
+                let more = columns_at(w + next_block);
+                others[0] += subgroupBroadcast(a, 0u) * more;
+                others[1] += subgroupBroadcast(a, 1u) * more;
+                others[2] += subgroupBroadcast(a, 2u) * more;
+                others[3] += subgroupBroadcast(a, 3u) * more;
+                others[4] += subgroupBroadcast(a, 4u) * more;
+                others[5] += subgroupBroadcast(a, 5u) * more;
+                others[6] += subgroupBroadcast(a, 6u) * more;
+                others[7] += subgroupBroadcast(a, 7u) * more;
+                others[8] += subgroupBroadcast(b, 0u) * more;
+                others[9] += subgroupBroadcast(b, 1u) * more;
+                others[10] += subgroupBroadcast(b, 2u) * more;
+                others[11] += subgroupBroadcast(b, 3u) * more;
+                others[12] += subgroupBroadcast(b, 4u) * more;
+                others[13] += subgroupBroadcast(b, 5u) * more;
+                others[14] += subgroupBroadcast(b, 6u) * more;
+                others[15] += subgroupBroadcast(b, 7u) * more;
+#endif
                 w += STEP;
             }
         }
@@ -113,14 +164,10 @@ fn main(
 
     // A loop whose length no compiler can guess, not even from the array's: unrolled, it takes four times as long to compile.
     for (var i = 0u; i < p.tile; i++) {
-        let at = (matrix * pixels + min(first + i, pixels - 1u)) * columns + column;
-        var sum = sums[min(i, PIXELS - 1u)];
-#ifdef HALF
-        sum = sum * scale[column] + bias[column];
+        let row = (matrix * pixels + min(first + i, pixels - 1u)) * columns;
+        store(row, column, sums[min(i, PIXELS - 1u)]);
+#ifdef WIDE
+        store(row, column + 8u, others[min(i, PIXELS - 1u)]);
 #endif
-        if p.has_residual != 0u {
-            sum += residual[at];
-        }
-        y[at] = limit(sum);
     }
 }

@@ -161,10 +161,10 @@ impl Gpu {
     }
 }
 
-/// What is used where an adapter has it: subgroup operations, a clock, and, where a driver runs on the CPU, reads of 64 bits and
+/// What is used where an adapter has it: subgroup operations, a clock, 16-bit arithmetic (to measure), and, where a driver runs on the CPU, reads of 64 bits and
 /// buffers that are mapped where they are used.
 fn wanted_features(info: &wgpu::AdapterInfo) -> wgpu::Features {
-    let any = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+    let any = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
     match info.device_type {
         wgpu::DeviceType::Cpu => {
             any | wgpu::Features::SHADER_INT64 | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS
@@ -188,7 +188,16 @@ pub(crate) fn target(device: &wgpu::Device, info: &wgpu::AdapterInfo) -> Target 
         subgroup: if is_fixed { lanes } else { 0 },
         has_subgroups,
         int64: device.features().contains(wgpu::Features::SHADER_INT64),
+        many_registers: class == AdapterClass::Software && many_registers(),
     }
+}
+
+/// Whether this machine's CPU has 32 vector registers.
+fn many_registers() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("avx512vl");
+    #[cfg(not(target_arch = "x86_64"))]
+    cfg!(target_arch = "aarch64")
 }
 
 /// The place of the adapter that fits the choice best.

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 pub struct Peaks {
     /// Floating-point operations a second, of multiply-adds in registers; each counts as two.
     pub flops_per_second: f64,
+    /// The same of 16-bit floats; `None` where shaders have none.
+    pub half_flops_per_second: Option<f64>,
     /// Bytes that a copy in memory reads and writes a second: the driver's own, or a shader's if that is faster.
     pub bytes_per_second: f64,
     /// Times of an empty dispatch that is submitted and waited for.
@@ -30,6 +32,7 @@ const DISPATCHES: u32 = 1000;
 const RUNS: usize = 7;
 
 const SHADER: &str = include_str!("peaks.wgsl");
+const HALF_SHADER: &str = include_str!("peaks_f16.wgsl");
 
 impl Peaks {
     /// Measures a device, which should have nothing else to do. Takes about a second.
@@ -38,28 +41,35 @@ impl Peaks {
     /// The device is out of memory or lost.
     pub fn measure(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<Peaks, GpuError> {
         let bench = Bench::new(device, queue)?;
-        let best = |entry: &str, groups: u32, times: u32| -> Result<Duration, GpuError> {
-            let pipeline = bench.pipeline(entry)?;
+        let best_of = |source: &str, entry: &str, groups: u32, times: u32| -> Result<Duration, GpuError> {
+            let pipeline = bench.pipeline(source, entry)?;
             let mut best = Duration::MAX;
             for _ in 0..=RUNS {
                 best = best.min(bench.run(&pipeline, groups, times, false)?);
             }
             Ok(best)
         };
+        let best = |entry: &str, groups: u32, times: u32| best_of(SHADER, entry, groups, times);
         let idle = best("nothing", 1, 1)?;
         let arithmetic = best("multiply_add", GROUPS, 1)?;
+        let half_arithmetic = match device.features().contains(wgpu::Features::SHADER_F16) {
+            true => Some(best_of(HALF_SHADER, "multiply_add", GROUPS, 1)?),
+            false => None,
+        };
         let mut copy = best("copy", (COPY / 16 / 64) as u32, 1)?;
         for _ in 0..RUNS {
             copy = copy.min(bench.copy()?);
         }
         let many = best("nothing", 1, DISPATCHES)?;
-        let nothing = bench.pipeline("nothing")?;
+        let nothing = bench.pipeline(SHADER, "nothing")?;
         let latencies = |read: bool| -> Result<Vec<Duration>, GpuError> {
             (0..LATENCIES).map(|_| bench.run(&nothing, 1, 1, read)).collect()
         };
         let rate = |work: f64, time: Duration| work / time.saturating_sub(idle).as_secs_f64().max(1e-9);
+        let flops = 2.0 * 64.0 * f64::from(GROUPS) * f64::from(FMAS);
         Ok(Peaks {
-            flops_per_second: rate(2.0 * 64.0 * f64::from(GROUPS) * f64::from(FMAS), arithmetic),
+            flops_per_second: rate(flops, arithmetic),
+            half_flops_per_second: half_arithmetic.map(|time| rate(flops, time)),
             bytes_per_second: rate(2.0 * COPY as f64, copy),
             dispatch: latencies(false)?,
             dispatch_in_pass: many.saturating_sub(idle) / DISPATCHES,
@@ -72,7 +82,6 @@ impl Peaks {
 struct Bench<'a> {
     device: &'a wgpu::Device,
     queue: &'a wgpu::Queue,
-    module: wgpu::ShaderModule,
     layout: wgpu::PipelineLayout,
     group: wgpu::BindGroup,
     source: wgpu::Buffer,
@@ -83,10 +92,6 @@ struct Bench<'a> {
 impl<'a> Bench<'a> {
     fn new(device: &'a wgpu::Device, queue: &'a wgpu::Queue) -> Result<Bench<'a>, GpuError> {
         scoped(device, || {
-            let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some("peaks"),
-                source: wgpu::ShaderSource::Wgsl(SHADER.into()),
-            });
             let buffer = |size, usage| {
                 device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("peaks"),
@@ -126,16 +131,20 @@ impl<'a> Bench<'a> {
                     wgpu::BindGroupEntry { binding: 1, resource: target.as_entire_binding() },
                 ],
             });
-            Bench { device, queue, module, layout, group, source, target, readback }
+            Bench { device, queue, layout, group, source, target, readback }
         })
     }
 
-    fn pipeline(&self, entry: &str) -> Result<wgpu::ComputePipeline, GpuError> {
+    fn pipeline(&self, source: &str, entry: &str) -> Result<wgpu::ComputePipeline, GpuError> {
         scoped(self.device, || {
+            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some("peaks"),
+                source: wgpu::ShaderSource::Wgsl(source.into()),
+            });
             self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(entry),
                 layout: Some(&self.layout),
-                module: &self.module,
+                module: &module,
                 entry_point: Some(entry),
                 compilation_options: Default::default(),
                 cache: None,

@@ -33,8 +33,8 @@ pub(crate) enum Way {
 /// The shaders that multiply matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Product {
-    /// `conv2d_subgroup`, for subgroups that are vectors of a CPU.
-    Subgroup,
+    /// `conv2d_subgroup`, for subgroups that are vectors of a CPU, in blocks of 32 or, wide, of 64 channels.
+    Subgroup { wide: bool },
     /// `conv2d_gemm`, in workgroups of so many invocations along channels and along pixels.
     Gemm([u32; 2]),
     /// `conv2d_tiled`, in tiles of 32 or, wide, of 64 pixels and channels, with the inputs split.
@@ -52,7 +52,7 @@ impl fmt::Display for ConvKernel {
             Way::Direct => return write!(f, "direct"),
         };
         match self.product {
-            Product::Subgroup => write!(f, "{way} subgroup"),
+            Product::Subgroup { wide } => write!(f, "{way} subgroup-{}", if wide { 64 } else { 32 }),
             Product::Gemm([across, down]) => write!(f, "{way} gemm-{across}x{down}"),
             Product::Tiled { wide, splits } => {
                 write!(f, "{way} tiled-{}", if wide { 64 } else { 32 })?;
@@ -185,7 +185,19 @@ impl ProductShape {
             return vec![gemm];
         }
         let mut products = match target.class {
-            AdapterClass::Software if shares_lanes(target, self.inputs) => vec![Product::Subgroup, gemm],
+            AdapterClass::Software if shares_lanes(target, self.inputs) => {
+                let mut products: Vec<Product> = [true, false]
+                    .into_iter()
+                    .filter(|&wide| !wide || self.outputs.is_multiple_of(64))
+                    .map(|wide| Product::Subgroup { wide })
+                    .collect();
+                // The sums of the wide one fill more registers than some CPUs have.
+                if !self.suits_wide(target) {
+                    products.reverse();
+                }
+                products.push(gemm);
+                products
+            }
             AdapterClass::Software => vec![gemm],
             AdapterClass::Hardware => vec![self.tiled(), gemm],
         };
@@ -199,6 +211,12 @@ impl ProductShape {
             }
         }
         products
+    }
+
+    /// Whether the wide kernel for subgroups has registers for its sums and leaves enough workgroups.
+    fn suits_wide(&self, target: &Target) -> bool {
+        const ENOUGH: usize = 32;
+        target.many_registers && self.pixels.div_ceil(16) * (self.outputs / 64) * self.matrices >= ENOUGH
     }
 
     /// The largest tile that leaves a GPU enough workgroups, and as many parts of the inputs as it takes.
@@ -442,8 +460,8 @@ mod tests {
         use AdapterClass::{Hardware, Software};
         let table = [
             (Software, 0, shape(64, 256, 1, 56), "pointwise gemm-8x1"),
-            (Software, 8, shape(64, 256, 1, 56), "pointwise subgroup"),
-            (Software, 8, shape(64, 64, 3, 56), "winograd-f4 subgroup"),
+            (Software, 8, shape(64, 256, 1, 56), "pointwise subgroup-32"),
+            (Software, 8, shape(64, 64, 3, 56), "winograd-f4 subgroup-32"),
             // Rows are read four values at a time.
             (Software, 8, shape(6, 256, 1, 56), "pointwise gemm-8x1"),
             (Software, 4, shape(64, 256, 1, 56), "pointwise gemm-8x1"),
@@ -464,6 +482,17 @@ mod tests {
     }
 
     #[test]
+    fn wide_blocks_need_registers_and_work() {
+        let baseline = Target::baseline(AdapterClass::Software);
+        let target = Target { subgroup: 8, int64: true, many_registers: true, ..baseline };
+        let usual = |shape| conv2d(&shape, &target, &Choices::default()).to_string();
+        assert_eq!(usual(shape(64, 256, 1, 56)), "pointwise subgroup-64");
+        assert_eq!(usual(shape(2048, 512, 1, 7)), "pointwise subgroup-64");
+        assert_eq!(usual(shape(2048, 448, 1, 7)), "pointwise subgroup-32", "28 workgroups");
+        assert_eq!(usual(shape(64, 240, 1, 56)), "pointwise subgroup-32", "no whole blocks");
+    }
+
+    #[test]
     fn what_was_timed_is_chosen_where_it_fits() {
         let target = Target::baseline(AdapterClass::Hardware);
         let shape = shape(64, 64, 3, 56);
@@ -481,7 +510,7 @@ mod tests {
         for name in &candidates {
             assert_eq!(chosen(name), *name);
         }
-        assert_eq!(chosen("window subgroup"), candidates[0], "not on this adapter");
+        assert_eq!(chosen("window subgroup-32"), candidates[0], "not on this adapter");
         assert_eq!(chosen("pointwise tiled-64"), candidates[0], "not for this shape");
     }
 

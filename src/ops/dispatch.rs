@@ -147,12 +147,21 @@ pub struct Target {
     pub has_subgroups: bool,
     /// Whether shaders may read 64 bits at a time.
     pub int64: bool,
+    /// Whether the CPU behind a software driver has 32 vector registers, rather than 16.
+    pub many_registers: bool,
 }
 
 impl Target {
     /// The least that WebGPU promises, for the given family.
     pub const fn baseline(class: AdapterClass) -> Target {
-        Target { class, max_workgroups: 65_535, subgroup: 0, has_subgroups: false, int64: false }
+        Target {
+            class,
+            max_workgroups: 65_535,
+            subgroup: 0,
+            has_subgroups: false,
+            int64: false,
+            many_registers: false,
+        }
     }
 }
 

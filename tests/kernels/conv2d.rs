@@ -111,6 +111,8 @@ fn table_of_sizes() {
 fn every_candidate() {
     let wide = [
         plain([1, 9, 8, 72], 68, 1),
+        plain([1, 7, 7, 20], 64, 1),
+        Sizes { padding: [1; 4], stride: [2, 2], ..plain([2, 9, 8, 24], 128, 3) },
         plain([3, 5, 4, 520], 36, 1),
         Sizes { padding: [1; 4], ..plain([2, 9, 8, 72], 8, 3) },
         Sizes { padding: [1, 0, 2, 1], stride: [2, 1], dilation: [1, 2], ..plain([1, 9, 11, 132], 132, 3) },
@@ -174,9 +176,12 @@ fn weights_of_16_bits() {
 fn the_table_reaches_every_kernel() {
     let kernel = |step: &Step| (step.dispatch.kernel.shader.name, step.dispatch.kernel.defines);
     let mut found = HashSet::new();
-    let split = plain([1, 5, 4, 520], 36, 1);
-    for (sizes, half) in table().into_iter().chain([split]).flat_map(|sizes| [(sizes, false), (sizes, true)])
-    {
+    let more = [
+        plain([1, 5, 4, 520], 36, 1),
+        plain([1, 7, 7, 20], 64, 1),
+        Sizes { padding: [1; 4], ..plain([1, 9, 8, 12], 64, 3) },
+    ];
+    for (sizes, half) in table().into_iter().chain(more).flat_map(|sizes| [(sizes, false), (sizes, true)]) {
         let mut case = sizes.case(0, false, Activation::Identity);
         if half {
             let x = case.random_input(sizes.x);

@@ -12,11 +12,12 @@ use std::ops::Range;
 
 /// What the whole suite runs on.
 #[test]
-fn the_device_has_the_default_limits_and_no_features_but_four() {
+fn the_device_has_the_default_limits_and_no_features_but_five() {
     let shared = shared();
     assert_eq!(shared.gpu.device.limits(), wgpu::Limits::default());
     let allowed = wgpu::Features::SUBGROUP
         | wgpu::Features::TIMESTAMP_QUERY
+        | wgpu::Features::SHADER_F16
         | wgpu::Features::SHADER_INT64
         | wgpu::Features::MAPPABLE_PRIMARY_BUFFERS;
     let beyond = shared.gpu.device.features() - allowed;

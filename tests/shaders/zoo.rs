@@ -16,7 +16,9 @@ pub(crate) fn plans() -> Vec<Plan> {
     for value in [0.5, 0.1] {
         let graph = graph(value).expect("the operands fit");
         let vectors = Target { subgroup: 8, has_subgroups: true, int64: true, ..software };
-        for target in [software, hardware, vectors, Target { has_subgroups: true, ..hardware }] {
+        let more =
+            [vectors, Target { many_registers: true, ..vectors }, Target { has_subgroups: true, ..hardware }];
+        for target in [software, hardware].into_iter().chain(more) {
             plans.push(Plan::new(&graph, &target).expect("every operation has a kernel"));
         }
     }
@@ -92,6 +94,7 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
         // Tiles of two sizes, and inputs that are split.
         (96, 4, 64, 1, 1),
         (2, 256, 4, 1, 1),
+        (32, 4, 64, 3, 1),
     ];
     for (side, channels, outputs, kernel, groups) in convolutions {
         zoo.conv2d(side, channels, outputs, kernel, groups)?;

@@ -1,5 +1,6 @@
 //! `shadetell bench kernels`: every kernel over the shapes of real networks, checked, then timed.
 
+use super::baseline::BaselineArgs;
 use super::report::{Setting, print_table};
 use super::shapes::{CASES, Case, OPS};
 use super::speed::{self, Speed};
@@ -27,6 +28,9 @@ pub(crate) struct KernelsArgs {
 
     #[command(flatten)]
     runs: RunArgs,
+
+    #[command(flatten)]
+    baseline: BaselineArgs,
 
     #[command(flatten)]
     report: ReportArgs,
@@ -89,11 +93,13 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
     report.print(args.report.format)?;
     let wrong: Vec<&str> =
         report.kernels.iter().filter(|row| row.speed.is_none()).map(|row| row.shape).collect();
-    if wrong.is_empty() {
-        return Ok(ExitCode::SUCCESS);
+    if !wrong.is_empty() {
+        note(&format!("error: wrong results, not timed: {}", wrong.join(", ")));
+        return Ok(ExitCode::from(PHOTOS_FAILED));
     }
-    note(&format!("error: wrong results, not timed: {}", wrong.join(", ")));
-    Ok(ExitCode::from(PHOTOS_FAILED))
+    let times = report.kernels.iter().filter_map(|row| Some((row.shape, row.speed.as_ref()?.ms)));
+    let holds = args.baseline.holds(&gpu.info.name, &times.collect::<Vec<_>>())?;
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(PHOTOS_FAILED) })
 }
 
 impl Report {

@@ -1,10 +1,11 @@
 //! `shadetell bench model`: a whole network, layer by layer.
 
+use super::baseline::{self, BaselineArgs};
 use super::layers::{self, Layer};
 use super::report::{Setting, Times, print_table};
 use super::shapes::pixels;
 use super::trace::{self, Events};
-use super::{Format, ReportArgs, RunArgs, baseline, html};
+use super::{Format, ReportArgs, RunArgs, html};
 use crate::cli::args::{named, number};
 use crate::cli::failure::{Failure, PHOTOS_FAILED};
 use crate::cli::output;
@@ -59,13 +60,8 @@ pub(crate) struct ModelArgs {
     #[arg(long = "report", value_name = "FILE", value_hint = ValueHint::FilePath)]
     page: Option<PathBuf>,
 
-    /// An earlier report as JSON to compare with
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    baseline: Option<PathBuf>,
-
-    /// How much slower than the baseline the median may be
-    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = baseline::threshold)]
-    threshold: f64,
+    #[command(flatten)]
+    baseline: BaselineArgs,
 
     #[command(flatten)]
     report: ReportArgs,
@@ -199,12 +195,8 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     if let Some(path) = &args.page {
         html::write(path, &report, &Peaks::measure(&gpu.device, &gpu.queue)?)?;
     }
-    match &args.baseline {
-        Some(path) if !baseline::holds(path, &gpu.info.name, warm_ms, args.threshold)? => {
-            Ok(ExitCode::from(PHOTOS_FAILED))
-        }
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    let holds = args.baseline.holds(&gpu.info.name, &[(baseline::MODEL, warm_ms)])?;
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(PHOTOS_FAILED) })
 }
 
 impl ModelArgs {

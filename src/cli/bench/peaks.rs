@@ -22,6 +22,9 @@ struct Report {
     setting: Setting,
     /// Multiply-adds of 32-bit floats in registers; each counts as two.
     gflops_per_second: f64,
+    /// The same of 16-bit floats, where shaders have them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    half_gflops_per_second: Option<f64>,
     /// Bytes read and written by a copy of 32 MiB.
     gigabytes_per_second: f64,
     /// An empty dispatch, submitted and waited for.
@@ -39,6 +42,7 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
     let report = Report {
         setting: Setting::of(&gpu, &[])?,
         gflops_per_second: peaks.flops_per_second / 1e9,
+        half_gflops_per_second: peaks.half_flops_per_second.map(|rate| rate / 1e9),
         gigabytes_per_second: peaks.bytes_per_second / 1e9,
         dispatch_ms: Times::of(&peaks.dispatch),
         dispatch_in_pass_us: peaks.dispatch_in_pass.as_secs_f64() * 1e6,
@@ -53,6 +57,10 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
     let rows = [
         row("what", "at best".to_owned()),
         row("32-bit multiply-adds", format!("{:.1} GFLOP/s", report.gflops_per_second)),
+        row(
+            "16-bit multiply-adds",
+            report.half_gflops_per_second.map_or("none".to_owned(), |rate| format!("{rate:.1} GFLOP/s")),
+        ),
         row("memory", format!("{:.1} GB/s", report.gigabytes_per_second)),
         row("a dispatch, waited for", format!("{:.3} ms", report.dispatch_ms.min)),
         row("a dispatch among many", format!("{:.1} us", report.dispatch_in_pass_us)),

@@ -141,6 +141,7 @@ mod tests {
     fn what_takes_longest_at_best_is_the_bound() {
         let peaks = Peaks {
             flops_per_second: 1e9,
+            half_flops_per_second: None,
             bytes_per_second: 1e9,
             dispatch: Vec::new(),
             dispatch_in_pass: Duration::from_millis(1),

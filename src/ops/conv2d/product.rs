@@ -25,8 +25,20 @@ pub(in crate::ops) const SUBGROUP: Shader = Shader {
     name: "conv2d_subgroup",
     source: include_str!("../../../shaders/conv2d_subgroup.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[], &["PADDED"], &["HALF"], &["PADDED", "HALF"]],
+    variants: &SUBGROUP_VARIANTS,
 };
+
+/// The variants of the shader for subgroups: by padding, by storage and by block.
+const SUBGROUP_VARIANTS: [&[&str]; 8] = [
+    &[],
+    &["PADDED"],
+    &["HALF"],
+    &["PADDED", "HALF"],
+    &["WIDE"],
+    &["PADDED", "WIDE"],
+    &["HALF", "WIDE"],
+    &["PADDED", "HALF", "WIDE"],
+];
 
 /// The variants of the shaders for GPUs: by tile and by storage.
 const TILED_VARIANTS: [&[&str]; 4] = [&[], &["WIDE"], &["HALF"], &["WIDE", "HALF"]];
@@ -160,7 +172,7 @@ pub(super) fn lower(
     ends: [Binding; 3],
 ) -> Vec<Dispatch> {
     match product {
-        Product::Subgroup => vec![subgroup(node, params, packing, ends)],
+        Product::Subgroup { wide } => vec![subgroup(node, wide, params, packing, ends)],
         Product::Gemm(workgroup) => vec![gemm(node, workgroup, params, packing, ends)],
         Product::Tiled { wide, splits } => tiled(node, wide, splits, params, packing, ends),
     }
@@ -218,17 +230,19 @@ fn weight(
 /// For drivers on a CPU whose subgroups are its vectors.
 fn subgroup(
     node: &Lowering<'_>,
+    wide: bool,
     mut params: Params,
     packing: impl Fn(Block) -> Packing,
     [x, residual, y]: [Binding; 3],
 ) -> Dispatch {
     params.tile = SUBGROUP_PIXELS;
-    params.blocks = params.out_channels.div_ceil(Block::Quads.columns());
+    params.blocks = params.out_channels.div_ceil(Block::Quads.columns() * if wide { 2 } else { 1 });
     let tiles = params.matrices * params.blocks * params.pixels().div_ceil(SUBGROUP_PIXELS);
     let (weight, scale) = weight(node, &params, |half| packing(Block::quads(half)));
     let mut bindings = vec![x, weight, node.weight(2, Packing::FLAT), residual, y];
     bindings.extend(scale);
-    let defines = SUBGROUP.variants[usize::from(params.is_padded()) + 2 * usize::from(scale.is_some())];
+    let flags = [params.is_padded(), scale.is_some(), wide].map(usize::from);
+    let defines = SUBGROUP_VARIANTS[flags[0] + 2 * flags[1] + 4 * flags[2]];
     Dispatch {
         kernel: Kernel { shader: &SUBGROUP, defines, constants: Vec::new() },
         bindings,
