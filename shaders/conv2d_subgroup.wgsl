@@ -35,8 +35,8 @@ const BLOCKS = 1u;
 @group(0) @binding(1) var<storage, read_write> x: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u64>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read_write> residual: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> residual: array<vec2<u64>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec2<u64>>;
 #ifdef HALF
 @group(0) @binding(6) var<storage, read> scale: array<vec4<f32>>;
 #endif
@@ -55,9 +55,9 @@ fn store(row: u32, column: u32, sum: vec4<f32>) {
     value = value * scale[column] + bias[column];
 #endif
     if p.has_residual != 0u {
-        value += residual[row + column];
+        value += unpaired(residual[row + column]);
     }
-    y[row + column] = limit(value);
+    y[row + column] = paired(limit(value));
 }
 
 @compute @workgroup_size(8)
@@ -115,8 +115,8 @@ fn main(
             let near_start = u32(max(near_tap, 0)) * quads;
             let far_start = u32(max(far_tap, 0)) * quads;
             for (var k = 0u; k < quads; k++) {
-                var a = quad(x[near_start + k]);
-                var b = quad(x[far_start + k]);
+                var a = unpaired(x[near_start + k]);
+                var b = unpaired(x[far_start + k]);
 #ifdef PADDED
                 a = select(vec4(0.0), a, near_tap >= 0);
                 b = select(vec4(0.0), b, far_tap >= 0);

@@ -39,7 +39,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         let at = min(own, quads - 1u);
         let weights = columns_at(w);
         let more = columns_at(w + select(0u, STEP, k + 1u < quads));
-        let a = select(vec4(0.0), quad(x[near + at]), is_inside);
+        let a = select(vec4(0.0), unpaired(x[near + at]), is_inside);
         // ROWS is a constant: what lies above it is compiled away.
         sums[0] += subgroupBroadcast(a, 0u) * weights;
         sums[0] += subgroupBroadcast(a, 1u) * more;
@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
             sums[3] += subgroupBroadcast(a, 7u) * more;
         }
         if ROWS > 4u {
-            let b = select(vec4(0.0), quad(x[far + at]), is_inside);
+            let b = select(vec4(0.0), unpaired(x[far + at]), is_inside);
             sums[4] += subgroupBroadcast(b, 0u) * weights;
             sums[4] += subgroupBroadcast(b, 1u) * more;
             if ROWS > 5u {

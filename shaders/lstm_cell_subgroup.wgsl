@@ -46,7 +46,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         } else {
             pairs = h[row * sizes.z + k - ends.y];
         }
-        let a = quad(pairs);
+        let a = unpaired(pairs);
         let weights = columns_at(w);
         // ROWS is a constant: what lies above it is compiled away.
         sums[0] += subgroupBroadcast(a, 0u) * weights;

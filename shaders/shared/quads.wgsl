@@ -5,17 +5,13 @@
 //
 // HALF  of 16-bit floats: `[rows / 4, 8, 4, 4]`
 
+//!import pairs
+
 #ifdef HALF
 const STEP = 8u;
 #else
 const STEP = 16u;
 #endif
-
-// Four neighbouring values.
-fn quad(pairs: vec2<u64>) -> vec4<f32> {
-    let high = pairs >> vec2(32u);
-    return bitcast<vec4<f32>>(vec4(u32(pairs.x), u32(high.x), u32(pairs.y), u32(high.y)));
-}
 
 fn half_quad(halves: u64) -> vec4<f32> {
     return vec4(unpack2x16float(u32(halves)), unpack2x16float(u32(halves >> 32u)));
@@ -29,6 +25,6 @@ fn columns_at(at: u32) -> mat4x4<f32> {
 #else
     let left = weight[at];
     let right = weight[at + 8u];
-    return mat4x4(quad(left.xy), quad(left.zw), quad(right.xy), quad(right.zw));
+    return mat4x4(unpaired(left.xy), unpaired(left.zw), unpaired(right.xy), unpaired(right.zw));
 #endif
 }

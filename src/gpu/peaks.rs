@@ -20,10 +20,10 @@ pub struct Peaks {
     pub readback: Vec<Duration>,
 }
 
-/// Workgroups of the measurement of arithmetic, and multiply-adds of each of their 64 invocations: 128 rounds of twice
-/// eight `vec4`s.
+/// Workgroups of the measurement of arithmetic, and multiply-adds of each of their 64 invocations: 128 rounds of three
+/// times eight `vec4`s.
 const GROUPS: u32 = 1024;
-const FMAS: u32 = 128 * 2 * 8 * 4;
+const FMAS: u32 = 128 * 3 * 8 * 4;
 /// Bytes that are copied.
 const COPY: u64 = 32 << 20;
 const LATENCIES: usize = 50;

@@ -11,6 +11,7 @@ const SHARED: &[(&str, &str)] = &[
     ("conv2d", include_str!("../../shaders/shared/conv2d.wgsl")),
     ("flat", include_str!("../../shaders/shared/flat.wgsl")),
     ("fours", include_str!("../../shaders/shared/fours.wgsl")),
+    ("pairs", include_str!("../../shaders/shared/pairs.wgsl")),
     ("quads", include_str!("../../shaders/shared/quads.wgsl")),
     ("row", include_str!("../../shaders/shared/row.wgsl")),
     ("slices", include_str!("../../shaders/shared/slices.wgsl")),
@@ -49,7 +50,6 @@ fn append(text: &mut String, file: &str, source: &str, defines: &[&str]) -> Resu
             (Some(word), _) if word.starts_with('#') => return Err(at(format!("unknown directive {word}"))),
             _ if open.contains(&false) => {}
             (Some("//!import"), Some(name)) => match SHARED.iter().find(|s| s.0 == name) {
-                // Shared files import nothing themselves, so this goes one level deep.
                 Some((_, shared)) => append(text, &format!("shaders/shared/{name}.wgsl"), shared, defines)?,
                 None => return Err(at(format!("no shaders/shared/{name}.wgsl"))),
             },

@@ -165,7 +165,11 @@ fn every_file_is_registered_and_every_snippet_imported() {
         let file = std::fs::read_to_string(folder("shaders").join(format!("{}.wgsl", shader.name))).unwrap();
         assert_eq!(file, shader.source, "shaders/{}.wgsl and the text built in", shader.name);
     }
-    let imported: BTreeSet<String> = SHADERS.iter().flat_map(|s| files::imports(s.source)).collect();
+    let mut imported: BTreeSet<String> = SHADERS.iter().flat_map(|s| files::imports(s.source)).collect();
+    for name in stems("shaders/shared", "wgsl") {
+        let file = std::fs::read_to_string(folder("shaders/shared").join(format!("{name}.wgsl"))).unwrap();
+        imported.extend(files::imports(&file));
+    }
     assert_eq!(stems("shaders/shared", "wgsl"), imported, "files in shaders/shared/ and imports");
 }
 

@@ -1,6 +1,6 @@
 //! A shader in one variant, as naga reads it.
 
-use crate::files::{folder, imports};
+use crate::files::{folder, stems};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Handle, Literal, Module, StorageAccess, TypeInner};
 use shadetell::gpu::source::assemble;
@@ -164,7 +164,7 @@ fn place(shader: &'static Shader, defines: &[&str], number: usize) -> String {
         return format!("shaders/{}.wgsl:{own}", shader.name);
     }
     // A line without a number came from a snippet.
-    for name in imports(shader.source) {
+    for name in stems("shaders/shared", "wgsl") {
         let path = format!("shaders/shared/{name}.wgsl");
         let snippet = std::fs::read_to_string(folder(&path)).unwrap_or_default();
         if let Some(n) = snippet.lines().position(|l| l == line) {
