@@ -1,4 +1,5 @@
-// The K largest entries of each row, in descending order, ties by the lowest column
+// The K largest entries of each row, in descending order, ties by the lowest column; or the logarithms of the row's softmax there:
+// x - max - log(sum(exp(x - max)))
 //
 // x: [R, V]; values, ids: [R, K]. A workgroup per row finds one entry after the other: the largest that comes
 // after the one before. Values are compared as integers of the same order, in which NaN equals -inf.
@@ -8,7 +9,7 @@
 
 struct Params {
     rows: u32, columns: u32, k: u32,
-    suppressed_0: u32, suppressed_1: u32, suppressed_2: u32, suppressed_3: u32,
+    suppressed_0: u32, suppressed_1: u32, suppressed_2: u32, suppressed_3: u32, log_probs: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -45,6 +46,14 @@ fn value_of(key: u32) -> f32 {
     return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u));
 }
 
+// 0 at the maximum, which keeps inf - inf out.
+fn distance_to(largest: f32, value: f32) -> f32 {
+    if value == largest {
+        return 0.0;
+    }
+    return value - largest;
+}
+
 fn is_suppressed(id: u32) -> bool {
     return id == p.suppressed_0 || id == p.suppressed_1 || id == p.suppressed_2 || id == p.suppressed_3;
 }
@@ -56,6 +65,20 @@ fn main(place: Place) {
         return;
     }
     let start = row * p.columns;
+    var largest = 0.0;
+    var log_sum = 0.0;
+    if p.log_probs != 0u {
+        largest = x[start];
+        for (var i = place.local; i < p.columns; i += WIDTH) {
+            largest = max(largest, x[start + i]);
+        }
+        largest = row_max(place, largest);
+        var sum = 0.0;
+        for (var i = place.local; i < p.columns; i += WIDTH) {
+            sum += exp(distance_to(largest, x[start + i]));
+        }
+        log_sum = log(row_sum(place, sum));
+    }
     var previous_key = NONE;
     var previous_id = NONE;
     for (var rank = 0u; rank < p.k; rank++) {
@@ -118,7 +141,8 @@ fn main(place: Place) {
                 values[at] = NOTHING;
                 ids[at] = 0u;
             } else {
-                values[at] = value_of(previous_key);
+                let value = value_of(previous_key);
+                values[at] = select(value, distance_to(largest, value) - log_sum, p.log_probs != 0u);
                 ids[at] = previous_id;
             }
         }

@@ -121,7 +121,10 @@ impl Golden<'_> {
                 (vec!["output"], Tolerance::Exact)
             }
             Some("topk") => {
-                case.last(TopK { k: self.number("k"), suppressed: [TopK::NONE; 4] }, vec![x]);
+                case.last(
+                    TopK { k: self.number("k"), suppressed: [TopK::NONE; 4], log_probs: false },
+                    vec![x],
+                );
                 (vec!["output_values", "output_indices"], Tolerance::Exact)
             }
             Some(op) => {

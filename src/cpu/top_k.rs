@@ -21,6 +21,20 @@ pub fn top_k(x: &[f32], columns: usize, k: usize, suppressed: &[u32]) -> (Vec<f3
     (values, ids)
 }
 
+/// Turns values that [`top_k`] found in the rows of `x` into the logarithms of their softmax; [`NOTHING`] stays.
+pub fn log_probs(x: &[f32], columns: usize, values: &mut [f32]) {
+    let rows = x.len().checked_div(columns).unwrap_or(0).max(1);
+    for (row, values) in x.chunks_exact(columns.max(1)).zip(values.chunks_exact_mut(values.len() / rows)) {
+        let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        // 0 at the maximum, which keeps inf - inf out.
+        let distance = |value: f32| if value == largest { 0.0 } else { value - largest };
+        let log_sum = row.iter().map(|&value| distance(value).exp()).sum::<f32>().ln();
+        for value in values.iter_mut().filter(|value| **value != NOTHING) {
+            *value = distance(*value) - log_sum;
+        }
+    }
+}
+
 /// At most `k` pairs of value and id, descending.
 fn best_of(row: &[f32], k: usize, suppressed: &[u32]) -> Vec<(f32, u32)> {
     let mut best: Vec<(f32, u32)> = Vec::with_capacity(k + 1);
@@ -47,6 +61,19 @@ mod tests {
         let (v, ids) = top_k(&x, 4, 3, &[]);
         assert_eq!(v, [5.0, 5.0, 2.0, 7.0, 7.0, 7.0]);
         assert_eq!(ids, [1, 2, 3, 0, 1, 2]);
+    }
+
+    #[test]
+    fn values_become_log_probabilities() {
+        let x = [0.0, 2f32.ln(), 0.0, 1.0, 1.0, 1.0];
+        let (mut found, ids) = top_k(&x, 3, 2, &[1]);
+        log_probs(&x, 3, &mut found);
+        let expected = [0.25f32, 0.25, 1.0 / 3.0, 1.0 / 3.0].map(f32::ln);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        assert_eq!(ids, [0, 2, 0, 2]);
+        let (mut found, _) = top_k(&[f32::INFINITY, 1.0], 2, 2, &[1]);
+        log_probs(&[f32::INFINITY, 1.0], 2, &mut found);
+        assert_eq!(found, [0.0, NOTHING]);
     }
 
     #[test]

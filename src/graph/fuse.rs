@@ -5,12 +5,14 @@ use crate::ops::{Activation, Op};
 
 impl Graph {
     /// Folds batch norms into the weights of the convolution before them, lets its last step add the residual and apply
-    /// the activation, and gives a convolution over colours a fourth one, of zeros. Results stay the same up to rounding.
+    /// the activation, gives a convolution over colours a fourth one, of zeros, and lets a search for the largest
+    /// entries take the logarithm of the softmax of those alone. Results stay the same up to rounding.
     pub fn fuse(&mut self) {
         self.fold_batch_norm();
         self.pad_colors();
         self.fuse_residual();
         self.fuse_activation();
+        self.fuse_log_softmax();
     }
 
     fn fold_batch_norm(&mut self) {
@@ -116,6 +118,21 @@ impl Graph {
             *own = activation;
             self.nodes[producer].outputs = self.nodes[index].outputs.clone();
             self.nodes[index].outputs.clear();
+        }
+        self.sweep();
+    }
+
+    fn fuse_log_softmax(&mut self) {
+        for index in 0..self.nodes.len() {
+            let [x] = self.nodes[index].inputs[..] else { continue };
+            let Some(producer) = self.sole_producer(x) else { continue };
+            let Op::Softmax(softmax) = self.nodes[producer].op else { continue };
+            let Op::TopK(top) = &mut self.nodes[index].op else { continue };
+            if softmax.log && !top.log_probs {
+                top.log_probs = true;
+                self.nodes[index].inputs[0] = self.nodes[producer].inputs[0];
+                self.nodes[producer].outputs.clear();
+            }
         }
         self.sweep();
     }

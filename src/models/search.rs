@@ -102,7 +102,7 @@ pub(crate) fn build(
         let Step { logits, state: next, attention } =
             if is_unasked { decoder.say(g, state)? } else { decoder.step(g, tokens, state)? };
         let log_probs = g.log_softmax("log_softmax", logits)?;
-        let top = g.top_k("top_k", log_probs, TopK { k: beams, suppressed })?;
+        let top = g.top_k("top_k", log_probs, TopK { k: beams, suppressed, log_probs: false })?;
         let beam = g.beam_step("beam_step", scores, top, manifest.special.end)?;
         for id in [beam.totals, beam.tokens, beam.parents].into_iter().chain(attention) {
             g.output(id);

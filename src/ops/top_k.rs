@@ -14,6 +14,8 @@ pub struct TopK {
     pub k: usize,
     /// Columns that are never chosen; unused places hold [`TopK::NONE`].
     pub suppressed: [u32; 4],
+    /// Gives the logarithms of the row's softmax at these columns in place of the entries. They have the same order.
+    pub log_probs: bool,
 }
 
 impl TopK {
@@ -25,7 +27,7 @@ impl TopK {
 
 params! {
     rows: usize, columns: usize, k: usize,
-    suppressed_0: u32, suppressed_1: u32, suppressed_2: u32, suppressed_3: u32,
+    suppressed_0: u32, suppressed_1: u32, suppressed_2: u32, suppressed_3: u32, log_probs: u32,
 }
 
 pub(super) const SHADER: Shader = Shader {
@@ -56,7 +58,11 @@ impl Operation for TopK {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let columns = inputs[0].0.shape.last();
-        let (values, ids) = cpu::top_k::top_k(inputs[0].1.f32(), columns, self.k, &self.suppressed);
+        let x = inputs[0].1.f32();
+        let (mut values, ids) = cpu::top_k::top_k(x, columns, self.k, &self.suppressed);
+        if self.log_probs {
+            cpu::top_k::log_probs(x, columns, &mut values);
+        }
         vec![Data::F32(values), Data::U32(ids)]
     }
 
@@ -71,9 +77,10 @@ impl Operation for TopK {
             suppressed_1,
             suppressed_2,
             suppressed_3,
+            log_probs: u32::from(self.log_probs),
         };
         let bindings = vec![node.input(0), node.output(0), node.output(1)];
-        Ok(node.per_row(&SHADER, bindings, params.words(), x.rows(), self.k * x.last()))
+        Ok(node.per_row(&SHADER, bindings, params.words(), x.rows(), (self.k + 2) * x.last()))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

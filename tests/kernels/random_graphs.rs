@@ -149,7 +149,11 @@ impl Growing {
             12 => {
                 let x = self.rows().filter(|x| self.exact.contains(x))?;
                 let k = 1 + self.case.random.below(self.channels(x));
-                self.node(TopK { k, suppressed: [0, TopK::NONE, TopK::NONE, TopK::NONE] }, vec![x], true);
+                self.node(
+                    TopK { k, suppressed: [0, TopK::NONE, TopK::NONE, TopK::NONE], log_probs: false },
+                    vec![x],
+                    true,
+                );
                 Some(())
             }
             13 => self.attention(),

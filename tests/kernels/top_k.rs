@@ -1,14 +1,15 @@
 //! The largest entries of each row.
 
-use crate::common::{Case, Tolerance};
-use shadetell::ops::TopK;
+use crate::common::{Case, Tolerance, compare};
+use shadetell::graph::Shape;
+use shadetell::ops::{Softmax, TopK};
 
 const NONE: u32 = TopK::NONE;
 
 fn check(label: &str, shape: [usize; 2], values: Vec<f32>, k: usize, suppressed: [u32; 4]) {
     let mut case = Case::new(0);
     let x = case.input(shape, values);
-    case.last(TopK { k, suppressed }, vec![x]);
+    case.last(TopK { k, suppressed, log_probs: false }, vec![x]);
     case.check(&format!("{label}: {shape:?}, k {k}, without {suppressed:?}"), Tolerance::Exact);
 }
 
@@ -19,6 +20,38 @@ fn any_number_of_rows_columns_and_places() {
             if k <= columns {
                 let values = Case::new((columns + k) as u64).random.values(rows * columns);
                 check("random", [rows, columns], values, k, [NONE; 4]);
+            }
+        }
+    }
+}
+
+/// A softmax before it, on its own and as part of it.
+#[test]
+fn log_probabilities() {
+    let inf = f32::INFINITY;
+    let random = |n| Case::new(3).random.values(n);
+    let table = [
+        ([1, 1], random(1)),
+        ([3, 65], random(195)),
+        ([2, 2917], random(5834)),
+        ([1, 4], vec![inf, 1.0, inf, -inf]),
+        ([1, 3], vec![-inf; 3]),
+        ([1, 3], vec![1e4, -1e4, 1e4]),
+    ];
+    for (shape, values) in table {
+        for k in [1, shape[1].min(5)] {
+            let mut case = Case::new(0);
+            let x = case.input(shape, values.clone());
+            let y = case.node(Softmax { log: true }, vec![x])[0];
+            case.last(TopK { k, suppressed: [1, NONE, NONE, NONE], log_probs: false }, vec![y]);
+            let apart = case.expected();
+            case.graph.fuse();
+            assert_eq!(case.graph.nodes().len(), 1);
+            let label = format!("{shape:?}, k {k}");
+            case.check(&label, Tolerance::Close);
+            for (fused, apart) in case.expected().iter().zip(&apart) {
+                let shape = Shape::from([shape[0], k]);
+                compare(fused, apart, &shape, Tolerance::Close).unwrap_or_else(|e| panic!("{label}\n{e}"));
             }
         }
     }

@@ -121,7 +121,7 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
     let rows = zoo.input([4, 6]);
     zoo.node(GatherRows, vec![rows, tokens])?;
     zoo.node(Softmax { log: true }, vec![rows])?;
-    zoo.node(TopK { k: 2, suppressed: [TopK::NONE; 4] }, vec![rows])?;
+    zoo.node(TopK { k: 2, suppressed: [TopK::NONE; 4], log_probs: false }, vec![rows])?;
     let beams = vec![zoo.input([2, 2]), zoo.input([4, 2]), zoo.ids([4, 2])];
     zoo.node(BeamStep { end: 0 }, beams)?;
     let grid = zoo.input([2, 9, 5]);

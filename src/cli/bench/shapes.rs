@@ -196,7 +196,7 @@ impl Case {
             }
             Case::TopK { rows, columns, k } => {
                 let x = making.input(&[rows, columns]);
-                making.last(name, TopK { k, suppressed: [TopK::NONE; 4] }, vec![x])?;
+                making.last(name, TopK { k, suppressed: [TopK::NONE; 4], log_probs: false }, vec![x])?;
             }
             Case::Embedding { rows, words, width } => {
                 making.inputs.push(Data::U32((0..rows).map(|row| (row * words / rows) as u32).collect()));

@@ -1,0 +1,124 @@
+//! Pictures that a host has on its device.
+
+use crate::image::Rgb8;
+
+/// What a captioner looks at.
+#[derive(Clone, Copy, Debug)]
+pub enum Input<'a> {
+    /// A texture, such as the one that a camera renders to.
+    Texture(TextureInput<'a>),
+    /// A buffer of RGBA8.
+    Buffer(BufferInput<'a>),
+    /// A photo in memory.
+    Photo(&'a Rgb8),
+}
+
+/// A view of one layer and one mip level of a two-dimensional texture, whose samples are floats: any 8-bit, 16-bit or
+/// 32-bit colour format but integers. The texture needs `TEXTURE_BINDING`.
+#[derive(Clone, Copy, Debug)]
+pub struct TextureInput<'a> {
+    /// What is looked at.
+    pub view: &'a wgpu::TextureView,
+    /// How its values are to be understood.
+    pub colour: Colour,
+    /// How it is to be looked at.
+    pub window: Window,
+}
+
+impl<'a> TextureInput<'a> {
+    /// All of a view, its colours as its format has them.
+    pub fn new(view: &'a wgpu::TextureView) -> TextureInput<'a> {
+        TextureInput { view, colour: Colour::default(), window: Window::default() }
+    }
+}
+
+/// Pixels of four bytes, red first, row by row from the start of the buffer, which needs `STORAGE`.
+#[derive(Clone, Copy, Debug)]
+pub struct BufferInput<'a> {
+    /// The pixels.
+    pub buffer: &'a wgpu::Buffer,
+    /// Pixels in a row that are part of the picture.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Bytes from one row to the next, a multiple of four; `4 * width` if there is nothing between rows.
+    pub bytes_per_row: u32,
+    /// How it is to be looked at.
+    pub window: Window,
+}
+
+/// How the numbers in a texture stand for colours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Colour {
+    /// By its format: what is read of sRGB and of float formats is linear, what is read of other 8-bit formats is encoded.
+    #[default]
+    ByFormat,
+    /// Linear light, whatever the format.
+    Linear,
+    /// Encoded as in a photo (sRGB), whatever the format.
+    Encoded,
+}
+
+impl Colour {
+    /// Whether what a shader reads has to be encoded.
+    pub(super) fn is_linear(self, format: wgpu::TextureFormat) -> bool {
+        let is_float = || {
+            use wgpu::TextureFormat as F;
+            matches!(format, F::Rgba16Float | F::Rgba32Float | F::Rg11b10Ufloat | F::Rgb9e5Ufloat)
+        };
+        match self {
+            Colour::ByFormat => format.is_srgb() || is_float(),
+            Colour::Linear => true,
+            Colour::Encoded => false,
+        }
+    }
+}
+
+/// Which part of a picture counts, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Window {
+    /// Left, top, width and height of the part that counts, in pixels; all of it if not given. Counted from the picture's
+    /// first row, whichever end that is.
+    pub part: Option<[u32; 4]>,
+    /// Whether the first row is the lowest.
+    pub flipped: bool,
+    /// The encoded colour that shows through what is transparent; alpha is ignored if not given.
+    pub background: Option<[f32; 3]>,
+}
+
+impl Window {
+    /// Left, top, width and height within a picture of this size, or what is wrong with it.
+    pub(super) fn within(&self, [width, height]: [u32; 2]) -> Result<[u32; 4], String> {
+        let [left, top, w, h] = self.part.unwrap_or([0, 0, width, height]);
+        let fits = |start: u32, length: u32, side: u32| {
+            length > 0 && start.checked_add(length).is_some_and(|end| end <= side)
+        };
+        if fits(left, w, width) && fits(top, h, height) {
+            return Ok([left, top, w, h]);
+        }
+        Err(format!("expected a part of at least a pixel within {width}x{height}, found {w}x{h} at ({left}, {top})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_lie_within_their_picture() {
+        let within = |part| Window { part, ..Window::default() }.within([8, 4]);
+        assert_eq!(within(None), Ok([0, 0, 8, 4]));
+        assert_eq!(within(Some([6, 1, 2, 3])), Ok([6, 1, 2, 3]));
+        for part in [[7, 0, 2, 1], [0, 0, 0, 1], [0, 4, 1, 1], [u32::MAX, 0, 2, 1]] {
+            assert!(within(Some(part)).unwrap_err().contains("8x4"), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn formats_tell_linear_from_encoded() {
+        use wgpu::TextureFormat::{Bgra8UnormSrgb, Rgba8Unorm, Rgba16Float};
+        let linear = |format| Colour::ByFormat.is_linear(format);
+        assert_eq!([Rgba8Unorm, Bgra8UnormSrgb, Rgba16Float].map(linear), [false, true, true]);
+        assert!(Colour::Linear.is_linear(Rgba8Unorm) && !Colour::Encoded.is_linear(Rgba16Float));
+    }
+}
