@@ -102,9 +102,9 @@ fn main(place: Place) {
         previous_id = subgroupMin(select(NONE, id, key == previous_key));
 #else
 #ifdef SUBGROUPS
-        let largest = subgroupMax(key);
-        sh_keys[place.subgroup] = largest;
-        sh_ids[place.subgroup] = subgroupMin(select(NONE, id, key == largest));
+        let own = subgroupMax(key);
+        sh_keys[place.subgroup] = own;
+        sh_ids[place.subgroup] = subgroupMin(select(NONE, id, key == own));
         workgroupBarrier();
         previous_key = sh_keys[0];
         previous_id = sh_ids[0];
