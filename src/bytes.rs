@@ -7,6 +7,7 @@ use std::path::Path;
 /// The bytes of a file.
 pub(crate) enum Bytes {
     /// Part of the program.
+    #[cfg(feature = "bundled-model")]
     Static(&'static [u8]),
     /// Read.
     Owned(Vec<u8>),
@@ -51,6 +52,7 @@ impl Deref for Bytes {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
         match self {
+            #[cfg(feature = "bundled-model")]
             Bytes::Static(bytes) => bytes,
             Bytes::Owned(bytes) => bytes,
             Bytes::Mapped(map) => map,

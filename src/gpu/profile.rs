@@ -92,8 +92,7 @@ impl Executor {
             self.queue.submit([encoder.finish()]);
             readback
         })?;
-        let ticks: Vec<u64> =
-            read_back(&self.device, &readback, |bytes| bytemuck::pod_collect_to_vec(bytes))?;
+        let ticks: Vec<u64> = read_back(&self.device, &readback, bytemuck::pod_collect_to_vec)?;
         let period = f64::from(self.queue.get_timestamp_period());
         let first = ticks.first().copied().unwrap_or(0);
         let since = |tick: u64| Duration::from_nanos((tick.saturating_sub(first) as f64 * period) as u64);
