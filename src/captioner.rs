@@ -1,8 +1,9 @@
 //! From a photo to its caption: the one place that knows the whole way.
 
 use crate::cpu;
+use crate::embed::Recorder;
 use crate::error::Error;
-use crate::gpu::{Executor, Gpu, Pipelines};
+use crate::gpu::{Executor, Gpu, GpuError, Pipelines};
 use crate::graph::plan::Plan;
 use crate::graph::{Data, Graph};
 use crate::image::Rgb8;
@@ -10,6 +11,7 @@ use crate::models::{self, SearchOptions};
 use crate::ops::{AdapterClass, BeamStep, Target};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
 use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How captions are searched; what is `None` is the model's own choice.
@@ -105,20 +107,28 @@ pub struct Captioner {
     engine: Engine,
     constant_inputs: Vec<Data>,
     preprocessing: Preprocessing,
-    vocabulary: Vec<String>,
-    special: Special,
-    keep_special: bool,
     images: usize,
-    beams: usize,
-    length_penalty: f32,
-    grid: Option<[usize; 2]>,
+    speaker: Arc<Speaker>,
+    /// Made when it is needed first.
+    recorder: OnceLock<Recorder>,
 }
 
 /// The executor of the graph.
 #[derive(Debug)]
 enum Engine {
-    Gpu(Box<Executor>),
+    Gpu(Arc<Executor>),
     Cpu(Box<Graph>),
+}
+
+/// What turns the results of a search into sentences.
+#[derive(Debug)]
+pub(crate) struct Speaker {
+    vocabulary: Vec<String>,
+    special: Special,
+    keep_special: bool,
+    beams: usize,
+    length_penalty: f32,
+    grid: Option<[usize; 2]>,
 }
 
 impl Captioner {
@@ -134,7 +144,7 @@ impl Captioner {
             Backend::Gpu(gpu) => {
                 let plan = gpu.plan(&built.graph)?;
                 let mut pipelines = Pipelines::default();
-                Engine::Gpu(Box::new(Executor::new(
+                Engine::Gpu(Arc::new(Executor::new(
                     &gpu.device,
                     &gpu.queue,
                     &mut pipelines,
@@ -148,13 +158,16 @@ impl Captioner {
             engine,
             constant_inputs: built.constant_inputs,
             preprocessing: search.preprocessing,
-            vocabulary: manifest.vocabulary.clone(),
-            special: manifest.special,
-            keep_special: options.keep_special,
             images: search.options.images,
-            beams: search.options.beams,
-            length_penalty: search.length_penalty,
-            grid: built.grid,
+            speaker: Arc::new(Speaker {
+                vocabulary: manifest.vocabulary.clone(),
+                special: manifest.special,
+                keep_special: options.keep_special,
+                beams: search.options.beams,
+                length_penalty: search.length_penalty,
+                grid: built.grid,
+            }),
+            recorder: OnceLock::new(),
         })
     }
 
@@ -164,7 +177,7 @@ impl Captioner {
     /// The device was lost.
     pub fn caption(&self, photo: &Rgb8) -> Result<Caption, Error> {
         let (outputs, timings) = self.run(&[photo])?;
-        Ok(self.speak(&outputs, 0, timings))
+        Ok(self.speaker.speak(&outputs, 0, timings))
     }
 
     /// Captions photos in their order, as many at a time as [`CaptionOptions::batch`] says. The times of a caption are
@@ -176,13 +189,17 @@ impl Captioner {
         let mut captions = Vec::with_capacity(photos.len());
         for group in photos.chunks(self.images) {
             let (outputs, timings) = self.run(group)?;
-            captions.extend((0..group.len()).map(|image| self.speak(&outputs, image, timings)));
+            captions.extend((0..group.len()).map(|image| self.speaker.speak(&outputs, image, timings)));
         }
         Ok(captions)
     }
 
     /// Runs the graph on at most as many photos as it has places for.
     fn run(&self, photos: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
+        if self.recorder.get().is_some_and(Recorder::is_taken) {
+            let message = "expected the caption that a ticket records to be recorded to its end";
+            return Err(Error::Gpu(GpuError::Refused(message.to_owned())));
+        }
         let clock = Instant::now();
         let inputs = self.inputs(photos)?;
         let preprocess = clock.elapsed();
@@ -198,7 +215,8 @@ impl Captioner {
         Ok((outputs, Timings { preprocess, encode, generate }))
     }
 
-    fn inputs(&self, photos: &[&Rgb8]) -> Result<Vec<Data>, Error> {
+    /// All inputs of the graph.
+    pub(crate) fn inputs(&self, photos: &[&Rgb8]) -> Result<Vec<Data>, Error> {
         let mut pixels = Vec::new();
         for photo in photos {
             pixels.extend(self.preprocessing.fit(photo)?.into_data());
@@ -213,7 +231,7 @@ impl Captioner {
 
     /// Rows and columns of the grid that attention is given on, or `None` for a decoder without attention.
     pub fn attention_grid(&self) -> Option<[usize; 2]> {
-        self.grid
+        self.speaker.grid
     }
 
     /// How photos are brought to the model's input.
@@ -229,8 +247,35 @@ impl Captioner {
         }
     }
 
+    /// What runs the graph on a device.
+    pub(crate) fn executor(&self) -> Option<&Arc<Executor>> {
+        match &self.engine {
+            Engine::Gpu(executor) => Some(executor),
+            Engine::Cpu(_) => None,
+        }
+    }
+
+    pub(crate) fn recorder(&self, executor: &Executor) -> Result<&Recorder, Error> {
+        if let Some(recorder) = self.recorder.get() {
+            return Ok(recorder);
+        }
+        let recorder = Recorder::new(self, executor)?;
+        Ok(self.recorder.get_or_init(|| recorder))
+    }
+
+    pub(crate) fn speaker(&self) -> Arc<Speaker> {
+        Arc::clone(&self.speaker)
+    }
+
+    /// All inputs of the graph but the photo.
+    pub(crate) fn constants(&self) -> &[Data] {
+        &self.constant_inputs
+    }
+}
+
+impl Speaker {
     /// The caption of an image, from what the search left behind.
-    fn speak(&self, outputs: &[Data], image: usize, timings: Timings) -> Caption {
+    pub(crate) fn speak(&self, outputs: &[Data], image: usize, timings: Timings) -> Caption {
         let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs };
         let mut found = hypotheses(&trace, image, self.special.end, self.length_penalty).into_iter();
         let best = found.next().unwrap_or(Hypothesis { words: Vec::new(), log_prob: 0.0, finished: false });
@@ -289,6 +334,26 @@ pub fn graph(model: &Model, options: &CaptionOptions) -> Result<(Graph, Vec<Data
 pub fn plan(model: &Model, options: &CaptionOptions, class: AdapterClass) -> Result<Plan, Error> {
     let (graph, _) = graph(model, options)?;
     Ok(Plan::new(&graph, &Target::baseline(class))?)
+}
+
+/// The limits that a device needs for a model: WebGPU's defaults, and more where the model takes more. For a host to merge with its
+/// own before it makes its device.
+///
+/// # Errors
+/// As [`Captioner::new`].
+pub fn required_limits(model: &Model, options: &CaptionOptions) -> Result<wgpu::Limits, Error> {
+    let (graph, _) = graph(model, options)?;
+    let mut limits = wgpu::Limits::default();
+    for class in [AdapterClass::Software, AdapterClass::Hardware] {
+        let plan = Plan::new(&graph, &Target::baseline(class))?;
+        let weights = plan.weights.iter().map(|weight| weight.bytes(&graph.get(weight.tensor).shape));
+        let activations = plan.ranges.values().chain(&plan.scratch).map(ExactSizeIterator::len);
+        let binding = weights.chain(activations).max().unwrap_or(0) as u64;
+        let buffer = binding.max(plan.arena_bytes as u64);
+        limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.max(binding);
+        limits.max_buffer_size = limits.max_buffer_size.max(buffer);
+    }
+    Ok(limits)
 }
 
 /// Options with the model's own choices filled in.

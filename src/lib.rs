@@ -5,6 +5,7 @@ mod captioner;
 pub mod checkpoint;
 pub mod cpu;
 mod element;
+pub mod embed;
 mod error;
 pub mod gpu;
 pub mod graph;
@@ -14,7 +15,9 @@ pub mod ops;
 pub mod text;
 pub mod weights;
 
-pub use captioner::{Alternative, Backend, Caption, CaptionOptions, Captioner, Timings, Token, graph, plan};
+pub use captioner::{
+    Alternative, Backend, Caption, CaptionOptions, Captioner, Timings, Token, graph, plan, required_limits,
+};
 pub use element::ElementType;
 pub use error::Error;
 pub use wgpu;

@@ -19,6 +19,8 @@ pub enum Input<'a> {
 pub struct TextureInput<'a> {
     /// What is looked at.
     pub view: &'a wgpu::TextureView,
+    /// Width and height of the view, where that is not of the texture's first mip level.
+    pub size: Option<[u32; 2]>,
     /// How its values are to be understood.
     pub colour: Colour,
     /// How it is to be looked at.
@@ -28,7 +30,7 @@ pub struct TextureInput<'a> {
 impl<'a> TextureInput<'a> {
     /// All of a view, its colours as its format has them.
     pub fn new(view: &'a wgpu::TextureView) -> TextureInput<'a> {
-        TextureInput { view, colour: Colour::default(), window: Window::default() }
+        TextureInput { view, size: None, colour: Colour::default(), window: Window::default() }
     }
 }
 
@@ -50,7 +52,8 @@ pub struct BufferInput<'a> {
 /// How the numbers in a texture stand for colours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colour {
-    /// By its format: what is read of sRGB and of float formats is linear, what is read of other 8-bit formats is encoded.
+    /// By the texture's format: what is read of sRGB and of float formats is linear, what is read of others is encoded. A view
+    /// that has another format than its texture needs one of the others.
     #[default]
     ByFormat,
     /// Linear light, whatever the format.
@@ -96,7 +99,9 @@ impl Window {
         if fits(left, w, width) && fits(top, h, height) {
             return Ok([left, top, w, h]);
         }
-        Err(format!("expected a part of at least a pixel within {width}x{height}, found {w}x{h} at ({left}, {top})"))
+        Err(format!(
+            "expected a part of at least a pixel within {width}x{height}, found {w}x{h} at ({left}, {top})"
+        ))
     }
 }
 

@@ -126,7 +126,7 @@ impl Gpu {
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadetell"),
-            required_features: adapter.features() & wanted_features(&info),
+            required_features: Self::helpful_features(adapter),
             required_limits: limits(&adapter.limits()),
             memory_hints: wgpu::MemoryHints::MemoryUsage,
             ..Default::default()
@@ -142,7 +142,25 @@ impl Gpu {
         Ok(Gpu { device, queue, info, choices: Choices::default(), lost })
     }
 
-    /// Why the device went away, if it did.
+    /// A device that a host has: nothing is asked of it and no handler is installed on it. What is missing of its limits is
+    /// told when a model is prepared; [`required_limits`](crate::required_limits) says what a model needs, and
+    /// [`helpful_features`](Gpu::helpful_features) what makes it faster.
+    pub fn from_host(device: &wgpu::Device, queue: &wgpu::Queue) -> Gpu {
+        Gpu {
+            device: device.clone(),
+            queue: queue.clone(),
+            info: device.adapter_info(),
+            choices: Choices::default(),
+            lost: Arc::default(),
+        }
+    }
+
+    /// Features that a device should have, where its adapter has them; none is needed.
+    pub fn helpful_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+        adapter.features() & wanted_features(&adapter.get_info())
+    }
+
+    /// Why the device went away, if it did. Nothing is known of a host's device.
     pub fn lost(&self) -> Option<&str> {
         self.lost.get().map(String::as_str)
     }

@@ -1,7 +1,7 @@
 //! Runs a plan: everything is allocated and bound once, a run only writes inputs, records dispatches and reads back.
 
 use super::weights::DeviceWeights;
-use super::{GpuError, Pipelines, scoped};
+use super::{GpuError, Pipelines, filled_buffer, scoped};
 use crate::graph::plan::{ALIGNMENT, Plan, Port};
 use crate::graph::{Data, Graph};
 use crate::ops::Binding;
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 /// A plan on a device, ready to run.
 #[derive(Debug)]
 pub struct Executor {
-    pub(super) device: wgpu::Device,
-    pub(super) queue: wgpu::Queue,
+    pub(crate) device: wgpu::Device,
+    pub(crate) queue: wgpu::Queue,
     plan: Plan,
     arena: wgpu::Buffer,
     readback: wgpu::Buffer,
@@ -150,16 +150,92 @@ impl Executor {
             self.device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
             ends.push(clock.elapsed());
         }
-        let outputs = read_back(&self.device, &self.readback, |bytes| {
-            let base = self.plan.output_range.start;
-            let read = |port: &Port| {
-                Data::from_bytes(port.dtype, &bytes[port.range.start - base..port.range.end - base])
-            };
-            self.plan.outputs.iter().map(read).collect()
-        })?;
+        let outputs = read_back(&self.device, &self.readback, |bytes| self.outputs(bytes))?;
         let starts = std::iter::once(Duration::ZERO).chain(ends.iter().copied());
         let phases = ends.iter().zip(starts).map(|(&end, start)| end - start).collect();
         Ok(Run { outputs, phases })
+    }
+
+    /// Where an input lies on the device.
+    pub(crate) fn input_binding(&self, index: usize) -> wgpu::BufferBinding<'_> {
+        let range = &self.plan.inputs[index].range;
+        wgpu::BufferBinding {
+            buffer: &self.arena,
+            offset: range.start as u64,
+            size: std::num::NonZeroU64::new(range.len().next_multiple_of(4) as u64),
+        }
+    }
+
+    /// A buffer with the values of some inputs, for [`Executor::record_inputs`].
+    pub(crate) fn staged(&self, inputs: &[Data]) -> Result<wgpu::Buffer, GpuError> {
+        let mut bytes = Vec::new();
+        for data in inputs {
+            bytes.extend_from_slice(data.bytes());
+            bytes.resize(bytes.len().next_multiple_of(4), 0);
+        }
+        filled_buffer(&self.device, "inputs", &bytes, wgpu::BufferUsages::COPY_SRC)
+    }
+
+    /// Records the copying of inputs, from the given one on, out of a buffer that [`Executor::staged`] made.
+    pub(crate) fn record_inputs(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        first: usize,
+        staged: &wgpu::Buffer,
+    ) {
+        let mut offset = 0;
+        for port in self.plan.inputs.iter().skip(first) {
+            let size = port.range.len().next_multiple_of(4) as u64;
+            if offset + size > staged.size() {
+                break;
+            }
+            encoder.copy_buffer_to_buffer(staged, offset, &self.arena, port.range.start as u64, size);
+            offset += size;
+        }
+    }
+
+    /// Records some of the steps as one compute pass.
+    pub(crate) fn record_steps(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        steps: Range<usize>,
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
+        let descriptor = wgpu::ComputePassDescriptor { label: Some("shadetell"), timestamp_writes };
+        let mut pass = encoder.begin_compute_pass(&descriptor);
+        for step in &self.steps[steps] {
+            step.record(&mut pass);
+        }
+    }
+
+    /// Records the copying of the results, and asks for `arrived` to be called when they can be read.
+    pub(crate) fn record_outputs(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        arrived: impl FnOnce(Result<(), wgpu::BufferAsyncError>) + Send + 'static,
+    ) -> Result<wgpu::Buffer, GpuError> {
+        let range = &self.plan.output_range;
+        let size = range.len() as u64;
+        let readback = scoped(&self.device, || {
+            self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("results"),
+                size,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            })
+        })?;
+        encoder.copy_buffer_to_buffer(&self.arena, range.start as u64, &readback, 0, size);
+        encoder.map_buffer_on_submit(&readback, wgpu::MapMode::Read, .., arrived);
+        Ok(readback)
+    }
+
+    /// The results of a run, from the bytes that were copied.
+    pub(crate) fn outputs(&self, bytes: &[u8]) -> Vec<Data> {
+        let base = self.plan.output_range.start;
+        let read = |port: &Port| {
+            Data::from_bytes(port.dtype, &bytes[port.range.start - base..port.range.end - base])
+        };
+        self.plan.outputs.iter().map(read).collect()
     }
 
     pub(super) fn write_inputs(&self, inputs: &[Data]) {

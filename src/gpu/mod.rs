@@ -72,9 +72,33 @@ impl From<wgpu::Error> for GpuError {
     fn from(error: wgpu::Error) -> Self {
         match error {
             wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory(error.to_string()),
+            // wgpu has no other sign of it here.
+            _ if error.to_string().contains("device is lost") => GpuError::DeviceLost(error.to_string()),
             _ => GpuError::Refused(error.to_string()),
         }
     }
+}
+
+/// A buffer with these bytes, whose number is a multiple of four.
+pub(crate) fn filled_buffer(
+    device: &wgpu::Device,
+    label: &str,
+    bytes: &[u8],
+    usage: wgpu::BufferUsages,
+) -> Result<wgpu::Buffer, GpuError> {
+    let descriptor = wgpu::BufferDescriptor {
+        label: Some(label),
+        size: bytes.len() as u64,
+        usage,
+        mapped_at_creation: true,
+    };
+    let buffer = scoped(device, || device.create_buffer(&descriptor))?;
+    let mut view =
+        buffer.get_mapped_range_mut(..).map_err(|error| GpuError::DeviceLost(error.to_string()))?;
+    view.copy_from_slice(bytes);
+    drop(view);
+    buffer.unmap();
+    Ok(buffer)
 }
 
 /// Runs `work` and turns what wgpu reports meanwhile into an error, so that no handler of the host hears of it.

@@ -1,6 +1,6 @@
 //! Bringing a photo to the size of a network's input, as it was done in training.
 
-use super::resize::resize_part;
+use super::resize::{Windows, resize_part};
 use super::{Filter, ImageError, Rgb8, resize};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -29,6 +29,40 @@ pub fn fit(photo: &Rgb8, [width, height]: [u32; 2], how: Resize, filter: Filter)
             resize_part(photo, scaled, part, filter)
         }
     }
+}
+
+/// What a device needs to do the same to a picture of this size: for each column, then each row of the result, the first
+/// pixel of its window, where its weights begin and how many there are; then the weights, with 22 bits after the point.
+///
+/// # Errors
+/// As [`fit`].
+pub(crate) fn fit_windows(
+    source: [u32; 2],
+    [width, height]: [u32; 2],
+    how: Resize,
+    filter: Filter,
+) -> Result<Vec<u32>, ImageError> {
+    let (size, [columns, rows]) = match how {
+        Resize::Squash => ([width, height], [0..width, 0..height]),
+        Resize::ShorterSide(side) => {
+            let scaled = scaled(source, side);
+            (scaled, [middle(scaled[0], width), middle(scaled[1], height)])
+        }
+    };
+    if source.contains(&0)
+        || columns.is_empty()
+        || rows.is_empty()
+        || columns.end > size[0]
+        || rows.end > size[1]
+    {
+        return Err(ImageError::InvalidSize { width: columns.end, height: rows.end, bytes: None });
+    }
+    let columns = Windows::new(source[0], size[0], columns, filter);
+    let rows = Windows::new(source[1], size[1], rows, filter);
+    let mut words: Vec<u32> = columns.table(0).collect();
+    words.extend(rows.table(columns.weights().len()));
+    words.extend(columns.weights().iter().chain(rows.weights()).map(|weight| weight.cast_unsigned()));
+    Ok(words)
 }
 
 /// Width and height with a shorter side of `side` pixels; the longer one is rounded down.

@@ -21,6 +21,7 @@ mod sniff;
 #[cfg(feature = "image")]
 pub use decode::{Alpha, DecodeOptions, decode, read};
 pub use error::ImageError;
+pub(crate) use fit::fit_windows;
 pub use fit::{Resize, fit};
 #[cfg(feature = "image")]
 pub use overlay::{attention_sheet, write_png};

@@ -124,14 +124,14 @@ struct Window {
 }
 
 /// One window for each output pixel along a side, their weights back to back.
-struct Windows {
+pub(super) struct Windows {
     windows: Vec<Window>,
     weights: Vec<i32>,
 }
 
 impl Windows {
     /// Those of the output pixels in `range`, of `output` along the whole side.
-    fn new(input: u32, output: u32, range: Range<u32>, filter: Filter) -> Self {
+    pub(super) fn new(input: u32, output: u32, range: Range<u32>, filter: Filter) -> Self {
         let scale = f64::from(input) / f64::from(output);
         let filter_scale = scale.max(1.0);
         let support = filter.support() * filter_scale;
@@ -157,6 +157,18 @@ impl Windows {
             windows.push(Window { start: start as usize, weights: first..weights.len() });
         }
         Self { windows, weights }
+    }
+
+    /// For a device: of each window the first input pixel, where its weights begin, and how many there are.
+    pub(super) fn table(&self, offset: usize) -> impl Iterator<Item = u32> {
+        self.windows.iter().flat_map(move |window| {
+            [window.start, offset + window.weights.start, window.weights.len()].map(|number| number as u32)
+        })
+    }
+
+    /// All weights, with 22 bits after the point.
+    pub(super) fn weights(&self) -> &[i32] {
+        &self.weights
     }
 
     /// The first input pixel of each window and its weights.

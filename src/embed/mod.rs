@@ -1,0 +1,93 @@
+//! Captions inside of a program that draws: on its device, in its command encoders, within its frames.
+//!
+//! ```text
+//! encode(encoder, input, budget) -> Ticket       resample, the first slice
+//!   each frame: ticket.record(encoder)           the next slices
+//!   each frame: ticket.poll() -> Caption         when the results have come back
+//! ```
+//!
+//! Nothing here waits, asks for a device, or installs a handler.
+
+mod input;
+mod pace;
+mod resample;
+mod ticket;
+
+pub use input::{BufferInput, Colour, Input, TextureInput, Window};
+pub use pace::Budget;
+pub use ticket::Ticket;
+
+use crate::captioner::Captioner;
+use crate::error::Error;
+use crate::gpu::{Executor, GpuError};
+use pace::Pace;
+use resample::Resampler;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use ticket::Lease;
+
+/// What a captioner needs to record its work for a host.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    resampler: Resampler,
+    pace: Arc<Pace>,
+    /// All inputs but the photo.
+    constants: wgpu::Buffer,
+    /// Whether the memory of the activations belongs to a caption that is not recorded to its end.
+    taken: Arc<AtomicBool>,
+}
+
+impl Captioner {
+    /// Records the captioning of one picture into a command encoder of the device that the captioner was made on, as much of
+    /// it as the budget allows; [`Ticket::record`] goes on in later frames. A captioner of several photos at a time is
+    /// given one, the other places stay black.
+    ///
+    /// # Errors
+    /// The captioner runs on the CPU; another caption is not recorded to its end; the input cannot be used; the device is
+    /// out of memory or lost. Nothing has to be submitted then.
+    pub fn encode(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: Input<'_>,
+        budget: Budget,
+    ) -> Result<Ticket, Error> {
+        let refused = |message: &str| Error::Gpu(GpuError::Refused(message.to_owned()));
+        let Some(executor) = self.executor() else {
+            return Err(refused("expected a captioner on a device, found one on the CPU"));
+        };
+        let recorder = self.recorder(executor)?;
+        let Some(lease) = Lease::take(&recorder.taken) else {
+            return Err(refused(
+                "expected the caption before to be recorded to its end: call `record` on its ticket, or drop it",
+            ));
+        };
+        match input {
+            Input::Photo(photo) => {
+                let photo = executor.staged(&self.inputs(&[photo])?[..1])?;
+                executor.record_inputs(encoder, 0, &photo);
+            }
+            on_device => recorder.resampler.record(encoder, on_device, executor.input_binding(0))?,
+        }
+        executor.record_inputs(encoder, 1, &recorder.constants);
+        let (executor, speaker, pace) = (Arc::clone(executor), self.speaker(), Arc::clone(&recorder.pace));
+        let mut ticket = Ticket::new(executor, speaker, pace, budget, lease);
+        ticket.record(encoder)?;
+        Ok(ticket)
+    }
+}
+
+impl Recorder {
+    /// Whether a caption is recorded in part.
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn new(captioner: &Captioner, executor: &Executor) -> Result<Recorder, Error> {
+        Ok(Recorder {
+            resampler: Resampler::new(&executor.device, *captioner.preprocessing())?,
+            pace: Arc::new(Pace::of(executor.plan())),
+            constants: executor.staged(captioner.constants())?,
+            taken: Arc::default(),
+        })
+    }
+}

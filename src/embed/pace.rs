@@ -1,0 +1,131 @@
+//! How much of a network fits into a frame.
+
+use crate::graph::plan::Plan;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// What a frame may spend on captioning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Budget {
+    /// All at once.
+    #[default]
+    Whole,
+    /// So many dispatches.
+    Dispatches(usize),
+    /// So many microseconds of the device's time. They are kept once the device's clock has told how long things take; a device
+    /// without a clock, or a single dispatch that takes longer, does not keep them.
+    Micros(u64),
+}
+
+impl Budget {
+    /// So many dispatches a frame, at least one.
+    pub fn dispatches(count: usize) -> Budget {
+        Budget::Dispatches(count.max(1))
+    }
+
+    /// So many microseconds a frame.
+    pub fn micros(micros: u64) -> Budget {
+        Budget::Micros(micros)
+    }
+}
+
+/// How long each step of a plan takes: guessed at first, measured later.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// In microseconds.
+    steps: Mutex<Vec<f64>>,
+}
+
+/// A first guess that errs on the slow side: a slice too small costs a frame, one too large a hitch.
+fn guess(flops: u64, bytes: u64) -> f64 {
+    const FLOPS_PER_MICROSECOND: f64 = 10_000.0;
+    const BYTES_PER_MICROSECOND: f64 = 5_000.0;
+    const LAUNCH: f64 = 50.0;
+    LAUNCH + flops as f64 / FLOPS_PER_MICROSECOND + bytes as f64 / BYTES_PER_MICROSECOND
+}
+
+impl Pace {
+    pub(super) fn of(plan: &Plan) -> Pace {
+        let mut cost = Vec::with_capacity(plan.steps.len());
+        let mut steps = plan.steps.iter().peekable();
+        while let Some(first) = steps.next() {
+            // The plan counts a node's cost at its first dispatch: it is shared among all.
+            let mut count = 1;
+            while steps.next_if(|step| step.node == first.node && step.cost == Default::default()).is_some() {
+                count += 1;
+            }
+            let shared = guess(first.cost.flops, first.cost.bytes) / f64::from(count);
+            cost.extend((0..count).map(|_| shared));
+        }
+        Pace { steps: Mutex::new(cost) }
+    }
+
+    fn steps(&self) -> MutexGuard<'_, Vec<f64>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The steps from `start` on that fit into a frame, at least one; none are left where it is empty.
+    pub(super) fn slice(&self, start: usize, budget: Budget) -> Range<usize> {
+        let steps = self.steps();
+        let count = match budget {
+            Budget::Whole => steps.len(),
+            Budget::Dispatches(count) => count,
+            Budget::Micros(micros) => {
+                let fits = |sum: &mut f64, step: &f64| {
+                    *sum += step;
+                    Some(*sum <= micros as f64)
+                };
+                steps[start..].iter().scan(0.0, fits).take_while(|&fits| fits).count()
+            }
+        };
+        start..(start + count.max(1)).min(steps.len())
+    }
+
+    /// Learns how long a slice took.
+    pub(super) fn learn(&self, slice: Range<usize>, took: Duration) {
+        let mut steps = self.steps();
+        let guessed: f64 = steps[slice.clone()].iter().sum();
+        let took = took.as_secs_f64() * 1e6;
+        if guessed <= 0.0 || took <= 0.0 {
+            return;
+        }
+        // At once where it took longer, in steps where it took less: a fast frame may have been luck.
+        let ratio = took / guessed;
+        let ratio = if ratio > 1.0 { ratio } else { 0.5 + 0.5 * ratio };
+        for step in &mut steps[slice] {
+            *step *= ratio;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(steps: &[f64]) -> Pace {
+        Pace { steps: Mutex::new(steps.to_vec()) }
+    }
+
+    #[test]
+    fn slices_fit_their_budget_and_hold_at_least_a_step() {
+        let pace = pace(&[10.0, 20.0, 30.0, 500.0, 1.0]);
+        assert_eq!(pace.slice(0, Budget::Whole), 0..5);
+        assert_eq!(pace.slice(1, Budget::dispatches(2)), 1..3);
+        assert_eq!(pace.slice(4, Budget::dispatches(0)), 4..5);
+        assert_eq!(pace.slice(0, Budget::micros(59)), 0..2);
+        assert_eq!(pace.slice(0, Budget::micros(60)), 0..3);
+        assert_eq!(pace.slice(3, Budget::micros(60)), 3..4, "a step that is too long runs alone");
+        assert_eq!(pace.slice(5, Budget::micros(60)), 5..5);
+    }
+
+    #[test]
+    fn slices_that_took_longer_become_shorter() {
+        let pace = pace(&[10.0; 8]);
+        pace.learn(0..4, Duration::from_micros(160));
+        assert_eq!(pace.slice(0, Budget::micros(80)), 0..2);
+        assert_eq!(pace.slice(4, Budget::micros(40)), 4..8);
+        pace.learn(0..4, Duration::from_micros(80));
+        assert_eq!(pace.slice(0, Budget::micros(90)), 0..3, "30 us each, half of the way back");
+    }
+}

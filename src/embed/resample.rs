@@ -1,0 +1,259 @@
+//! Brings a picture on the device to the size of a network's input.
+
+use super::input::{BufferInput, Input, TextureInput, Window};
+use crate::error::Error;
+use crate::gpu::{GpuError, filled_buffer, scoped, source};
+use crate::image::fit_windows;
+use crate::ops::Shader;
+use crate::weights::Preprocessing;
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+const SHADER: Shader = Shader {
+    name: "resample",
+    source: include_str!("resample.wgsl"),
+    params: &[
+        "left",
+        "top",
+        "width",
+        "height",
+        "stride",
+        "out_width",
+        "out_height",
+        "weights",
+        "flipped",
+        "linear",
+        "flattened",
+        "background_r",
+        "background_g",
+        "background_b",
+    ],
+    variants: &[&["TEXTURE"], &[]],
+};
+
+/// The two passes over one kind of source.
+#[derive(Debug)]
+struct Passes {
+    layout: wgpu::BindGroupLayout,
+    across: wgpu::ComputePipeline,
+    down: wgpu::ComputePipeline,
+}
+
+/// Pipelines, and what can be kept from picture to picture.
+#[derive(Debug)]
+pub(super) struct Resampler {
+    device: wgpu::Device,
+    preprocessing: Preprocessing,
+    texture: Passes,
+    buffer: Passes,
+    /// The windows of all columns and rows, by width and height of the source.
+    windows: Mutex<HashMap<[u32; 2], wgpu::Buffer>>,
+    /// The result of the first pass, as large as the largest source so far needed it.
+    narrow: Mutex<Option<wgpu::Buffer>>,
+}
+
+/// Sizes of sources whose windows are kept: a host has few cameras.
+const KEPT: usize = 16;
+
+/// Where the pixels are.
+enum Source<'a> {
+    View(&'a wgpu::TextureView),
+    Buffer(&'a wgpu::Buffer),
+}
+
+impl Resampler {
+    pub(super) fn new(device: &wgpu::Device, preprocessing: Preprocessing) -> Result<Resampler, GpuError> {
+        Ok(Resampler {
+            device: device.clone(),
+            preprocessing,
+            texture: passes(device, true)?,
+            buffer: passes(device, false)?,
+            windows: Mutex::default(),
+            narrow: Mutex::default(),
+        })
+    }
+
+    /// Records both passes: from the input to bytes at `photo`.
+    pub(super) fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        input: Input<'_>,
+        photo: wgpu::BufferBinding<'_>,
+    ) -> Result<(), Error> {
+        let refused = |message: String| Error::Gpu(GpuError::Refused(message));
+        let (source, size, stride, linear, window) = match input {
+            Input::Texture(TextureInput { view, size, colour, window }) => {
+                let texture = view.texture();
+                if !texture.usage().contains(wgpu::TextureUsages::TEXTURE_BINDING) {
+                    return Err(refused(
+                        "expected a texture with TEXTURE_BINDING among its usages".to_owned(),
+                    ));
+                }
+                let size = size.unwrap_or([texture.width(), texture.height()]);
+                (Source::View(view), size, 0, colour.is_linear(texture.format()), window)
+            }
+            Input::Buffer(BufferInput { buffer, width, height, bytes_per_row, window }) => {
+                let rows = u64::from(height.max(1)) - 1;
+                let needed = u64::from(bytes_per_row) * rows + 4 * u64::from(width);
+                if bytes_per_row % 4 != 0 || bytes_per_row / 4 < width || buffer.size() < needed {
+                    return Err(refused(format!(
+                        "expected a buffer of {height} rows of {width} pixels, found {} bytes, {bytes_per_row} a row",
+                        buffer.size()
+                    )));
+                }
+                (Source::Buffer(buffer), [width, height], bytes_per_row / 4, false, window)
+            }
+            Input::Photo(_) => return Err(refused("a photo in memory is resized there".to_owned())),
+        };
+        let part = window.within(size).map_err(refused)?;
+        let words = self.params(part, stride, linear, window);
+        let windows = self.windows([part[2], part[3]])?;
+        let (out_width, out_height) = (self.preprocessing.width, self.preprocessing.height);
+        let rows = u64::from(part[3]);
+        let words = bytemuck::cast_slice(&words);
+        let params = filled_buffer(&self.device, "resample", words, wgpu::BufferUsages::UNIFORM)?;
+        scoped(&self.device, || {
+            let narrow = self.narrow(4 * rows * u64::from(out_width));
+            let (passes, source) = match source {
+                Source::View(view) => (&self.texture, wgpu::BindingResource::TextureView(view)),
+                Source::Buffer(buffer) => (&self.buffer, buffer.as_entire_binding()),
+            };
+            let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
+            let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some("resample"),
+                layout: &passes.layout,
+                entries: &[
+                    entry(0, params.as_entire_binding()),
+                    entry(1, windows.as_entire_binding()),
+                    entry(2, narrow.as_entire_binding()),
+                    entry(3, wgpu::BindingResource::Buffer(photo)),
+                    entry(4, source),
+                ],
+            });
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: Some("resample"),
+                timestamp_writes: None,
+            });
+            pass.set_bind_group(0, &group, &[]);
+            pass.set_pipeline(&passes.across);
+            pass.dispatch_workgroups(out_width.div_ceil(8), part[3].div_ceil(8), 1);
+            pass.set_pipeline(&passes.down);
+            pass.dispatch_workgroups((3 * out_width * out_height).div_ceil(4).div_ceil(64), 1, 1);
+        })?;
+        Ok(())
+    }
+
+    fn params(
+        &self,
+        [left, top, width, height]: [u32; 4],
+        stride: u32,
+        linear: bool,
+        window: Window,
+    ) -> [u32; 14] {
+        let Preprocessing { width: out_width, height: out_height, .. } = self.preprocessing;
+        let background = window.background.unwrap_or_default().map(f32::to_bits);
+        [
+            left,
+            top,
+            width,
+            height,
+            stride,
+            out_width,
+            out_height,
+            3 * (out_width + out_height),
+            u32::from(window.flipped),
+            u32::from(linear),
+            u32::from(window.background.is_some()),
+            background[0],
+            background[1],
+            background[2],
+        ]
+    }
+
+    fn windows(&self, size: [u32; 2]) -> Result<wgpu::Buffer, Error> {
+        let mut kept = self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(windows) = kept.get(&size) {
+            return Ok(windows.clone());
+        }
+        let Preprocessing { width, height, resize, filter, .. } = self.preprocessing;
+        let words = fit_windows(size, [width, height], resize, filter)?;
+        let words = bytemuck::cast_slice(&words);
+        let buffer = filled_buffer(&self.device, "windows", words, wgpu::BufferUsages::STORAGE)?;
+        if kept.len() >= KEPT {
+            kept.clear();
+        }
+        kept.insert(size, buffer.clone());
+        Ok(buffer)
+    }
+
+    /// A buffer of at least so many bytes: a larger one takes the place of the one before, which lives as long as the
+    /// device needs it.
+    fn narrow(&self, bytes: u64) -> wgpu::Buffer {
+        let mut narrow = self.narrow.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &*narrow {
+            Some(buffer) if buffer.size() >= bytes => buffer.clone(),
+            _ => {
+                let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("narrow"),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::STORAGE,
+                    mapped_at_creation: false,
+                });
+                narrow.insert(buffer).clone()
+            }
+        }
+    }
+}
+
+fn passes(device: &wgpu::Device, texture: bool) -> Result<Passes, GpuError> {
+    let defines = SHADER.variants[usize::from(!texture)];
+    let text = source::assemble(&SHADER, defines).map_err(GpuError::Refused)?;
+    let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
+    let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
+    let source = match texture {
+        true => wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Float { filterable: false },
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
+        },
+        false => storage(true),
+    };
+    let kinds =
+        [buffer(wgpu::BufferBindingType::Uniform), storage(true), storage(false), storage(false), source];
+    let entries: Vec<_> = (0..)
+        .zip(kinds)
+        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty,
+            count: None,
+        })
+        .collect();
+    scoped(device, || {
+        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
+            label: Some(SHADER.name),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        });
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(SHADER.name),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(SHADER.name),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = |entry| {
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(entry),
+                layout: Some(&pipeline_layout),
+                module: &module,
+                entry_point: Some(entry),
+                compilation_options: Default::default(),
+                cache: None,
+            })
+        };
+        let (across, down) = (pipeline("across"), pipeline("down"));
+        Passes { layout, across, down }
+    })
+}

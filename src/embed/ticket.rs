@@ -1,0 +1,253 @@
+//! A caption on its way.
+
+use super::pace::{Budget, Pace};
+use crate::captioner::{Caption, Speaker, Timings};
+use crate::error::Error;
+use crate::gpu::{Clock, Executor, GpuError, scoped};
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+/// What the device has told so far.
+#[derive(Debug, Default)]
+struct Arrival {
+    /// Whether results can be read, or why not.
+    state: Mutex<Option<Result<(), String>>>,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Arrival {
+    fn tell(&self, result: Result<(), wgpu::BufferAsyncError>) {
+        let result = result.map_err(|error| error.to_string());
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
+    }
+
+    fn state(&self) -> Option<Result<(), String>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Two times of the device's clock, and the steps between them.
+#[derive(Debug)]
+struct Times {
+    slice: Range<usize>,
+    readback: wgpu::Buffer,
+    arrival: Arc<Arrival>,
+}
+
+/// Marks a captioner's memory as taken by a caption that is not recorded to its end.
+#[derive(Debug)]
+pub(super) struct Lease(Arc<AtomicBool>);
+
+impl Lease {
+    /// `None` if it is taken.
+    pub(super) fn take(taken: &Arc<AtomicBool>) -> Option<Lease> {
+        (!taken.swap(true, Ordering::AcqRel)).then(|| Lease(Arc::clone(taken)))
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// A caption on its way: to be polled once a frame, awaited, or waited for. Dropping it cancels what is not recorded yet;
+/// what was submitted runs to its end unheard.
+#[derive(Debug)]
+pub struct Ticket {
+    executor: Arc<Executor>,
+    speaker: Arc<Speaker>,
+    pace: Arc<Pace>,
+    budget: Budget,
+    /// The first step that is not recorded.
+    next: usize,
+    lease: Option<Lease>,
+    results: Option<wgpu::Buffer>,
+    arrival: Arc<Arrival>,
+    times: Vec<Times>,
+    started: Instant,
+    is_over: bool,
+}
+
+impl Ticket {
+    pub(super) fn new(
+        executor: Arc<Executor>,
+        speaker: Arc<Speaker>,
+        pace: Arc<Pace>,
+        budget: Budget,
+        lease: Lease,
+    ) -> Ticket {
+        Ticket {
+            executor,
+            speaker,
+            pace,
+            budget,
+            next: 0,
+            lease: Some(lease),
+            results: None,
+            arrival: Arc::default(),
+            times: Vec::new(),
+            started: Instant::now(),
+            is_over: false,
+        }
+    }
+
+    /// Whether all work is recorded: then [`Ticket::record`] has nothing more to do.
+    pub fn is_recorded(&self) -> bool {
+        self.results.is_some()
+    }
+
+    /// Records as much as the budget allows into a frame's encoder. To be called once a frame, with encoders that are
+    /// submitted in this order, until [`Ticket::is_recorded`].
+    ///
+    /// # Errors
+    /// The device is out of memory or lost.
+    pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        self.learn();
+        if self.is_recorded() {
+            return Ok(());
+        }
+        let slice = self.pace.slice(self.next, self.budget);
+        let device = &self.executor.device;
+        let is_timed = matches!(self.budget, Budget::Micros(_)) && Clock::of(device) == Clock::Device;
+        if is_timed {
+            let times = timed(&self.executor, encoder, slice.clone())?;
+            self.times.push(times);
+        } else {
+            self.executor.record_steps(encoder, slice.clone(), None);
+        }
+        self.next = slice.end;
+        if self.next == self.executor.plan().steps.len() {
+            let arrival = Arc::clone(&self.arrival);
+            self.results = Some(self.executor.record_outputs(encoder, move |result| arrival.tell(result))?);
+            self.lease = None;
+        }
+        Ok(())
+    }
+
+    /// The caption, if it is there; never waits. After it was given there is nothing more.
+    ///
+    /// # Errors
+    /// The device was lost.
+    pub fn poll(&mut self) -> Option<Result<Caption, Error>> {
+        if self.is_over {
+            return None;
+        }
+        let lost = |reason: String| Some(Err(Error::Gpu(GpuError::DeviceLost(reason))));
+        if let Err(error) = self.executor.device.poll(wgpu::PollType::Poll) {
+            self.is_over = true;
+            return lost(error.to_string());
+        }
+        self.learn();
+        let results = self.results.as_ref()?;
+        match self.arrival.state()? {
+            Err(reason) => {
+                self.is_over = true;
+                lost(reason)
+            }
+            Ok(()) => {
+                self.is_over = true;
+                let outputs = match results.get_mapped_range(..) {
+                    Ok(bytes) => self.executor.outputs(&bytes),
+                    Err(error) => return lost(error.to_string()),
+                };
+                results.unmap();
+                // The parts of the time are not told apart here.
+                let timings = Timings { generate: self.started.elapsed(), ..Timings::default() };
+                Some(Ok(self.speaker.speak(&outputs, 0, timings)))
+            }
+        }
+    }
+
+    /// Waits for the caption, which has to be recorded to its end and submitted. For programs that have no frames to draw.
+    ///
+    /// # Errors
+    /// The work is not recorded to its end, or the device was lost.
+    pub fn wait(mut self) -> Result<Caption, Error> {
+        if !self.is_recorded() {
+            let message = "expected a ticket that is recorded to its end: call `record` until `is_recorded`";
+            return Err(Error::Gpu(GpuError::Refused(message.to_owned())));
+        }
+        let lost = |e: String| Error::Gpu(GpuError::DeviceLost(e));
+        self.executor.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| lost(e.to_string()))?;
+        self.poll().unwrap_or_else(|| Err(lost("the work was not submitted".to_owned())))
+    }
+
+    /// Learns from the slices whose times have come back.
+    fn learn(&mut self) {
+        let Ticket { times, executor, pace, .. } = self;
+        let period = f64::from(executor.queue.get_timestamp_period());
+        times.retain(|times| {
+            match times.arrival.state() {
+                None => return true,
+                Some(Err(_)) => return false,
+                Some(Ok(())) => {}
+            }
+            if let Ok(bytes) = times.readback.get_mapped_range(..) {
+                let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+                if let [start, end] = ticks[..] {
+                    let nanoseconds = end.saturating_sub(start) as f64 * period;
+                    pace.learn(times.slice.clone(), Duration::from_nanos(nanoseconds as u64));
+                }
+            }
+            false
+        });
+    }
+}
+
+/// Records a slice between two times.
+fn timed(
+    executor: &Executor,
+    encoder: &mut wgpu::CommandEncoder,
+    slice: Range<usize>,
+) -> Result<Times, GpuError> {
+    let device = &executor.device;
+    let bytes = 2 * u64::from(wgpu::QUERY_SIZE);
+    let (set, resolved, readback) = scoped(device, || {
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("times"),
+                size: bytes,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        use wgpu::BufferUsages as Usage;
+        let set = device.create_query_set(&wgpu::QuerySetDescriptor {
+            label: Some("times"),
+            ty: wgpu::QueryType::Timestamp,
+            count: 2,
+        });
+        (set, buffer(Usage::QUERY_RESOLVE | Usage::COPY_SRC), buffer(Usage::MAP_READ | Usage::COPY_DST))
+    })?;
+    let writes = wgpu::ComputePassTimestampWrites {
+        query_set: &set,
+        beginning_of_pass_write_index: Some(0),
+        end_of_pass_write_index: Some(1),
+    };
+    executor.record_steps(encoder, slice.clone(), Some(writes));
+    encoder.resolve_query_set(&set, 0..2, &resolved, 0);
+    encoder.copy_buffer_to_buffer(&resolved, 0, &readback, 0, bytes);
+    let arrival: Arc<Arrival> = Arc::default();
+    let told = Arc::clone(&arrival);
+    encoder.map_buffer_on_submit(&readback, wgpu::MapMode::Read, .., move |result| told.tell(result));
+    Ok(Times { slice, readback, arrival })
+}
+
+/// Somebody has to poll the device meanwhile, as a host does that draws frames.
+impl Future for Ticket {
+    type Output = Result<Caption, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        *self.arrival.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        Ticket::poll(&mut self).map_or(Poll::Pending, Poll::Ready)
+    }
+}
