@@ -3,7 +3,7 @@
 use crate::cpu;
 use crate::embed::Recorder;
 use crate::error::Error;
-use crate::gpu::{Executor, Gpu, GpuError, Pipelines};
+use crate::gpu::{Executor, Gpu, GpuError, Pipelines, Progress};
 use crate::graph::plan::Plan;
 use crate::graph::{Data, Graph};
 use crate::image::Rgb8;
@@ -137,6 +137,16 @@ impl Captioner {
     /// # Errors
     /// The model lacks a tensor or the decoder asked for, an option is out of range, or the device is not up to it.
     pub fn new(model: &Model, backend: Backend<'_>, options: &CaptionOptions) -> Result<Captioner, Error> {
+        Captioner::prepared(model, backend, options, Arc::default())
+    }
+
+    /// The same, and tells how far it is.
+    pub(crate) fn prepared(
+        model: &Model,
+        backend: Backend<'_>,
+        options: &CaptionOptions,
+        progress: Arc<Progress>,
+    ) -> Result<Captioner, Error> {
         let search = Search::of(model, options)?;
         let built = models::build(model, search.decoder, &search.preprocessing, search.options)?;
         let engine = match backend {
@@ -144,6 +154,8 @@ impl Captioner {
             Backend::Gpu(gpu) => {
                 let plan = gpu.plan(&built.graph)?;
                 let mut pipelines = Pipelines::default();
+                pipelines.cache = gpu.pipeline_cache.clone();
+                pipelines.progress = progress;
                 Engine::Gpu(Arc::new(Executor::new(
                     &gpu.device,
                     &gpu.queue,

@@ -317,6 +317,26 @@ fn a_device_that_goes_away_is_an_error_of_the_ticket() {
 }
 
 #[test]
+fn a_captioner_is_made_ready_meanwhile() {
+    let gpu = shared().gpu.clone();
+    let mut prewarm =
+        Captioner::prewarm(Arc::new(Model::bundled().unwrap()), gpu, CaptionOptions::default()).unwrap();
+    let mut least = 0.0;
+    let captioner = loop {
+        let now = prewarm.progress();
+        assert!((0.0..=1.0).contains(&now), "{now}");
+        least = f32::min(least, now);
+        match prewarm.poll() {
+            Some(captioner) => break captioner.unwrap(),
+            None => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+    };
+    assert_eq!((least, prewarm.progress()), (0.0, 1.0));
+    assert!(prewarm.poll().is_none() && prewarm.wait().is_err(), "it is given once");
+    assert!(!captioner.caption(&photo("camera.jpg")).unwrap().text.is_empty());
+}
+
+#[test]
 fn the_limits_that_a_model_needs_are_those_of_webgpu() {
     let limits = required_limits(model(), &CaptionOptions::default()).unwrap();
     assert_eq!(limits, wgpu::Limits::default());

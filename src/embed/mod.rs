@@ -1,6 +1,7 @@
 //! Captions inside of a program that draws: on its device, in its command encoders, within its frames.
 //!
 //! ```text
+//! prewarm(model, gpu, options) -> Prewarm        once, on threads of its own
 //! encode(encoder, input, budget) -> Ticket       resample, the first slice
 //!   each frame: ticket.record(encoder)           the next slices
 //!   each frame: ticket.poll() -> Caption         when the results have come back
@@ -10,11 +11,13 @@
 
 mod input;
 mod pace;
+mod prewarm;
 mod resample;
 mod ticket;
 
 pub use input::{BufferInput, Colour, Input, TextureInput, Window};
 pub use pace::Budget;
+pub use prewarm::Prewarm;
 pub use ticket::Ticket;
 
 use crate::captioner::Captioner;

@@ -82,7 +82,7 @@ pub fn adapters(choice: &AdapterChoice) -> Result<Vec<AdapterReport>, GpuError> 
 }
 
 /// A device that we own, for programs that have none of their own.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gpu {
     /// The device.
     pub device: wgpu::Device,
@@ -92,6 +92,8 @@ pub struct Gpu {
     pub info: wgpu::AdapterInfo,
     /// Kernels that were found to be the fastest here, such as [`tune`](super::tune) finds; none at first.
     pub choices: Choices,
+    /// Where the driver may keep what it compiles, if it has such a place.
+    pub pipeline_cache: Option<wgpu::PipelineCache>,
     lost: Arc<OnceLock<String>>,
 }
 
@@ -139,7 +141,7 @@ impl Gpu {
             // A second loss tells nothing new.
             let _ = cell.set(format!("{reason:?}: {message}"));
         });
-        Ok(Gpu { device, queue, info, choices: Choices::default(), lost })
+        Ok(Gpu { device, queue, info, choices: Choices::default(), pipeline_cache: None, lost })
     }
 
     /// A device that a host has: nothing is asked of it and no handler is installed on it. What is missing of its limits is
@@ -151,6 +153,7 @@ impl Gpu {
             queue: queue.clone(),
             info: device.adapter_info(),
             choices: Choices::default(),
+            pipeline_cache: None,
             lost: Arc::default(),
         }
     }

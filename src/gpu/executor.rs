@@ -60,8 +60,9 @@ impl Executor {
         plan: Plan,
     ) -> Result<Executor, GpuError> {
         check_limits(&device.limits(), graph, &plan)?;
+        pipelines.progress.expect(plan.weights.len());
         pipelines.prepare(device, &plan)?;
-        let weights = DeviceWeights::upload(device, queue, graph, &plan)?;
+        let weights = DeviceWeights::upload(device, queue, graph, &plan, &pipelines.progress)?;
         let buffer = |label, size: usize, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),

@@ -12,6 +12,7 @@ mod weights;
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
 pub use executor::{Executor, Run};
 pub use peaks::Peaks;
+pub(crate) use pipelines::Progress;
 pub use pipelines::{Checks, Pipelines};
 pub use profile::Clock;
 pub use tune::{Trial, Tuned, tune};

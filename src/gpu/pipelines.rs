@@ -4,6 +4,8 @@ use super::{GpuError, scoped, source};
 use crate::graph::plan::Plan;
 use crate::ops::{Binding, Dispatch, Kernel};
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A compiled kernel with the layout of its bindings.
 #[derive(Debug)]
@@ -22,17 +24,44 @@ pub enum Checks {
     All,
 }
 
+/// How far the making ready of a plan is, for somebody on another thread.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    done: AtomicUsize,
+    expected: AtomicUsize,
+}
+
+impl Progress {
+    pub(crate) fn expect(&self, count: usize) {
+        self.expected.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn step(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From 0 to 1.
+    pub(crate) fn share(&self) -> f32 {
+        let expected = self.expected.load(Ordering::Relaxed).max(1);
+        self.done.load(Ordering::Relaxed).min(expected) as f32 / expected as f32
+    }
+}
+
 /// The kernels compiled on one device so far.
 #[derive(Debug, Default)]
 pub struct Pipelines {
     compiled: HashMap<Kernel, Pipeline>,
     checks: Checks,
+    /// Where the driver may keep what it compiles.
+    pub(crate) cache: Option<wgpu::PipelineCache>,
+    /// Kernels and weights of the plans that are made ready.
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Pipelines {
     /// None compiled yet.
     pub fn new(checks: Checks) -> Pipelines {
-        Pipelines { compiled: HashMap::new(), checks }
+        Pipelines { checks, ..Pipelines::default() }
     }
 
     /// Compiles the kernels of a plan that are not there yet, on all cores.
@@ -47,17 +76,20 @@ impl Pipelines {
                 missing.push(&step.dispatch);
             }
         }
-        let checks = self.checks;
+        let (checks, cache, progress) = (self.checks, self.cache.as_ref(), &*self.progress);
+        progress.expect(missing.len());
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len().max(1));
         let compiled: Result<Vec<Vec<_>>, GpuError> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)
                 .map(|worker| {
                     let share: Vec<_> = missing.iter().skip(worker).step_by(threads).copied().collect();
                     scope.spawn(move || {
-                        share
-                            .into_iter()
-                            .map(|d| Ok((d.kernel.clone(), compile(device, d, checks)?)))
-                            .collect()
+                        let compiled = |d: &Dispatch| {
+                            let pipeline = compile(device, d, checks, cache)?;
+                            progress.step();
+                            Ok((d.kernel.clone(), pipeline))
+                        };
+                        share.into_iter().map(compiled).collect()
                     })
                 })
                 .collect();
@@ -83,7 +115,12 @@ impl Pipelines {
     }
 }
 
-fn compile(device: &wgpu::Device, dispatch: &Dispatch, checks: Checks) -> Result<Pipeline, GpuError> {
+fn compile(
+    device: &wgpu::Device,
+    dispatch: &Dispatch,
+    checks: Checks,
+    cache: Option<&wgpu::PipelineCache>,
+) -> Result<Pipeline, GpuError> {
     let kernel = &dispatch.kernel;
     let label = kernel.label();
     let text = source::assemble(kernel.shader, kernel.defines).map_err(GpuError::Refused)?;
@@ -135,7 +172,7 @@ fn compile(device: &wgpu::Device, dispatch: &Dispatch, checks: Checks) -> Result
                 // No shader reads workgroup memory that it has not written.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache,
         });
         Pipeline { pipeline, layout }
     })

@@ -1,5 +1,6 @@
 //! Weights on the device: packed for their kernels straight into mapped memory, spread over a few buffers.
 
+use super::pipelines::Progress;
 use super::{GpuError, scoped};
 use crate::graph::Graph;
 use crate::graph::plan::{ALIGNMENT, PackedWeight, Plan};
@@ -35,6 +36,7 @@ impl DeviceWeights {
         queue: &wgpu::Queue,
         graph: &Graph,
         plan: &Plan,
+        progress: &Progress,
     ) -> Result<DeviceWeights, GpuError> {
         let mut shelves: Vec<Shelf> = Vec::new();
         for &weight in &plan.weights {
@@ -53,7 +55,7 @@ impl DeviceWeights {
             let filled: Result<Vec<_>, GpuError> = std::thread::scope(|scope| {
                 let mut started = Vec::with_capacity(group.len());
                 for shelf in group {
-                    started.push(scope.spawn(|| shelf.filled_buffer(device, graph)));
+                    started.push(scope.spawn(|| shelf.filled_buffer(device, graph, progress)));
                 }
                 let stopped = |_| GpuError::Refused("a thread that fills buffers stopped".to_owned());
                 started.into_iter().map(|thread| thread.join().map_err(stopped)?).collect()
@@ -83,7 +85,12 @@ impl DeviceWeights {
 
 impl Shelf {
     /// A buffer with the weights in it.
-    fn filled_buffer(&self, device: &wgpu::Device, graph: &Graph) -> Result<wgpu::Buffer, GpuError> {
+    fn filled_buffer(
+        &self,
+        device: &wgpu::Device,
+        graph: &Graph,
+        progress: &Progress,
+    ) -> Result<wgpu::Buffer, GpuError> {
         let mut usage = wgpu::BufferUsages::STORAGE;
         // A driver that runs on the CPU has the device's memory and ours in the same place.
         if device.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS)
@@ -98,16 +105,17 @@ impl Shelf {
             mapped_at_creation: true,
         };
         let buffer = scoped(device, || device.create_buffer(&descriptor))?;
-        self.fill(&buffer, graph)?;
+        self.fill(&buffer, graph, progress)?;
         scoped(device, || buffer.unmap())?;
         Ok(buffer)
     }
 
     /// Reads, packs and writes the weights, a part at a time.
-    fn fill(&self, buffer: &wgpu::Buffer, graph: &Graph) -> Result<(), GpuError> {
+    fn fill(&self, buffer: &wgpu::Buffer, graph: &Graph, progress: &Progress) -> Result<(), GpuError> {
         let refused = |error: wgpu::MapRangeError| GpuError::Refused(error.to_string());
         let mut view = buffer.get_mapped_range_mut(..).map_err(refused)?;
         for (weight, range) in &self.weights {
+            progress.step();
             let tensor = graph.get(weight.tensor);
             let Some(constant) = &tensor.constant else { continue };
             let unscaled;
