@@ -8,6 +8,8 @@
 //! cargo run --release --example embed -- [FRAMES] [BUDGET IN MICROSECONDS]
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use shadetell::embed::{Budget, Input, TextureInput, Ticket};
 use shadetell::gpu::Gpu;
 use shadetell::image::{DecodeOptions, read};

@@ -3,7 +3,7 @@
 use super::pace::{Budget, Pace};
 use crate::captioner::{Caption, Speaker, Timings};
 use crate::error::Error;
-use crate::gpu::{Clock, Executor, GpuError, scoped};
+use crate::gpu::{Clock, Executor, GpuError, filled_buffer, scoped};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -148,12 +148,20 @@ impl Ticket {
         }
         self.learn();
         let results = self.results.as_ref()?;
-        match self.arrival.state()? {
-            Err(reason) => {
+        match self.arrival.state() {
+            // Nobody calls back for a device that is gone.
+            None => match check(&self.executor.device) {
+                Ok(()) => None,
+                Err(error) => {
+                    self.is_over = true;
+                    Some(Err(error.into()))
+                }
+            },
+            Some(Err(reason)) => {
                 self.is_over = true;
                 lost(reason)
             }
-            Ok(()) => {
+            Some(Ok(())) => {
                 self.is_over = true;
                 let outputs = match results.get_mapped_range(..) {
                     Ok(bytes) => self.executor.outputs(&bytes),
@@ -200,6 +208,14 @@ impl Ticket {
             }
             false
         });
+    }
+}
+
+/// Fails if a device is gone. wgpu tells nobody but the host's handler, but then there is no memory behind new buffers.
+fn check(device: &wgpu::Device) -> Result<(), GpuError> {
+    match filled_buffer(device, "probe", &[0; 4], wgpu::BufferUsages::COPY_SRC) {
+        Err(lost @ GpuError::DeviceLost(_)) => Err(lost),
+        _ => Ok(()),
     }
 }
 
