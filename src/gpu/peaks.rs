@@ -32,7 +32,6 @@ const DISPATCHES: u32 = 1000;
 const RUNS: usize = 7;
 
 const SHADER: &str = include_str!("peaks.wgsl");
-const HALF_SHADER: &str = include_str!("peaks_f16.wgsl");
 
 impl Peaks {
     /// Measures a device, which should have nothing else to do. Takes about a second.
@@ -53,7 +52,10 @@ impl Peaks {
         let idle = best("nothing", 1, 1)?;
         let arithmetic = best("multiply_add", GROUPS, 1)?;
         let half_arithmetic = match device.features().contains(wgpu::Features::SHADER_F16) {
-            true => Some(best_of(HALF_SHADER, "multiply_add", GROUPS, 1)?),
+            true => {
+                let shader = SHADER.replace("alias Number = f32;", "alias Number = f16;");
+                Some(best_of(&format!("enable f16;\n{shader}"), "multiply_add", GROUPS, 1)?)
+            }
             false => None,
         };
         let mut copy = best("copy", (COPY / 16 / 64) as u32, 1)?;

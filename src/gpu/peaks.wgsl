@@ -3,6 +3,9 @@
 // multiply_add: three independent chains of eight vec4s a round, 128 rounds: as many as hide what an addition takes, and no more
 // than sixteen vector registers hold. copy: a vec4 for each invocation.
 
+// What is multiplied and added; src/gpu/peaks.rs puts f16 in its place.
+alias Number = f32;
+
 @group(0) @binding(0) var<storage, read> source: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read_write> target_: array<vec4<f32>>;
 
@@ -12,7 +15,7 @@ fn nothing() {
 }
 
 // Eight in a row: what is carried from round to round costs more than arithmetic on some drivers.
-fn chain(start: vec4<f32>, x: f32) -> vec4<f32> {
+fn chain(start: vec4<Number>, x: Number) -> vec4<Number> {
     let a = start * x + x;
     let b = a * x + x;
     let c = b * x + x;
@@ -25,7 +28,7 @@ fn chain(start: vec4<f32>, x: f32) -> vec4<f32> {
 
 @compute @workgroup_size(64)
 fn multiply_add(@builtin(global_invocation_id) id: vec3<u32>) {
-    let x = f32(id.x & 7u) * 0.125;
+    let x = Number(id.x & 7u) * 0.125;
     var a = vec4(x);
     var b = vec4(x + 1.0);
     var c = vec4(x + 2.0);
@@ -34,7 +37,7 @@ fn multiply_add(@builtin(global_invocation_id) id: vec3<u32>) {
         b = chain(b, x);
         c = chain(c, x);
     }
-    target_[id.x & 1023u] = a + b + c;
+    target_[id.x & 1023u] = vec4<f32>(a + b + c);
 }
 
 @compute @workgroup_size(64)

@@ -186,14 +186,11 @@ impl ProductShape {
         }
         let mut products = match target.class {
             AdapterClass::Software if shares_lanes(target, self.inputs) => {
-                let mut products: Vec<Product> = [true, false]
-                    .into_iter()
-                    .filter(|&wide| !wide || self.outputs.is_multiple_of(64))
-                    .map(|wide| Product::Subgroup { wide })
-                    .collect();
-                // The sums of the wide one fill more registers than some CPUs have.
-                if !self.suits_wide(target) {
-                    products.reverse();
+                let mut products = vec![Product::Subgroup { wide: false }];
+                if self.outputs.is_multiple_of(64) {
+                    // The sums of the wide one fill more registers than some CPUs have.
+                    let place = usize::from(!self.suits_wide(target));
+                    products.insert(place, Product::Subgroup { wide: true });
                 }
                 products.push(gemm);
                 products

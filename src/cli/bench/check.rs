@@ -2,34 +2,23 @@
 
 use super::report::{Setting, print_table};
 use super::shapes::pixels;
-use super::{Format, ReportArgs, model, speed};
-use crate::cli::args::{named, number};
+use super::{Format, NetworkArgs, ReportArgs, speed, stored};
+use crate::cli::args::number;
 use crate::cli::failure::{Failure, PHOTOS_FAILED};
 use crate::cli::output::{self, note};
-use clap::{Args, ValueHint};
+use clap::Args;
 use serde::Serialize;
 use shadetell::gpu::{Executor, Gpu, Pipelines};
 use shadetell::graph::{Data, Graph};
-use shadetell::weights::{DecoderFamily, EncoderFamily, Model};
+use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{CaptionOptions, cpu};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Checks a network with weights of 16 bits against its twin on the CPU, and against the same network with 32 bits
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// The encoder, with random weights
-    #[arg(long, value_name = "NAME", default_value = "resnet152",
-          value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
-    arch: EncoderFamily,
-
-    /// The decoder; if not given, Show and Tell, or the first one of --model
-    #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
-    decoder: Option<DecoderFamily>,
-
-    /// A model file to use in place of random weights
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "arch")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    network: NetworkArgs,
 
     /// Pictures of noise to look at
     #[arg(long, value_name = "N", default_value = "4", value_parser = number(1..=1000usize, "a whole number"))]
@@ -77,14 +66,11 @@ struct Network {
 
 /// Runs both networks, reports, judges.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
-    let full = match &args.model {
-        Some(path) => Model::open(path)?,
-        None => model::random(args.arch, args.decoder, false)?,
-    };
-    let half = model::stored(&full.copy(true)?)?;
+    let full = args.network.open(false)?;
+    let half = stored(&full.copy(true)?)?;
     let gpu = args.report.adapter.open()?;
     let mut pipelines = Pipelines::default();
-    let mut network = |model| Network::of(model, args.decoder, &gpu, &mut pipelines);
+    let mut network = |model| Network::of(model, args.network.decoder, &gpu, &mut pipelines);
     let (full, half) = (network(&full)?, network(&half)?);
 
     let same = Difference { error: 0.0, cosine: 1.0, same_words: 0 };
@@ -100,7 +86,11 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     let report = Report {
         setting: Setting::of(&gpu, &[half.executor.plan(), full.executor.plan()])?,
-        model: args.model.as_ref().map_or(args.arch.name().to_owned(), |path| path.display().to_string()),
+        model: args
+            .network
+            .model
+            .as_ref()
+            .map_or(args.network.arch.name().to_owned(), |path| path.display().to_string()),
         pictures: args.pictures,
         weight_bytes: [full.executor.weight_bytes(), half.executor.weight_bytes()],
         kernels,

@@ -13,12 +13,12 @@ mod shapes;
 mod speed;
 mod trace;
 
-pub(crate) use model::random;
-
-use super::args::{AdapterArgs, number};
+use super::args::{AdapterArgs, named, number};
 use super::failure::Failure;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use shadetell::gpu::{Checks, Pipelines};
+use shadetell::weights::{DecoderFamily, EncoderFamily, Model, ModelFile, SynthOptions, synth};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -116,6 +116,53 @@ impl RunArgs {
         }
         Ok(found)
     }
+}
+
+/// A network to run.
+#[derive(Debug, Args)]
+struct NetworkArgs {
+    /// The encoder, with random weights
+    #[arg(long, value_name = "NAME", default_value = "resnet152",
+          value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
+    arch: EncoderFamily,
+
+    /// The decoder; without it `bench model` runs the encoder alone
+    #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
+    decoder: Option<DecoderFamily>,
+
+    /// A model file to use in place of random weights
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "arch")]
+    model: Option<PathBuf>,
+}
+
+impl NetworkArgs {
+    /// The file, or a network with random weights, of 16 bits if wanted.
+    fn open(&self, half: bool) -> Result<Model, Failure> {
+        match &self.model {
+            Some(path) => Ok(Model::open(path)?),
+            None => random(self.arch, self.decoder, half),
+        }
+    }
+}
+
+/// A network with random weights.
+pub(crate) fn random(
+    arch: EncoderFamily,
+    decoder: Option<DecoderFamily>,
+    half: bool,
+) -> Result<Model, Failure> {
+    let decoder = decoder.unwrap_or(DecoderFamily::ShowTell);
+    stored(&synth(&SynthOptions { half, ..SynthOptions::new(arch, decoder) }))
+}
+
+/// A model that is written to a file, and opened.
+fn stored(model: &ModelFile<'_>) -> Result<Model, Failure> {
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::System(format!("cannot make a temporary folder for a model: {error}")))?;
+    let path = folder.path().join("model.safetensors");
+    model.write(&path, false)?;
+    // The file stays mapped when its name is gone.
+    Ok(Model::open(&path)?)
 }
 
 /// Measures what was asked for.

@@ -5,8 +5,8 @@ use super::layers::{self, Layer};
 use super::report::{Setting, Times, print_table};
 use super::shapes::pixels;
 use super::trace::{self, Events};
-use super::{Format, ReportArgs, RunArgs, html};
-use crate::cli::args::{named, number};
+use super::{Format, NetworkArgs, ReportArgs, RunArgs, html};
+use crate::cli::args::number;
 use crate::cli::failure::{Failure, PHOTOS_FAILED};
 use crate::cli::output;
 use clap::{Args, ValueHint};
@@ -14,7 +14,6 @@ use serde::Serialize;
 use shadetell::CaptionOptions;
 use shadetell::gpu::{Clock, Executor, Peaks};
 use shadetell::graph::Data;
-use shadetell::weights::{DecoderFamily, EncoderFamily, Model, ModelFile, SynthOptions, synth};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,18 +21,8 @@ use std::time::{Duration, Instant};
 /// Times a network with random weights: cold, warm, layer by layer, and its memory
 #[derive(Debug, Args)]
 pub(crate) struct ModelArgs {
-    /// The encoder
-    #[arg(long, value_name = "NAME", default_value = "resnet152",
-          value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
-    arch: EncoderFamily,
-
-    /// The decoder; the encoder alone if not given
-    #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
-    decoder: Option<DecoderFamily>,
-
-    /// A model file to use in place of random weights
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "arch")]
-    model: Option<PathBuf>,
+    #[command(flatten)]
+    network: NetworkArgs,
 
     /// Hypotheses that the decoder follows
     #[arg(long, value_name = "K", default_value = "1",
@@ -118,21 +107,21 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         events.push((name.to_owned(), span.clone()));
         span.end - span.start
     };
-    let model = args.open_model()?;
+    let model = args.network.open(args.half)?;
     let making = lap("random weights");
     let options = CaptionOptions {
-        decoder: args.decoder,
+        decoder: args.network.decoder,
         beam: Some(args.beam),
         batch: Some(args.batch),
         // The encoder alone still needs a decoder that is planned, and cut off.
-        max_length: if args.decoder.is_some() { None } else { Some(1) },
+        max_length: if args.network.decoder.is_some() { None } else { Some(1) },
         ..CaptionOptions::default()
     };
     let gpu = args.report.adapter.open()?;
     let device_time = lap("device");
     let (graph, constants) = shadetell::graph(&model, &options)?;
     let mut plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
-    if args.decoder.is_none() {
+    if args.network.decoder.is_none() {
         plan.keep_first_phase(&graph);
     }
     let plan_time = lap("plan");
@@ -146,14 +135,14 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     executor.run(&inputs)?;
     let first_time = lap("first run");
     // Weights from a file are part of what a user waits for.
-    let cold = origin.elapsed() - if args.model.is_some() { Duration::ZERO } else { making };
+    let cold = origin.elapsed() - if args.network.model.is_some() { Duration::ZERO } else { making };
 
     let runs = args.runs.repeat(|| {
         let start = Instant::now();
         let run = executor.run(&inputs)?;
         let whole = start.elapsed();
         lap("run");
-        let encoder = match args.decoder {
+        let encoder = match args.network.decoder {
             Some(_) => run.phases.first().copied().unwrap_or(whole),
             None => whole,
         };
@@ -178,7 +167,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         upload_ms: ms(upload_time),
         first_ms: ms(first_time),
         warm_ms,
-        decode_ms: args.decoder.is_some().then_some(decode_ms),
+        decode_ms: args.network.decoder.is_some().then_some(decode_ms),
         photos_per_second: args.batch as f64 * 1e3 / warm_ms.median,
         device_bytes: DeviceBytes { weights: executor.weight_bytes(), activations: plan.arena_bytes as u64 },
         flops: plan.cost().flops,
@@ -197,35 +186,6 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     }
     let holds = args.baseline.holds(&gpu.info.name, &[(baseline::MODEL, warm_ms)])?;
     Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(PHOTOS_FAILED) })
-}
-
-impl ModelArgs {
-    fn open_model(&self) -> Result<Model, Failure> {
-        match &self.model {
-            Some(path) => Ok(Model::open(path)?),
-            None => random(self.arch, self.decoder, self.half),
-        }
-    }
-}
-
-/// A network with random weights.
-pub(crate) fn random(
-    arch: EncoderFamily,
-    decoder: Option<DecoderFamily>,
-    half: bool,
-) -> Result<Model, Failure> {
-    let decoder = decoder.unwrap_or(DecoderFamily::ShowTell);
-    stored(&synth(&SynthOptions { half, ..SynthOptions::new(arch, decoder) }))
-}
-
-/// A model that is written to a file, and opened.
-pub(super) fn stored(model: &ModelFile<'_>) -> Result<Model, Failure> {
-    let folder = tempfile::tempdir()
-        .map_err(|error| Failure::System(format!("cannot make a temporary folder for a model: {error}")))?;
-    let path = folder.path().join("model.safetensors");
-    model.write(&path, false)?;
-    // The file stays mapped when its name is gone.
-    Ok(Model::open(&path)?)
 }
 
 impl Report {
