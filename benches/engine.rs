@@ -36,11 +36,8 @@ fn kernels(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(executor.plan().cost().flops));
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|iterations| {
-                let run = |_| -> Duration {
-                    let spans = executor.profile(&inputs, clock).expect("the device stays");
-                    spans.into_iter().map(|span| span.end - span.start).sum()
-                };
-                (0..iterations).map(run).sum()
+                let run = |_| executor.time(&inputs, clock).expect("the device stays");
+                (0..iterations).map(run).sum::<Duration>()
             });
         });
     }

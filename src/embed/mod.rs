@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! prewarm(model, gpu, options) -> Prewarm        once, on threads of its own
-//! encode(encoder, input, budget) -> Ticket       resample, the first slice
+//! encode(encoder, input, budget) -> Ticket       resample, and the first slice where it is not timed
 //!   each frame: ticket.record(encoder)           the next slices
 //!   each frame: ticket.poll() -> Caption         when the results have come back
 //! ```

@@ -4,30 +4,20 @@ use super::input::{BufferInput, Input, TextureInput, Window};
 use crate::error::Error;
 use crate::gpu::{GpuError, filled_buffer, scoped, source};
 use crate::image::fit_windows;
-use crate::ops::Shader;
+use crate::ops::{Shader, params};
 use crate::weights::Preprocessing;
 use std::collections::HashMap;
 use std::sync::Mutex;
 
+params! {
+    left: u32, top: u32, width: u32, height: u32, stride: u32, out_width: u32, out_height: u32, weights: u32,
+    flipped: u32, linear: u32, flattened: u32, background_r: f32, background_g: f32, background_b: f32,
+}
+
 const SHADER: Shader = Shader {
     name: "resample",
     source: include_str!("resample.wgsl"),
-    params: &[
-        "left",
-        "top",
-        "width",
-        "height",
-        "stride",
-        "out_width",
-        "out_height",
-        "weights",
-        "flipped",
-        "linear",
-        "flattened",
-        "background_r",
-        "background_g",
-        "background_b",
-    ],
+    params: Params::FIELDS,
     variants: &[&["TEXTURE"], &[]],
 };
 
@@ -106,7 +96,7 @@ impl Resampler {
             Input::Photo(_) => return Err(refused("a photo in memory is resized there".to_owned())),
         };
         let part = window.within(size).map_err(refused)?;
-        let words = self.params(part, stride, linear, window);
+        let words = self.params(part, stride, linear, window).words();
         let windows = self.windows([part[2], part[3]])?;
         let (out_width, out_height) = (self.preprocessing.width, self.preprocessing.height);
         let rows = u64::from(part[3]);
@@ -149,10 +139,10 @@ impl Resampler {
         stride: u32,
         linear: bool,
         window: Window,
-    ) -> [u32; 14] {
+    ) -> Params {
         let Preprocessing { width: out_width, height: out_height, .. } = self.preprocessing;
-        let background = window.background.unwrap_or_default().map(f32::to_bits);
-        [
+        let [background_r, background_g, background_b] = window.background.unwrap_or_default();
+        Params {
             left,
             top,
             width,
@@ -160,14 +150,14 @@ impl Resampler {
             stride,
             out_width,
             out_height,
-            3 * (out_width + out_height),
-            u32::from(window.flipped),
-            u32::from(linear),
-            u32::from(window.background.is_some()),
-            background[0],
-            background[1],
-            background[2],
-        ]
+            weights: 3 * (out_width + out_height),
+            flipped: u32::from(window.flipped),
+            linear: u32::from(linear),
+            flattened: u32::from(window.background.is_some()),
+            background_r,
+            background_g,
+            background_b,
+        }
     }
 
     fn windows(&self, size: [u32; 2]) -> Result<wgpu::Buffer, Error> {

@@ -182,8 +182,8 @@ impl Gpu {
     }
 }
 
-/// What is used where an adapter has it: subgroup operations, a clock, 16-bit arithmetic (to measure), and, where a driver runs on the CPU, reads of 64 bits and
-/// buffers that are mapped where they are used.
+/// What is used where an adapter has it: subgroup operations, a clock, 16-bit arithmetic (to measure), and, where a driver runs
+/// on the CPU, reads of 64 bits and buffers that are mapped where they are used.
 fn wanted_features(info: &wgpu::AdapterInfo) -> wgpu::Features {
     let any = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16;
     match info.device_type {

@@ -60,7 +60,7 @@ impl Executor {
         plan: Plan,
     ) -> Result<Executor, GpuError> {
         check_limits(&device.limits(), graph, &plan)?;
-        pipelines.progress.expect(plan.weights.len());
+        pipelines.progress.add_steps(plan.weights.len());
         pipelines.prepare(device, &plan)?;
         let weights = DeviceWeights::upload(device, queue, graph, &plan, &pipelines.progress)?;
         let buffer = |label, size: usize, usage| {

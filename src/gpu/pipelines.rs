@@ -32,7 +32,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn expect(&self, count: usize) {
+    pub(crate) fn add_steps(&self, count: usize) {
         self.expected.fetch_add(count, Ordering::Relaxed);
     }
 
@@ -77,7 +77,7 @@ impl Pipelines {
             }
         }
         let (checks, cache, progress) = (self.checks, self.cache.as_ref(), &*self.progress);
-        progress.expect(missing.len());
+        progress.add_steps(missing.len());
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len().max(1));
         let compiled: Result<Vec<Vec<_>>, GpuError> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads)

@@ -55,6 +55,14 @@ impl Executor {
         }
     }
 
+    /// The time of all steps of [`Executor::profile`].
+    ///
+    /// # Errors
+    /// As [`Executor::profile`].
+    pub fn time(&self, inputs: &[Data], clock: Clock) -> Result<Duration, GpuError> {
+        Ok(self.profile(inputs, clock)?.into_iter().map(|span| span.end - span.start).sum())
+    }
+
     fn profile_on_device(&self) -> Result<Vec<Range<Duration>>, GpuError> {
         let size = (self.steps.len() * BYTES).max(BYTES) as u64;
         let readback = scoped(&self.device, || {

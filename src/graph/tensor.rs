@@ -170,6 +170,18 @@ impl Data {
         }
     }
 
+    /// The greatest difference from expected values, by the largest of those; NaN where there is one that is not expected,
+    /// infinite where values that are no floats differ.
+    pub fn difference(&self, expected: &Data) -> f32 {
+        let (Data::F32(found), Data::F32(expected)) = (self, expected) else {
+            return if self == expected { 0.0 } else { f32::INFINITY };
+        };
+        let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
+        // `max` would drop a NaN.
+        let larger = |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
+        found.iter().zip(expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, larger)
+    }
+
     /// Reads values back from memory; bytes that make no whole element are dropped.
     pub(crate) fn from_bytes(dtype: DType, bytes: &[u8]) -> Data {
         match dtype {
@@ -177,5 +189,27 @@ impl Data {
             DType::U32 => Data::U32(bytemuck::pod_collect_to_vec(bytes)),
             DType::U8 => Data::U8(bytes.to_vec()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn differences_count_by_the_largest_value() {
+        let difference = |found: &[f32], expected: &[f32]| {
+            Data::F32(found.to_vec()).difference(&Data::F32(expected.to_vec()))
+        };
+        assert_eq!(difference(&[1.0, -8.0], &[1.5, -8.0]), 0.0625);
+        assert!(difference(&[f32::NAN, 0.0], &[1.0, 0.0]).is_nan());
+        assert!(difference(&[0.0, f32::NAN], &[1.0, 0.0]).is_nan());
+    }
+
+    #[test]
+    fn ids_are_equal_or_infinitely_apart() {
+        let ids = |id| Data::U32(vec![id]);
+        assert_eq!(ids(3).difference(&ids(3)), 0.0);
+        assert_eq!(ids(3).difference(&ids(4)), f32::INFINITY);
     }
 }

@@ -4,7 +4,8 @@ pub(super) mod product;
 pub(super) mod winograd;
 
 use super::activation::Activation;
-use super::choose::{self, ConvKernel, ConvShape, Way};
+use super::choose;
+use super::choose::conv2d::{ConvKernel, ConvShape, Way};
 use super::dispatch::{Candidates, Infer, Lowering, Operation, Shader};
 use crate::cpu;
 use crate::graph::{Constant, DType, Data, Graph, GraphError, Tensor, TensorId};
@@ -144,7 +145,7 @@ impl Conv2d {
     }
 
     fn choice(&self, node: &Lowering<'_>) -> ConvKernel {
-        choose::conv2d(&self.shape(node), node.target, node.choices)
+        choose::conv2d::kernel(&self.shape(node), node.target, node.choices)
     }
 }
 
@@ -197,7 +198,7 @@ impl Operation for Conv2d {
 
     fn candidates(&self, node: &Lowering<'_>) -> Option<Candidates> {
         let shape = self.shape(node);
-        Some(Candidates::new(&shape, &choose::conv2d_candidates(&shape, node.target)))
+        Some(Candidates::new(&shape, &choose::conv2d::candidates(&shape, node.target)))
     }
 
     fn scratch(&self, node: &Lowering<'_>) -> Vec<usize> {

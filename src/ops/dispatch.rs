@@ -357,7 +357,7 @@ macro_rules! params {
             pub(super) const FIELDS: &'static [&'static str] = &[$(stringify!($field)),+];
 
             pub(super) fn words(&self) -> Vec<u32> {
-                vec![$(<$kind as $crate::ops::dispatch::Word>::word(self.$field)),+]
+                vec![$(<$kind as $crate::ops::Word>::word(self.$field)),+]
             }
         }
     };

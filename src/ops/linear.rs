@@ -3,7 +3,8 @@
 use super::dispatch::{Candidates, Infer, Lowering, Operation, Shader, WEIGHT_VARIANTS, params};
 use crate::cpu;
 use crate::graph::{Constant, DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::choose::{self, ConvShape, RowsShape};
+use crate::ops::choose::conv2d::ConvShape;
+use crate::ops::choose::{self, RowsShape};
 use crate::ops::{Activation, Dispatch, Packing, conv2d};
 
 /// `activation(x W^T + b)`: rows `[.., I]` to `[.., O]`.
@@ -90,7 +91,7 @@ impl Operation for Linear {
 
     fn candidates(&self, node: &Lowering<'_>) -> Option<Candidates> {
         Some(match as_conv2d(node) {
-            Some(shape) => Candidates::new(&shape, &choose::conv2d_candidates(&shape, node.target)),
+            Some(shape) => Candidates::new(&shape, &choose::conv2d::candidates(&shape, node.target)),
             None => {
                 let shape = as_rows(node);
                 Candidates::new(&shape, &choose::rows_candidates(&shape, node.target))
@@ -99,7 +100,8 @@ impl Operation for Linear {
     }
 
     fn scratch(&self, node: &Lowering<'_>) -> Vec<usize> {
-        let product = as_conv2d(node).map(|shape| choose::conv2d(&shape, node.target, node.choices).product);
+        let product =
+            as_conv2d(node).map(|shape| choose::conv2d::kernel(&shape, node.target, node.choices).product);
         let results = node.outputs[0].shape.elements();
         product.map_or_else(Vec::new, |product| conv2d::product::scratch(product, results))
     }
@@ -109,7 +111,7 @@ impl Operation for Linear {
         let (rows, inputs) = (x.rows(), x.last());
         let outputs = node.outputs[0].shape.last();
         if let Some(shape) = as_conv2d(node) {
-            let product = choose::conv2d(&shape, node.target, node.choices).product;
+            let product = choose::conv2d::kernel(&shape, node.target, node.choices).product;
             let sizes = [rows, inputs, outputs];
             return Ok(conv2d::product::pointwise(node, product, sizes, self.activation));
         }

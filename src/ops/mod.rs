@@ -34,7 +34,7 @@ pub use beam_step::{BeamStep, BeamTensors};
 pub use choices::Choices;
 pub use conv2d::{Conv2d, Padding};
 pub use dispatch::{AdapterClass, Binding, Candidates, Cost, Dispatch, Kernel, Shader, Target};
-pub(crate) use dispatch::{Lowering, Operation, flat_grid};
+pub(crate) use dispatch::{Lowering, Operation, Word, flat_grid, params};
 pub use embedding::Embedding;
 pub use gather_rows::GatherRows;
 pub use linear::Linear;

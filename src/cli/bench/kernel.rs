@@ -168,8 +168,8 @@ impl KernelArgs {
         clock: Clock,
     ) -> Result<(Times, Option<Times>), Failure> {
         let turns = self.runs.repeat(|| {
-            let mine = speed::time(ours, inputs, clock)?;
-            let their = theirs.map(|theirs| speed::time(theirs, inputs, clock)).transpose()?;
+            let mine = ours.time(inputs, clock)?;
+            let their = theirs.map(|theirs| theirs.time(inputs, clock)).transpose()?;
             Ok((mine, their))
         })?;
         let ours: Vec<_> = turns.iter().map(|turn| turn.0).collect();

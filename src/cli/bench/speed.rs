@@ -7,7 +7,6 @@ use serde::Serialize;
 use shadetell::gpu::{Clock, Executor, Peaks};
 use shadetell::graph::Data;
 use shadetell::ops::Cost;
-use std::time::Duration;
 
 /// How far a result may be from the twin's, by the twin's largest value.
 pub(super) const TOLERANCE: f32 = 1e-3;
@@ -64,11 +63,6 @@ impl Speed {
         ["min", "median", "p95 ms", "GFLOP/s", "GB/s", "FLOP/B", "peak", "bound by"];
 }
 
-/// Time of all steps of a run.
-pub(super) fn time(executor: &Executor, inputs: &[Data], clock: Clock) -> Result<Duration, Failure> {
-    Ok(executor.profile(inputs, clock)?.into_iter().map(|span| span.end - span.start).sum())
-}
-
 /// Times of all steps, run after run.
 pub(super) fn times(
     args: &RunArgs,
@@ -76,7 +70,7 @@ pub(super) fn times(
     inputs: &[Data],
     clock: Clock,
 ) -> Result<Times, Failure> {
-    Ok(Times::of(&args.repeat(|| time(executor, inputs, clock))?))
+    Ok(Times::of(&args.repeat(|| Ok(executor.time(inputs, clock)?))?))
 }
 
 /// The labels of the kernels that a plan runs, each once.
@@ -91,26 +85,14 @@ pub(super) fn kernels(executor: &Executor) -> Vec<String> {
     kernels
 }
 
-/// The greatest difference between results, by the largest expected value of each; infinite where ids differ.
+/// The greatest difference between results; a NaN stays.
 pub(super) fn error(found: &[Data], expected: &[Data]) -> f32 {
-    let of = |(found, expected): (&Data, &Data)| match (found, expected) {
-        (Data::F32(found), Data::F32(expected)) => difference(found, expected),
-        _ if found == expected => 0.0,
-        _ => f32::INFINITY,
-    };
-    found.iter().zip(expected).map(of).fold(0.0, larger)
+    found.iter().zip(expected).map(|(found, expected)| found.difference(expected)).fold(0.0, larger)
 }
 
 /// NaN is no small difference.
 pub(super) fn is_wrong(error: f32) -> bool {
     error.is_nan() || error > TOLERANCE
-}
-
-/// The greatest difference, by the largest expected value.
-fn difference(found: &[f32], expected: &[f32]) -> f32 {
-    let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-    let apart = |(a, b): (&f32, &f32)| (a - b).abs() / largest;
-    found.iter().zip(expected).map(apart).fold(0.0, larger)
 }
 
 /// The larger of two numbers; a NaN stays, which `max` drops.
@@ -121,20 +103,14 @@ pub(super) fn larger(a: f32, b: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
-    fn differences_count_by_the_largest_value() {
-        assert_eq!(difference(&[1.0, -8.0], &[1.5, -8.0]), 0.0625);
-        assert!(difference(&[f32::NAN, 0.0], &[1.0, 0.0]).is_nan());
-        assert!(difference(&[0.0, f32::NAN], &[1.0, 0.0]).is_nan());
+    fn no_number_is_wrong() {
         assert!(is_wrong(f32::NAN) && is_wrong(0.01) && !is_wrong(1e-6));
-    }
-
-    #[test]
-    fn ids_are_equal_or_wrong() {
-        let ids = |id| [Data::F32(vec![1.0]), Data::U32(vec![id])];
-        assert_eq!(error(&ids(3), &ids(3)), 0.0);
-        assert_eq!(error(&ids(3), &ids(4)), f32::INFINITY);
+        let results = |value| [Data::F32(vec![value]), Data::F32(vec![1.0])];
+        assert!(error(&results(f32::NAN), &results(1.0)).is_nan());
+        assert_eq!(error(&results(0.5), &results(1.0)), 0.5);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Matrix products, which most convolutions and the linear layers of many rows are.
 
 use crate::ops::activation::Activation;
-use crate::ops::choose::Product;
+use crate::ops::choose::conv2d::Product;
 use crate::ops::dispatch::{Lowering, Shader, WEIGHT_VARIANTS, params};
 use crate::ops::{Binding, Block, Dispatch, Kernel, Packing, flat_grid};
 

@@ -6,7 +6,8 @@
 //! 0, ±√½ and ±√2, where sums stay smaller than with the usual 0, ±1 and ±2.
 
 use super::Conv2d;
-use crate::ops::choose::{self, Product};
+use crate::ops::choose;
+use crate::ops::choose::conv2d::Product;
 use crate::ops::dispatch::{Lowering, Shader, params};
 use crate::ops::{Binding, Dispatch, Kernel, Packing};
 use std::f32::consts::SQRT_2;
