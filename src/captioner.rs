@@ -3,7 +3,7 @@
 use crate::cpu;
 use crate::embed::Recorder;
 use crate::error::Error;
-use crate::gpu::{Executor, Gpu, GpuError, Pipelines, Progress};
+use crate::gpu::{DeviceMemory, Executor, Gpu, GpuError, Progress};
 use crate::graph::plan::Plan;
 use crate::graph::{Data, Graph};
 use crate::image::Rgb8;
@@ -11,7 +11,7 @@ use crate::models::{self, SearchOptions};
 use crate::ops::{AdapterClass, BeamStep, Target};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
 use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How captions are searched; what is `None` is the model's own choice.
@@ -132,7 +132,8 @@ pub(crate) struct Speaker {
 }
 
 impl Captioner {
-    /// Builds the model's graph and prepares it on a device: weights are uploaded and kernels compiled.
+    /// Builds the model's graph and prepares it on a device: weights are uploaded and kernels compiled, where other captioners on
+    /// the same [`Gpu`] do not have them there.
     ///
     /// # Errors
     /// The model lacks a tensor or the decoder asked for, an option is out of range, or the device is not up to it.
@@ -153,7 +154,7 @@ impl Captioner {
             Backend::Cpu => Engine::Cpu(Box::new(built.graph)),
             Backend::Gpu(gpu) => {
                 let plan = gpu.plan(&built.graph)?;
-                let mut pipelines = Pipelines::default();
+                let mut pipelines = gpu.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
                 pipelines.cache = gpu.pipeline_cache.clone();
                 pipelines.progress = progress;
                 Engine::Gpu(Arc::new(Executor::new(
@@ -257,6 +258,11 @@ impl Captioner {
             Engine::Gpu(executor) => Some(executor.plan()),
             Engine::Cpu(_) => None,
         }
+    }
+
+    /// What it takes of the memory of a GPU, if it runs on one.
+    pub fn memory(&self) -> Option<DeviceMemory> {
+        self.executor().map(|executor| executor.memory())
     }
 
     /// What runs the graph on a device.

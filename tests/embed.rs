@@ -329,6 +329,54 @@ fn a_captioner_is_made_ready_meanwhile() {
 }
 
 #[test]
+fn captioners_on_one_device_share_the_weights_of_a_model() {
+    let gpu = Host::new(DecoderFamily::ShowTell).gpu;
+    let first = captioner(&gpu, DecoderFamily::ShowTell);
+    let memory = first.memory().unwrap();
+    assert_eq!(memory.shared_weights, 0, "{memory:?}");
+    let (same_kind, other_kind) =
+        (captioner(&gpu.clone(), DecoderFamily::ShowTell), captioner(&gpu, DecoderFamily::ShowAttendTell));
+    let photo = photo("camera.jpg");
+    let expected = first.caption(&photo).unwrap();
+    // What is shared stays when the one that brought it goes.
+    drop(first);
+    let again = same_kind.memory().unwrap();
+    assert_eq!((again.weights, again.activations), (memory.weights, memory.activations));
+    assert!(again.shared_weights as f64 > 0.95 * memory.weights as f64, "{again:?}");
+    same(&same_kind.caption(&photo).unwrap(), &expected);
+    let other = other_kind.memory().unwrap();
+    assert!(other.shared_weights > 2_000_000 && other.shared_weights < other.weights, "{other:?}");
+    assert!(!other_kind.caption(&photo).unwrap().text.is_empty());
+    // Through one that shared it itself.
+    let third = captioner(&gpu, DecoderFamily::ShowTell);
+    assert!(third.memory().unwrap().shared_weights >= again.shared_weights);
+    same(&third.caption(&photo).unwrap(), &expected);
+    // When nobody needs it, it is gone.
+    drop((same_kind, other_kind, third));
+    assert_eq!(captioner(&gpu, DecoderFamily::ShowTell).memory(), Some(memory));
+}
+
+#[test]
+fn a_pipeline_cache_is_filled() {
+    let host = Host::new(DecoderFamily::ShowTell);
+    let mut gpu = Gpu::from_host(&host.gpu.device, &host.gpu.queue);
+    if !gpu.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
+        // Nothing but Vulkan has such caches; its drivers all do.
+        assert_ne!(gpu.info.backend, wgpu::Backend::Vulkan);
+        return;
+    }
+    let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: None, fallback: true };
+    // SAFETY: there is no data that could be wrong.
+    let cache = unsafe { gpu.device.create_pipeline_cache(&descriptor) };
+    let before = cache.get_data().map_or(0, |data| data.len());
+    gpu.pipeline_cache = Some(cache.clone());
+    let captioner = captioner(&gpu, DecoderFamily::ShowTell);
+    assert!(!captioner.caption(&photo("camera.jpg")).unwrap().text.is_empty());
+    let after = cache.get_data().map_or(0, |data| data.len());
+    assert!(after > before, "{before} bytes before, {after} after");
+}
+
+#[test]
 fn the_limits_that_a_model_needs_are_those_of_webgpu() {
     let limits = required_limits(model(), &CaptionOptions::default()).unwrap();
     assert_eq!(limits, wgpu::Limits::default());

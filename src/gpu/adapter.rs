@@ -1,10 +1,10 @@
 //! Which adapter to use, and a device on it.
 
-use super::GpuError;
+use super::{GpuError, Pipelines};
 use crate::graph::plan::Plan;
 use crate::graph::{Graph, GraphError};
 use crate::ops::{AdapterClass, Choices, Target};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What a user may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub fn adapters(choice: &AdapterChoice) -> Result<Vec<AdapterReport>, GpuError> 
     Ok(found.iter().enumerate().map(report).collect())
 }
 
-/// A device that we own, for programs that have none of their own.
+/// A device: our own, or that of a host. Captioners that are made on it, or on a clone of it, share kernels and weights.
 #[derive(Clone, Debug)]
 pub struct Gpu {
     /// The device.
@@ -94,6 +94,7 @@ pub struct Gpu {
     pub choices: Choices,
     /// Where the driver may keep what it compiles, if it has such a place.
     pub pipeline_cache: Option<wgpu::PipelineCache>,
+    pub(crate) pipelines: Arc<Mutex<Pipelines>>,
     lost: Arc<OnceLock<String>>,
 }
 
@@ -141,7 +142,15 @@ impl Gpu {
             // A second loss tells nothing new.
             let _ = cell.set(format!("{reason:?}: {message}"));
         });
-        Ok(Gpu { device, queue, info, choices: Choices::default(), pipeline_cache: None, lost })
+        Ok(Gpu {
+            device,
+            queue,
+            info,
+            choices: Choices::default(),
+            pipeline_cache: None,
+            pipelines: Arc::default(),
+            lost,
+        })
     }
 
     /// A device that a host has: nothing is asked of it and no handler is installed on it. What is missing of its limits is
@@ -154,6 +163,7 @@ impl Gpu {
             info: device.adapter_info(),
             choices: Choices::default(),
             pipeline_cache: None,
+            pipelines: Arc::default(),
             lost: Arc::default(),
         }
     }

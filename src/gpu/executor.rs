@@ -6,7 +6,7 @@ use crate::graph::plan::{ALIGNMENT, Plan, Port};
 use crate::graph::{Data, Graph};
 use crate::ops::Binding;
 use std::ops::Range;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// A plan on a device, ready to run.
@@ -17,7 +17,7 @@ pub struct Executor {
     plan: Plan,
     arena: wgpu::Buffer,
     readback: wgpu::Buffer,
-    weight_bytes: u64,
+    weights: Arc<DeviceWeights>,
     pub(super) steps: Vec<BoundStep>,
 }
 
@@ -47,8 +47,20 @@ pub struct Run {
     pub phases: Vec<Duration>,
 }
 
+/// Memory on a device, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Weights.
+    pub weights: u64,
+    /// Those of them that were there already for others.
+    pub shared_weights: u64,
+    /// What is computed from them.
+    pub activations: u64,
+}
+
 impl Executor {
-    /// Allocates memory, uploads the weights, compiles kernels and makes all bind groups.
+    /// Allocates memory, uploads the weights, compiles kernels and makes all bind groups. Weights that an executor uses which was
+    /// made with the same pipelines, of the same model, are not uploaded again.
     ///
     /// # Errors
     /// The device's limits are too low, it is out of memory, or the driver refuses a kernel.
@@ -62,7 +74,10 @@ impl Executor {
         check_limits(&device.limits(), graph, &plan)?;
         pipelines.progress.add_steps(plan.weights.len());
         pipelines.prepare(device, &plan)?;
-        let weights = DeviceWeights::upload(device, queue, graph, &plan, &pipelines.progress)?;
+        let others = pipelines.weights();
+        let weights =
+            DeviceWeights::upload(device, queue, graph, &plan, &pipelines.progress, &others).map(Arc::new)?;
+        pipelines.share(&weights);
         let buffer = |label, size: usize, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
@@ -99,8 +114,8 @@ impl Executor {
                         Binding::Scratch(index) => entry(number, &arena, &plan.scratch[*index]),
                         Binding::Absent => entry(number, &arena, &(0..ALIGNMENT)),
                         Binding::Weight(weight) => {
-                            let (buffer, range) = weights.binding(weight);
-                            entry(number, buffer, &range)
+                            let place = weights.place(weight);
+                            entry(number, &place.buffer, &place.range)
                         }
                     });
                 }
@@ -114,16 +129,7 @@ impl Executor {
             }
             Ok(bound)
         })??;
-        let weight_bytes = weights.bytes();
-        Ok(Executor {
-            device: device.clone(),
-            queue: queue.clone(),
-            plan,
-            arena,
-            readback,
-            weight_bytes,
-            steps,
-        })
+        Ok(Executor { device: device.clone(), queue: queue.clone(), plan, arena, readback, weights, steps })
     }
 
     /// The plan that it runs.
@@ -131,9 +137,10 @@ impl Executor {
         &self.plan
     }
 
-    /// Bytes of weights on the device.
-    pub fn weight_bytes(&self) -> u64 {
-        self.weight_bytes
+    /// What it takes of the device's memory.
+    pub fn memory(&self) -> DeviceMemory {
+        let [weights, shared_weights] = self.weights.bytes();
+        DeviceMemory { weights, shared_weights, activations: self.plan.arena_bytes as u64 }
     }
 
     /// Runs the plan once and waits for its results: one compute pass and one submission for each phase, and one

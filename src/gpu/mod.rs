@@ -10,7 +10,7 @@ mod tune;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
-pub use executor::{Executor, Run};
+pub use executor::{DeviceMemory, Executor, Run};
 pub use peaks::Peaks;
 pub(crate) use pipelines::Progress;
 pub use pipelines::{Checks, Pipelines};

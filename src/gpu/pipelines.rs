@@ -1,11 +1,12 @@
 //! Compute pipelines: each kernel compiled once per device.
 
+use super::weights::DeviceWeights;
 use super::{GpuError, scoped, source};
 use crate::graph::plan::Plan;
 use crate::ops::{Binding, Dispatch, Kernel};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 /// A compiled kernel with the layout of its bindings.
 #[derive(Debug)]
@@ -47,7 +48,7 @@ impl Progress {
     }
 }
 
-/// The kernels compiled on one device so far.
+/// The kernels compiled on one device so far, and the weights that are there.
 #[derive(Debug, Default)]
 pub struct Pipelines {
     compiled: HashMap<Kernel, Pipeline>,
@@ -56,6 +57,8 @@ pub struct Pipelines {
     pub(crate) cache: Option<wgpu::PipelineCache>,
     /// Kernels and weights of the plans that are made ready.
     pub(crate) progress: Arc<Progress>,
+    /// Of executors that were made with these kernels; those that are gone leave nothing.
+    weights: Vec<Weak<DeviceWeights>>,
 }
 
 impl Pipelines {
@@ -98,6 +101,17 @@ impl Pipelines {
         });
         self.compiled.extend(compiled?.into_iter().flatten());
         Ok(())
+    }
+
+    /// The weights that executors have on the device.
+    pub(super) fn weights(&self) -> Vec<Arc<DeviceWeights>> {
+        self.weights.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets later executors use these weights too, as long as they are there.
+    pub(super) fn share(&mut self, weights: &Arc<DeviceWeights>) {
+        self.weights.retain(|weights| weights.strong_count() > 0);
+        self.weights.push(Arc::downgrade(weights));
     }
 
     pub(super) fn get(&self, kernel: &Kernel) -> Option<&Pipeline> {

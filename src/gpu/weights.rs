@@ -2,11 +2,13 @@
 
 use super::pipelines::Progress;
 use super::{GpuError, scoped};
-use crate::graph::Graph;
 use crate::graph::plan::{ALIGNMENT, PackedWeight, Plan};
+use crate::graph::{Graph, Source};
+use crate::ops::Packing;
 use half::f16;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A buffer is closed once it holds this much, so that no binding and no allocation grows with the model. Where the
 /// device's memory cannot be mapped, wgpu keeps a copy of each buffer that is being filled.
@@ -23,23 +25,60 @@ struct Shelf {
     bytes: usize,
 }
 
+/// What a part of a buffer holds, whatever graph it is for.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Content {
+    source: Source,
+    packing: Packing,
+    half: bool,
+}
+
+impl Content {
+    fn of(weight: &PackedWeight, graph: &Graph) -> Option<Content> {
+        let source = graph.get(weight.tensor).constant.as_ref()?.source()?;
+        Some(Content { source, packing: weight.packing, half: weight.half })
+    }
+}
+
+/// A part of a buffer.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) range: Range<usize>,
+}
+
 /// Where the weights of a plan lie.
 #[derive(Debug)]
 pub(super) struct DeviceWeights {
-    buffers: Vec<wgpu::Buffer>,
-    places: HashMap<PackedWeight, (usize, Range<usize>)>,
+    places: HashMap<PackedWeight, Place>,
+    /// Those that others may use too.
+    contents: HashMap<Content, Place>,
+    /// Bytes of those that others had put there before.
+    shared: usize,
 }
 
 impl DeviceWeights {
+    /// Puts the weights of a plan on the device, except for those that are there already for `others`.
     pub(super) fn upload(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
         graph: &Graph,
         plan: &Plan,
         progress: &Progress,
+        others: &[Arc<DeviceWeights>],
     ) -> Result<DeviceWeights, GpuError> {
+        let mut weights = DeviceWeights { places: HashMap::new(), contents: HashMap::new(), shared: 0 };
         let mut shelves: Vec<Shelf> = Vec::new();
         for &weight in &plan.weights {
+            let content = Content::of(&weight, graph);
+            let there =
+                content.as_ref().and_then(|content| others.iter().find_map(|o| o.contents.get(content)));
+            if let Some(place) = there.cloned() {
+                progress.step();
+                weights.shared += place.range.len();
+                weights.add(weight, content, place);
+                continue;
+            }
             let bytes = weight.bytes(&graph.get(weight.tensor).shape);
             if shelves.last().is_none_or(|shelf| shelf.bytes + bytes > BUFFER_BYTES) {
                 shelves.push(Shelf::default());
@@ -50,7 +89,6 @@ impl DeviceWeights {
             }
         }
         let workers = std::thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS));
-        let mut buffers = Vec::with_capacity(shelves.len());
         for group in shelves.chunks(workers) {
             let filled: Result<Vec<_>, GpuError> = std::thread::scope(|scope| {
                 let mut started = Vec::with_capacity(group.len());
@@ -60,26 +98,32 @@ impl DeviceWeights {
                 let stopped = |_| GpuError::Refused("a thread that fills buffers stopped".to_owned());
                 started.into_iter().map(|thread| thread.join().map_err(stopped)?).collect()
             });
-            buffers.extend(filled?);
+            for (shelf, buffer) in group.iter().zip(filled?) {
+                for (weight, range) in &shelf.weights {
+                    let place = Place { buffer: buffer.clone(), range: range.clone() };
+                    weights.add(*weight, Content::of(weight, graph), place);
+                }
+            }
             // Frees the copies.
             let wait = wgpu::PollType::Wait { submission_index: Some(queue.submit([])), timeout: None };
             device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
         }
-        let numbered = shelves.into_iter().enumerate();
-        let places = numbered
-            .flat_map(|(buffer, shelf)| shelf.weights.into_iter().map(move |(w, range)| (w, (buffer, range))))
-            .collect();
-        Ok(DeviceWeights { buffers, places })
+        Ok(weights)
     }
 
-    pub(super) fn binding(&self, weight: &PackedWeight) -> (&wgpu::Buffer, Range<usize>) {
-        let (buffer, range) = &self.places[weight];
-        (&self.buffers[*buffer], range.clone())
+    fn add(&mut self, weight: PackedWeight, content: Option<Content>, place: Place) {
+        self.contents.extend(content.map(|content| (content, place.clone())));
+        self.places.insert(weight, place);
     }
 
-    /// Bytes on the device.
-    pub(super) fn bytes(&self) -> u64 {
-        self.buffers.iter().map(wgpu::Buffer::size).sum()
+    pub(super) fn place(&self, weight: &PackedWeight) -> &Place {
+        &self.places[weight]
+    }
+
+    /// Bytes on the device, and how many of them were there before.
+    pub(super) fn bytes(&self) -> [u64; 2] {
+        let all: usize = self.places.values().map(|place| place.range.len()).sum();
+        [all, self.shared].map(|bytes| bytes as u64)
     }
 }
 

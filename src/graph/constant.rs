@@ -4,8 +4,9 @@ use crate::bytes::Bytes;
 use crate::element::ElementType;
 use half::f16;
 use std::borrow::Cow;
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// The values of a weight, in PyTorch's layout.
 #[derive(Clone, Debug)]
@@ -56,6 +57,33 @@ impl FileValues {
     }
 }
 
+/// Where the values of a weight come from: two graphs with the same source use the same weight. Does not keep the file.
+#[derive(Debug)]
+pub(crate) struct Source {
+    file: Weak<Bytes>,
+    range: Range<usize>,
+    element: ElementType,
+    scale: Option<Arc<Vec<f32>>>,
+}
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Source) -> bool {
+        let same_values =
+            self.file.ptr_eq(&other.file) && (&self.range, self.element) == (&other.range, other.element);
+        same_values && self.scale == other.scale
+    }
+}
+
+/// A factor that is no number makes sources differ, from themselves too: such a weight is not shared.
+impl Eq for Source {}
+
+impl Hash for Source {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.file.as_ptr().cast::<()>().hash(state);
+        self.range.hash(state);
+    }
+}
+
 impl From<Vec<f32>> for Constant {
     fn from(values: Vec<f32>) -> Self {
         let half = values.iter().all(|&value| f16::from_f32(value).to_f32() == value);
@@ -71,6 +99,13 @@ impl From<FileValues> for Constant {
 }
 
 impl Constant {
+    /// Where the values come from, if it is a file.
+    pub(crate) fn source(&self) -> Option<Source> {
+        let Values::File(FileValues { file, range, element }) = &self.values else { return None };
+        let (file, range) = (Arc::downgrade(file), range.clone());
+        Some(Source { file, range, element: *element, scale: self.scale.clone() })
+    }
+
     /// The number of values.
     pub(crate) fn len(&self) -> usize {
         match &self.values {
@@ -155,6 +190,21 @@ mod tests {
         assert_eq!(*scaled.unscaled().scale(2), [1.0, 1.0]);
         let scaled = Constant::from(values).scaled(&[1.0, 0.0, -1.0]);
         assert_eq!(*scaled.read(), [0.0, 1.0, 0.0, 0.0, -4.0, -5.0]);
+    }
+
+    #[test]
+    fn sources_tell_weights_apart() {
+        let file = Arc::new(Bytes::Owned(vec![0; 32]));
+        let stored = |file: &Arc<Bytes>, range| {
+            Constant::from(FileValues { file: Arc::clone(file), range, element: ElementType::F32 })
+        };
+        let one = stored(&file, 0..8);
+        assert_eq!(one.source(), stored(&file, 0..8).source());
+        assert_ne!(one.source(), stored(&file, 8..16).source());
+        assert_ne!(one.source(), stored(&Arc::new(Bytes::Owned(vec![0; 32])), 0..8).source());
+        assert_ne!(one.source(), one.scaled(&[2.0]).source());
+        assert_eq!(one.scaled(&[2.0]).source(), one.scaled(&[2.0]).source());
+        assert_eq!(Constant::from(vec![1.0]).source(), None);
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod tensor;
 
 pub use arena::{Arena, Lifetime};
 pub use constant::Constant;
-pub(crate) use constant::FileValues;
+pub(crate) use constant::{FileValues, Source};
 pub use tensor::{DType, Data, Shape, Tensor, TensorId};
 
 use crate::ops::Op;

@@ -92,7 +92,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
             .as_ref()
             .map_or(args.network.arch.name().to_owned(), |path| path.display().to_string()),
         pictures: args.pictures,
-        weight_bytes: [full.executor.weight_bytes(), half.executor.weight_bytes()],
+        weight_bytes: [full.executor.memory().weights, half.executor.memory().weights],
         kernels,
         rounding,
     };

@@ -12,7 +12,7 @@ use crate::cli::output;
 use clap::{Args, ValueHint};
 use serde::Serialize;
 use shadetell::CaptionOptions;
-use shadetell::gpu::{Clock, Executor, Peaks};
+use shadetell::gpu::{Clock, DeviceMemory, Executor, Peaks};
 use shadetell::graph::Data;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -155,6 +155,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     let (warm_ms, decode_ms) = (Times::of(&encode), Times::of(&decode));
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let plan = executor.plan();
+    let DeviceMemory { weights, activations, .. } = executor.memory();
     let report = Report {
         setting: Setting::of(&gpu, &[plan])?,
         model: model.manifest().name.clone(),
@@ -169,7 +170,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         warm_ms,
         decode_ms: args.network.decoder.is_some().then_some(decode_ms),
         photos_per_second: args.batch as f64 * 1e3 / warm_ms.median,
-        device_bytes: DeviceBytes { weights: executor.weight_bytes(), activations: plan.arena_bytes as u64 },
+        device_bytes: DeviceBytes { weights, activations },
         flops: plan.cost().flops,
         dispatches: plan.steps.len(),
         clock: clock.name(),

@@ -1,0 +1,69 @@
+//! Models.
+
+use crate::{Failure, ShadetellError, ShadetellStatus, bytes, free, give, guarded, text};
+use shadetell::weights::Model;
+use std::ffi::c_char;
+
+/// A model: weights and vocabulary. Captioners that are made from it do not need it to stay.
+pub struct ShadetellModel(pub(crate) Model);
+
+/// Opens a model file, which `shadetell convert` writes. It is mapped into memory and must not change meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shadetell_model_open(
+    path: *const c_char,
+    model: *mut *mut ShadetellModel,
+    error: *mut *mut ShadetellError,
+) -> ShadetellStatus {
+    let work = || {
+        // SAFETY: of the caller's, as the header asks.
+        let path = unsafe { text(path, "path") }?.ok_or_else(|| Failure::null("path"))?;
+        // SAFETY: as above.
+        unsafe { give(model, "model", ShadetellModel(Model::open(path.as_ref())?)) }
+    };
+    // SAFETY: as above.
+    unsafe { guarded(error, work) }
+}
+
+/// Takes a model file that is in memory; the bytes are copied.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shadetell_model_from_bytes(
+    data: *const u8,
+    len: usize,
+    model: *mut *mut ShadetellModel,
+    error: *mut *mut ShadetellError,
+) -> ShadetellStatus {
+    let work = || {
+        // SAFETY: of the caller's, as the header asks.
+        let data = unsafe { bytes(data, len, "data") }?.to_vec();
+        // SAFETY: as above.
+        unsafe { give(model, "model", ShadetellModel(Model::from_bytes("the model in memory", data)?)) }
+    };
+    // SAFETY: as above.
+    unsafe { guarded(error, work) }
+}
+
+/// Gives the model that is part of the library, if it was built with one.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shadetell_model_bundled(
+    model: *mut *mut ShadetellModel,
+    error: *mut *mut ShadetellError,
+) -> ShadetellStatus {
+    let work = || {
+        #[cfg(feature = "bundled-model")]
+        // SAFETY: of the caller's, as the header asks.
+        return unsafe { give(model, "model", ShadetellModel(Model::bundled()?)) };
+        #[cfg(not(feature = "bundled-model"))]
+        return Err(Failure::Argument(
+            "expected a library that was built with a model: open a model file".to_owned(),
+        ));
+    };
+    // SAFETY: as above.
+    unsafe { guarded(error, work) }
+}
+
+/// Frees a model.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shadetell_model_free(model: *mut ShadetellModel) {
+    // SAFETY: null, or what a call made.
+    unsafe { free(model) };
+}
