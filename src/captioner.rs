@@ -292,6 +292,12 @@ impl Captioner {
 }
 
 impl Speaker {
+    /// How many of the results, in their order, make whole steps of the search.
+    pub(crate) fn whole_steps(&self, outputs: usize) -> usize {
+        let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs: &[] };
+        outputs / trace.width() * trace.width()
+    }
+
     /// The caption of an image, from what the search left behind.
     pub(crate) fn speak(&self, outputs: &[Data], image: usize, timings: Timings) -> Caption {
         let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs };

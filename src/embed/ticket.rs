@@ -42,6 +42,15 @@ struct Times {
     arrival: Arc<Arrival>,
 }
 
+/// The results as they were between two slices.
+#[derive(Debug)]
+struct Glimpse {
+    /// How many of them were there.
+    outputs: usize,
+    readback: wgpu::Buffer,
+    arrival: Arc<Arrival>,
+}
+
 /// Marks a captioner's memory as taken by a caption that is not recorded to its end.
 #[derive(Debug)]
 pub(super) struct Lease(Arc<AtomicBool>);
@@ -73,6 +82,11 @@ pub struct Ticket {
     results: Option<wgpu::Buffer>,
     arrival: Arc<Arrival>,
     times: Vec<Times>,
+    is_followed: bool,
+    /// How many results were there at the last glimpse.
+    seen: usize,
+    glimpses: Vec<Glimpse>,
+    so_far: Option<Caption>,
     started: Instant,
     is_over: bool,
 }
@@ -95,6 +109,10 @@ impl Ticket {
             results: None,
             arrival: Arc::default(),
             times: Vec::new(),
+            is_followed: false,
+            seen: 0,
+            glimpses: Vec::new(),
+            so_far: None,
             started: Instant::now(),
             is_over: false,
         }
@@ -129,8 +147,47 @@ impl Ticket {
             let arrival = Arc::clone(&self.arrival);
             self.results = Some(self.executor.record_outputs(encoder, move |result| arrival.tell(result))?);
             self.lease = None;
+        } else if self.is_followed {
+            self.record_glimpse(encoder)?;
         }
         Ok(())
+    }
+
+    /// From now on brings back what the search has found, after each slice that found a word: [`Ticket::so_far`] gives it.
+    pub fn follow(&mut self) {
+        self.is_followed = true;
+    }
+
+    /// The sentence as far as it has come back at the last poll, the best of those that are searched; `None` before the first
+    /// word, and for a ticket that nobody follows.
+    pub fn so_far(&self) -> Option<&Caption> {
+        self.so_far.as_ref()
+    }
+
+    fn record_glimpse(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        let ready = self.executor.plan().outputs.iter().take_while(|port| port.ready <= self.next).count();
+        let outputs = self.speaker.whole_steps(ready);
+        if outputs > self.seen {
+            self.seen = outputs;
+            let arrival: Arc<Arrival> = Arc::default();
+            let told = Arc::clone(&arrival);
+            let readback = self.executor.record_outputs(encoder, move |result| told.tell(result))?;
+            self.glimpses.push(Glimpse { outputs, readback, arrival });
+        }
+        Ok(())
+    }
+
+    /// Takes in what has come back.
+    fn look(&mut self) {
+        let Ticket { glimpses, executor, speaker, so_far, started, .. } = self;
+        glimpses.retain(|Glimpse { outputs, readback, arrival }| {
+            let Some(state) = arrival.state() else { return true };
+            if let Some(bytes) = state.ok().and_then(|()| readback.get_mapped_range(..).ok()) {
+                let timings = Timings { generate: started.elapsed(), ..Timings::default() };
+                *so_far = Some(speaker.speak(&executor.outputs(&bytes)[..*outputs], 0, timings));
+            }
+            false
+        });
     }
 
     /// The caption, if it is there; never waits. After it was given there is nothing more.
@@ -147,6 +204,7 @@ impl Ticket {
             return lost(error.to_string());
         }
         self.learn();
+        self.look();
         let results = self.results.as_ref()?;
         match self.arrival.state() {
             // Nobody calls back for a device that is gone.

@@ -35,7 +35,7 @@ struct Content {
 
 impl Content {
     fn of(weight: &PackedWeight, graph: &Graph) -> Option<Content> {
-        let source = graph.get(weight.tensor).constant.as_ref()?.source()?;
+        let source = graph.get(weight.tensor).constant.as_ref()?.source();
         Some(Content { source, packing: weight.packing, half: weight.half })
     }
 }

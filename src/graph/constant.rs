@@ -4,7 +4,7 @@ use crate::bytes::Bytes;
 use crate::element::ElementType;
 use half::f16;
 use std::borrow::Cow;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
@@ -57,19 +57,34 @@ impl FileValues {
     }
 }
 
-/// Where the values of a weight come from: two graphs with the same source use the same weight. Does not keep the file.
+/// What tells that two graphs use the same weight. Keeps neither files nor values.
 #[derive(Debug)]
 pub(crate) struct Source {
-    file: Weak<Bytes>,
-    range: Range<usize>,
-    element: ElementType,
+    values: Origin,
     scale: Option<Arc<Vec<f32>>>,
+}
+
+#[derive(Debug)]
+enum Origin {
+    File {
+        file: Weak<Bytes>,
+        range: Range<usize>,
+        element: ElementType,
+    },
+    /// Two hashes of the values.
+    Memory([u64; 2]),
 }
 
 impl PartialEq for Source {
     fn eq(&self, other: &Source) -> bool {
-        let same_values =
-            self.file.ptr_eq(&other.file) && (&self.range, self.element) == (&other.range, other.element);
+        let same_values = match (&self.values, &other.values) {
+            (
+                Origin::File { file, range, element },
+                Origin::File { file: other_file, range: other_range, element: other_element },
+            ) => file.ptr_eq(other_file) && (range, element) == (other_range, other_element),
+            (Origin::Memory(hashes), Origin::Memory(others)) => hashes == others,
+            _ => false,
+        };
         same_values && self.scale == other.scale
     }
 }
@@ -79,8 +94,10 @@ impl Eq for Source {}
 
 impl Hash for Source {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.file.as_ptr().cast::<()>().hash(state);
-        self.range.hash(state);
+        match &self.values {
+            Origin::File { file, range, .. } => (file.as_ptr().cast::<()>(), range).hash(state),
+            Origin::Memory(hashes) => hashes.hash(state),
+        }
     }
 }
 
@@ -99,11 +116,20 @@ impl From<FileValues> for Constant {
 }
 
 impl Constant {
-    /// Where the values come from, if it is a file.
-    pub(crate) fn source(&self) -> Option<Source> {
-        let Values::File(FileValues { file, range, element }) = &self.values else { return None };
-        let (file, range) = (Arc::downgrade(file), range.clone());
-        Some(Source { file, range, element: *element, scale: self.scale.clone() })
+    /// What tells this weight from others.
+    pub(crate) fn source(&self) -> Source {
+        let values = match &self.values {
+            Values::File(FileValues { file, range, element }) => {
+                Origin::File { file: Arc::downgrade(file), range: range.clone(), element: *element }
+            }
+            Values::Memory(values) => Origin::Memory([0u8, 1].map(|salt| {
+                let mut hasher = DefaultHasher::new();
+                hasher.write_u8(salt);
+                hasher.write(bytemuck::cast_slice(values));
+                hasher.finish()
+            })),
+        };
+        Source { values, scale: self.scale.clone() }
     }
 
     /// The number of values.
@@ -204,7 +230,10 @@ mod tests {
         assert_ne!(one.source(), stored(&Arc::new(Bytes::Owned(vec![0; 32])), 0..8).source());
         assert_ne!(one.source(), one.scaled(&[2.0]).source());
         assert_eq!(one.scaled(&[2.0]).source(), one.scaled(&[2.0]).source());
-        assert_eq!(Constant::from(vec![1.0]).source(), None);
+        let memory = |values: &[f32]| Constant::from(values.to_vec()).source();
+        assert_eq!(memory(&[1.0, 2.0]), memory(&[1.0, 2.0]));
+        assert_ne!(memory(&[0.0, 1.0]), memory(&[-0.0, 1.0]));
+        assert_ne!(memory(&[0.0, 0.0]), one.source());
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub struct Port {
     pub dtype: DType,
     /// Its bytes in the arena.
     pub range: Range<usize>,
+    /// How many steps have to be done until it is there.
+    pub ready: usize,
 }
 
 /// A graph made ready for one kind of device.
@@ -96,6 +98,7 @@ impl Plan {
         let mut steps = Vec::new();
         let mut phase_starts: Vec<(String, usize)> = Vec::new();
         let mut weights = Vec::new();
+        let mut ready: HashMap<TensorId, usize> = HashMap::new();
         // Of each node that needs any, with the node's number.
         let mut scratch: Vec<(usize, usize)> = Vec::new();
         for (index, node) in graph.nodes().iter().enumerate() {
@@ -122,6 +125,7 @@ impl Plan {
                 steps.push(Step { node: node.name.clone(), op: operation.name(), dispatch, cost });
                 cost = Cost::default();
             }
+            ready.extend(node.outputs.iter().map(|&id| (id, steps.len())));
         }
         if phase_starts.first().is_none_or(|p| p.1 > 0) {
             phase_starts.insert(0, ("run".to_owned(), 0));
@@ -135,7 +139,8 @@ impl Plan {
         let port = |&id: &TensorId| {
             let tensor = graph.get(id);
             let range = memory.ranges[&id].clone();
-            Port { name: tensor.name.clone(), shape: tensor.shape.clone(), dtype: tensor.dtype, range }
+            let ready = ready.get(&id).copied().unwrap_or_default();
+            Port { name: tensor.name.clone(), shape: tensor.shape.clone(), dtype: tensor.dtype, range, ready }
         };
         Ok(Plan {
             steps,

@@ -47,13 +47,17 @@ pub(crate) struct SearchTrace<'a> {
 const LIVE: f32 = -1.0e38;
 
 impl SearchTrace<'_> {
+    /// Results of a step.
+    pub(crate) fn width(&self) -> usize {
+        if self.attends { 4 } else { 3 }
+    }
+
     fn step(&self, step: usize) -> &[Data] {
-        let width = if self.attends { 4 } else { 3 };
-        &self.outputs[step * width..(step + 1) * width]
+        &self.outputs[step * self.width()..(step + 1) * self.width()]
     }
 
     fn steps(&self) -> usize {
-        self.outputs.len() / if self.attends { 4 } else { 3 }
+        self.outputs.len() / self.width()
     }
 
     fn total(&self, step: usize, row: usize) -> f32 {
