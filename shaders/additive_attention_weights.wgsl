@@ -17,8 +17,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> alpha: array<f32>;
 
 @compute @workgroup_size(WIDTH)
-fn main(place: Place) {
-    let row = row_index(place);
+fn main(grid: Grid, place: Place) {
+    let row = row_index(grid);
     if row >= p.rows {
         return;
     }

@@ -21,8 +21,8 @@ fn distance_to(largest: f32, value: f32) -> f32 {
 }
 
 @compute @workgroup_size(WIDTH)
-fn main(place: Place) {
-    let row = row_index(place);
+fn main(grid: Grid, place: Place) {
+    let row = row_index(grid);
     if row >= p.rows {
         return;
     }

@@ -59,8 +59,8 @@ fn is_suppressed(id: u32) -> bool {
 }
 
 @compute @workgroup_size(WIDTH)
-fn main(place: Place) {
-    let row = row_index(place);
+fn main(grid: Grid, place: Place) {
+    let row = row_index(grid);
     if row >= p.rows {
         return;
     }

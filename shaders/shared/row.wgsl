@@ -4,9 +4,13 @@
 // SUBGROUP   one subgroup, a vector of a CPU
 // SUBGROUPS  several: what a subgroup can reduce alone does not pass through workgroup memory
 
-struct Place {
+// The same for all invocations of a workgroup, which a browser has to see before it allows barriers: so apart from Place.
+struct Grid {
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
+}
+
+struct Place {
     @builtin(local_invocation_index) local: u32,
 #ifdef SUBGROUPS
     @builtin(subgroup_id) subgroup: u32,
@@ -26,8 +30,8 @@ var<workgroup> sh_values: array<f32, WIDTH>;
 #endif
 
 // The number of the row when workgroups are spread over two dimensions (`flat_grid` in ops/dispatch.rs).
-fn row_index(place: Place) -> u32 {
-    return place.workgroup.y * place.workgroups.x + place.workgroup.x;
+fn row_index(grid: Grid) -> u32 {
+    return grid.workgroup.y * grid.workgroups.x + grid.workgroup.x;
 }
 
 fn row_max(place: Place, value: f32) -> f32 {

@@ -3,6 +3,7 @@
 //! All complaints are reported at once, each with the file and the line that it is about.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod browser;
 mod files;
 mod module;
 mod zoo;

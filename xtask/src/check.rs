@@ -55,6 +55,12 @@ pub fn test(options: &Options) -> Result<ExitCode> {
         let name = if targets.is_empty() { "tests" } else { "kernels" };
         report.stage(&format!("{name} on {}", driver.name), || checks.test_on(driver, targets));
     }
+    if let Some((driver, _)) = drivers.first() {
+        report.stage("example: Bevy", || {
+            shell::run(driver.apply(&mut checks.cargo.in_example("bevy", &["test"])))
+        });
+        report.stage("example: egui", || shell::run(&mut checks.cargo.in_example("egui", &["check"])));
+    }
     if !on_drivers {
         report.stage("set-up: adapter", || setup::ensure_adapter(&checks.shadetell));
         report.stage("tests on this machine's adapter", || {

@@ -61,6 +61,15 @@ impl Cargo {
         command
     }
 
+    /// The same in the folder of an example that has a lock file, and maybe a Rust, of its own.
+    pub fn in_example(&self, name: &str, args: &[&str]) -> Command {
+        let mut command = Command::new("cargo");
+        command.args(args).arg("--locked").current_dir(self.root.join("examples").join(name));
+        // rustup hands its choice for this program on; the example's file chooses anew.
+        command.env_remove("RUSTUP_TOOLCHAIN");
+        command
+    }
+
     pub fn run(&self, args: &[&str]) -> Result {
         run(&mut self.command(args))
     }
