@@ -5,7 +5,7 @@
 //! with it.
 //!
 //! ```sh
-//! cargo run --release --example embed -- [FRAMES] [BUDGET IN MICROSECONDS]
+//! cargo run --release --example embed -- [FRAMES] [BUDGET IN MICROSECONDS] [FRAMES BETWEEN TWO LOOKS]
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
@@ -21,8 +21,6 @@ use wgpu::util::DeviceExt;
 
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 360;
-/// Frames between two looks.
-const EVERY: usize = 30;
 
 const SCENE: &str = "
 struct Scene { drift: vec2<f32> }
@@ -56,6 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let frames: usize = arguments.next().map_or(Ok(240), |text| text.parse())?;
     let micros: u64 = arguments.next().map_or(Ok(8000), |text| text.parse())?;
+    let every = arguments.next().map_or(Ok(30), |text| text.parse::<usize>())?.max(1);
 
     let model = Model::bundled()?;
     let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
@@ -80,7 +79,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     ticket.record(encoder)?;
                 }
                 Some(_) => {}
-                None if frame % EVERY == 0 => {
+                None if frame % every == 0 => {
                     carries = true;
                     let input = Input::Texture(TextureInput::new(&host.camera));
                     ticket = Some(captioner.encode(encoder, input, budget)?);

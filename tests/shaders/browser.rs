@@ -4,7 +4,7 @@
 use crate::zoo;
 use serde::{Deserialize, Serialize};
 use shadetell::gpu::source;
-use shadetell::ops::SHADERS;
+use shadetell::ops::{SHADERS, Shader};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -19,6 +19,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 struct Kernel {
     label: String,
     code: String,
+    entries: &'static [&'static str],
     constants: BTreeMap<&'static str, u32>,
 }
 
@@ -48,14 +49,28 @@ fn kernels() -> Vec<Kernel> {
             let kernel = &step.dispatch.kernel;
             let code = for_browsers(source::assemble(kernel.shader, kernel.defines).unwrap());
             let constants = kernel.constants.iter().copied().collect();
-            let kernel = Kernel { label: kernel.label(), code, constants };
+            let kernel = Kernel { label: kernel.label(), code, entries: &["main"], constants };
             if !kernels.contains(&kernel) {
                 kernels.push(kernel);
             }
         }
     }
+    kernels.extend(RESAMPLE.variants.iter().map(|defines| Kernel {
+        label: format!("{} {defines:?}", RESAMPLE.name),
+        code: for_browsers(source::assemble(&RESAMPLE, defines).unwrap()),
+        entries: &["across", "down"],
+        constants: BTreeMap::new(),
+    }));
     kernels
 }
+
+/// What brings a host's pictures to their size, on a device where captions are made too.
+const RESAMPLE: Shader = Shader {
+    name: "resample",
+    source: include_str!("../../src/embed/resample.wgsl"),
+    params: &[],
+    variants: &[&["TEXTURE"], &[]],
+};
 
 /// Browsers want to be told of subgroups, by a directive that naga 30 refuses (gfx-rs/wgpu issue 5555).
 fn for_browsers(code: String) -> String {

@@ -140,6 +140,11 @@ pub fn install(from: Option<&str>) -> Step {
     apt_get(&[args.as_slice(), &PACKAGES].concat())
 }
 
+/// Installs Debian's browser.
+pub fn install_chromium() -> Step {
+    apt_get(&["install", "-y", "--no-install-recommends", "chromium"])
+}
+
 /// Installs the driver from backports; `None` where there are none to be had. The package lists have been fetched.
 pub fn install_from_backports(sources: &[Source], codename: &str) -> Option<Vec<Step>> {
     let mut steps = match backports(sources, codename) {

@@ -55,6 +55,10 @@ pub fn test(options: &Options) -> Result<ExitCode> {
         let name = if targets.is_empty() { "tests" } else { "kernels" };
         report.stage(&format!("{name} on {}", driver.name), || checks.test_on(driver, targets));
     }
+    if on_drivers && report.stage("set-up: Chromium", setup::chromium).is_some() {
+        let kernels = ["--test", "shaders", "--", "--ignored"];
+        report.stage("kernels in a browser", || shell::run(&mut checks.cargo_test(&kernels)));
+    }
     if let Some((driver, _)) = drivers.first() {
         report.stage("example: Bevy", || {
             shell::run(driver.apply(&mut checks.cargo.in_example("bevy", &["test"])))

@@ -209,6 +209,21 @@ fn install_mesa(release: &Release) -> Result {
     Ok(())
 }
 
+/// The browser that compiles the kernels, installed where it is missing.
+pub fn chromium() -> Result {
+    if shell::output(Command::new("chromium").arg("--version")).is_some() {
+        return Ok(());
+    }
+    let Some(root) = driver::has_apt().then(Root::find).flatten() else {
+        return Err(
+            "Chromium has to be installed, as `chromium`: on Debian run `apt-get install chromium` as root"
+                .into(),
+        );
+    };
+    root.refresh();
+    root.perform(&apt::install_chromium())
+}
+
 /// Fetches apt's package lists, where that is possible.
 pub fn refresh_package_lists() {
     if let Some(root) = Root::find() {
