@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::gpu::{DeviceMemory, Executor, Gpu, GpuError, Progress};
 use crate::graph::plan::Plan;
 use crate::graph::{Data, Graph};
-use crate::image::Rgb8;
+use crate::image::{ImageError, Rgb8};
 use crate::models::{self, SearchOptions};
 use crate::ops::{AdapterClass, BeamStep, Target};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
@@ -189,8 +189,11 @@ impl Captioner {
     /// # Errors
     /// The device was lost.
     pub fn caption(&self, photo: &Rgb8) -> Result<Caption, Error> {
-        let (outputs, timings) = self.run(&[photo])?;
-        Ok(self.speaker.speak(&outputs, 0, timings))
+        let clock = Instant::now();
+        let input = self.preprocessing.fit(photo)?;
+        let preprocess = clock.elapsed();
+        let (outputs, timings) = self.run(&[&input])?;
+        Ok(self.speaker.speak(&outputs, 0, Timings { preprocess, ..timings }))
     }
 
     /// Captions photos in their order, as many at a time as [`CaptionOptions::batch`] says. The times of a caption are
@@ -201,6 +204,25 @@ impl Captioner {
     pub fn caption_all(&self, photos: &[&Rgb8]) -> Result<Vec<Caption>, Error> {
         let mut captions = Vec::with_capacity(photos.len());
         for group in photos.chunks(self.images) {
+            let clock = Instant::now();
+            let fitted: Vec<Rgb8> =
+                group.iter().map(|photo| self.preprocessing.fit(photo)).collect::<Result<_, _>>()?;
+            let preprocess = clock.elapsed();
+            let mut spoken = self.caption_fitted(&fitted.iter().collect::<Vec<_>>())?;
+            spoken.iter_mut().for_each(|caption| caption.timings.preprocess = preprocess);
+            captions.append(&mut spoken);
+        }
+        Ok(captions)
+    }
+
+    /// The same for photos that [`Preprocessing::fit`] has brought to the input's size: for programs in which many wait, where
+    /// the photos themselves would take too much memory.
+    ///
+    /// # Errors
+    /// A photo has another size than the input; the device was lost.
+    pub fn caption_fitted(&self, inputs: &[&Rgb8]) -> Result<Vec<Caption>, Error> {
+        let mut captions = Vec::with_capacity(inputs.len());
+        for group in inputs.chunks(self.images) {
             let (outputs, timings) = self.run(group)?;
             captions.extend((0..group.len()).map(|image| self.speaker.speak(&outputs, image, timings)));
         }
@@ -208,14 +230,13 @@ impl Captioner {
     }
 
     /// Runs the graph on at most as many photos as it has places for.
-    fn run(&self, photos: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
+    fn run(&self, fitted: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
         if self.recorder.get().is_some_and(Recorder::is_taken) {
             let message = "expected the caption that a ticket records to be recorded to its end";
             return Err(Error::Gpu(GpuError::Refused(message.to_owned())));
         }
         let clock = Instant::now();
-        let inputs = self.inputs(photos)?;
-        let preprocess = clock.elapsed();
+        let inputs = self.inputs(fitted)?;
         let (outputs, phases) = match &self.engine {
             Engine::Gpu(executor) => {
                 let run = executor.run(&inputs)?;
@@ -224,18 +245,22 @@ impl Captioner {
             Engine::Cpu(graph) => cpu::run_timed(graph, &inputs)?,
         };
         let encode = phases.first().copied().unwrap_or_default();
-        let generate = clock.elapsed() - preprocess - encode;
-        Ok((outputs, Timings { preprocess, encode, generate }))
+        let generate = clock.elapsed().saturating_sub(encode);
+        Ok((outputs, Timings { preprocess: Duration::ZERO, encode, generate }))
     }
 
     /// All inputs of the graph.
-    pub(crate) fn inputs(&self, photos: &[&Rgb8]) -> Result<Vec<Data>, Error> {
+    pub(crate) fn inputs(&self, fitted: &[&Rgb8]) -> Result<Vec<Data>, Error> {
+        let Preprocessing { width, height, .. } = self.preprocessing;
         let mut pixels = Vec::new();
-        for photo in photos {
-            pixels.extend(self.preprocessing.fit(photo)?.into_data());
+        for photo in fitted {
+            if [photo.width(), photo.height()] != [width, height] {
+                let [width, height] = [photo.width(), photo.height()];
+                return Err(ImageError::InvalidSize { width, height, bytes: None }.into());
+            }
+            pixels.extend_from_slice(photo.data());
         }
         // Places that are left over see black.
-        let Preprocessing { width, height, .. } = self.preprocessing;
         pixels.resize(self.images * 3 * width as usize * height as usize, 0);
         let mut inputs = vec![Data::U8(pixels)];
         inputs.extend(self.constant_inputs.iter().cloned());
@@ -292,10 +317,22 @@ impl Captioner {
 }
 
 impl Speaker {
+    /// How many results a step of the search has.
+    fn width(&self) -> usize {
+        SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs: &[] }.width()
+    }
+
     /// How many of the results, in their order, make whole steps of the search.
     pub(crate) fn whole_steps(&self, outputs: usize) -> usize {
-        let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs: &[] };
-        outputs / trace.width() * trace.width()
+        outputs / self.width() * self.width()
+    }
+
+    /// Where the dispatches end that find the next word after so many; all are taken after the last word.
+    pub(crate) fn next_word(&self, plan: &Plan, recorded: usize) -> usize {
+        let there = plan.outputs.iter().take_while(|port| port.ready <= recorded).count();
+        let first = self.whole_steps(there);
+        let step = plan.outputs.get(first..first + self.width()).unwrap_or_default();
+        step.iter().map(|port| port.ready).max().unwrap_or(plan.steps.len())
     }
 
     /// The caption of an image, from what the search left behind.

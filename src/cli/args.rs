@@ -101,7 +101,7 @@ impl From<BackendName> for wgpu::Backends {
 }
 
 /// Which adapter.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct AdapterArgs {
     /// Part of an adapter's name, or its number in `shadetell devices`; WGPU_ADAPTER_NAME does the same
     #[arg(long, value_name = "NAME|NUMBER")]

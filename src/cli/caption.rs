@@ -150,7 +150,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     let model = args.search.open_model()?;
     let engine = Engine::prepare(&model, &args.options(), args.device, &args.adapter)?;
     if args.verbose || (args.device == DeviceChoice::Auto && !args.quiet) {
-        engine.introduce();
+        engine.device.introduce();
     }
     if args.verbose
         && let Some(plan) = engine.captioner.plan()
@@ -161,7 +161,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     let folder = args.attention.as_deref();
     let mut batch = Batch {
         args,
-        origin: Origin { model: &model.manifest().name, adapter: &engine.name },
+        origin: Origin { model: &model.manifest().name, adapter: &engine.device.name },
         speak: &|photos| engine.captioner.caption_all(photos),
         pictures: folder.map(|folder| Pictures::new(folder, &engine.captioner)).transpose()?,
         print: &output::print,
@@ -229,7 +229,13 @@ impl Batch<'_> {
             None => None,
         };
         let line = if self.args.json {
-            json(&Record::new(path, image, caption, photo.took, self.origin, picture.as_deref()))
+            {
+                let size = [image.width(), image.height()];
+                let path = path.display().to_string();
+                let mut record = Record::new(path, size, caption, photo.took, self.origin);
+                record.attention = picture.map(|picture| picture.display().to_string());
+                json(&record)
+            }
         } else if self.args.paths.len() == 1 {
             caption.text.clone()
         } else {
@@ -272,7 +278,9 @@ impl Batch<'_> {
             Err(error) => {
                 self.failed += 1;
                 if self.args.json {
-                    (self.print)(&(json(&FailedRecord::new(&photo.path, &error)) + "\n"))?;
+                    (self.print)(
+                        &(json(&FailedRecord::new(photo.path.display().to_string(), &error)) + "\n"),
+                    )?;
                 } else {
                     note(&format!("error: {}: {}", photo.path.display(), error.message));
                 }

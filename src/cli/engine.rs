@@ -5,7 +5,7 @@ use super::devices::{backend, kind};
 use super::failure::Failure;
 use super::output::note;
 use clap::ValueEnum;
-use shadetell::gpu::GpuError;
+use shadetell::gpu::{Gpu, GpuError};
 use shadetell::weights::Model;
 use shadetell::wgpu::{AdapterInfo, DeviceType};
 use shadetell::{Backend, CaptionOptions, Captioner, Error};
@@ -25,10 +25,8 @@ pub(crate) enum DeviceChoice {
 pub(crate) struct Engine {
     /// The model.
     pub(crate) captioner: Captioner,
-    /// The device, by name.
-    pub(crate) name: String,
-    /// The device, and why it was taken.
-    pub(crate) reason: String,
+    /// What it runs on.
+    pub(crate) device: Device,
 }
 
 impl Engine {
@@ -36,32 +34,52 @@ impl Engine {
     pub(crate) fn prepare(
         model: &Model,
         options: &CaptionOptions,
-        device: DeviceChoice,
+        choice: DeviceChoice,
         adapter: &AdapterArgs,
     ) -> Result<Engine, Failure> {
-        if device == DeviceChoice::Cpu {
-            return Ok(Engine::on_cpu(model, options, "as asked for")?);
-        }
-        match Engine::on_gpu(model, options, adapter) {
-            // A name that fits nothing is a mistake to be told, whatever else could compute.
-            Err(Error::Gpu(error))
-                if device == DeviceChoice::Auto && !matches!(error, GpuError::AdapterNotFound { .. }) =>
-            {
-                let why = match &error {
-                    GpuError::NoAdapter { .. } => {
-                        "as there is no GPU adapter (`shadetell devices` says how to get one)".to_owned()
-                    }
-                    other => format!("as no GPU can be used: {other}"),
-                };
-                Ok(Engine::on_cpu(model, options, &why)?)
+        let device = Device::open(choice, adapter)?;
+        match Captioner::new(model, device.backend(), options) {
+            Err(Error::Gpu(error)) if choice == DeviceChoice::Auto => {
+                let device = Device::cpu(&format!("as no GPU can be used: {error}"));
+                let captioner = Captioner::new(model, device.backend(), options)?;
+                Ok(Engine { captioner, device })
             }
-            prepared => Ok(prepared?),
+            captioner => Ok(Engine { captioner: captioner?, device }),
         }
     }
+}
 
-    fn on_gpu(model: &Model, options: &CaptionOptions, adapter: &AdapterArgs) -> Result<Engine, Error> {
-        let gpu = adapter.open()?;
-        let captioner = Captioner::new(model, Backend::Gpu(&gpu), options)?;
+/// What computes.
+#[derive(Clone)]
+pub(crate) struct Device {
+    /// A GPU, or the CPU without shaders.
+    pub(crate) gpu: Option<Gpu>,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its name and kind, and why it was taken.
+    reason: String,
+}
+
+impl Device {
+    /// Opens the device that was asked for, or the best there is.
+    pub(crate) fn open(choice: DeviceChoice, adapter: &AdapterArgs) -> Result<Device, GpuError> {
+        if choice == DeviceChoice::Cpu {
+            return Ok(Device::cpu("as asked for"));
+        }
+        let gpu = match adapter.open() {
+            Ok(gpu) => gpu,
+            // A name that fits nothing is a mistake to be told, whatever else could compute.
+            Err(error @ GpuError::AdapterNotFound { .. }) => return Err(error),
+            Err(GpuError::NoAdapter { .. }) if choice == DeviceChoice::Auto => {
+                return Ok(Device::cpu(
+                    "as there is no GPU adapter (`shadetell devices` says how to get one)",
+                ));
+            }
+            Err(error) if choice == DeviceChoice::Auto => {
+                return Ok(Device::cpu(&format!("as no GPU can be used: {error}")));
+            }
+            Err(error) => return Err(error),
+        };
         let AdapterInfo { name, device_type, .. } = &gpu.info;
         let named = adapter.adapter.is_some()
             || std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
@@ -71,12 +89,16 @@ impl Engine {
             _ => "",
         };
         let reason = format!("{name} ({}, {}){why}", kind(*device_type), backend(gpu.info.backend));
-        Ok(Engine { captioner, name: name.clone(), reason })
+        Ok(Device { name: name.clone(), reason, gpu: Some(gpu) })
     }
 
-    fn on_cpu(model: &Model, options: &CaptionOptions, why: &str) -> Result<Engine, Error> {
-        let captioner = Captioner::new(model, Backend::Cpu, options)?;
-        Ok(Engine { captioner, name: "cpu".to_owned(), reason: format!("the CPU, without shaders, {why}") })
+    fn cpu(why: &str) -> Device {
+        Device { gpu: None, name: "cpu".to_owned(), reason: format!("the CPU, without shaders, {why}") }
+    }
+
+    /// The same in the library's words.
+    pub(crate) fn backend(&self) -> Backend<'_> {
+        self.gpu.as_ref().map_or(Backend::Cpu, Backend::Gpu)
     }
 
     /// Tells on standard error what computes, and why.

@@ -14,6 +14,8 @@ mod photos;
 mod pictures;
 mod plan;
 mod record;
+#[cfg(feature = "serve")]
+mod serve;
 mod synth;
 mod tune;
 mod tuned;
@@ -35,6 +37,7 @@ Examples:
   shadetell caption dog.jpg              one photo: the sentence
   shadetell caption photos/*.jpg         many photos: a line each, `path<TAB>sentence`
   shadetell caption --json photos/*.jpg  the same with words, probabilities and timings
+  shadetell serve                        a web page and an API, at http://127.0.0.1:8000/
   shadetell devices                      the GPUs there are
   shadetell plan                         what runs on them
   shadetell convert --encoder encoder.pkl --decoder decoder.pkl --vocab vocab.pkl -o model.safetensors
@@ -59,6 +62,8 @@ enum Command {
     Synth(synth::SynthArgs),
     Bench(bench::BenchArgs),
     Tune(tune::TuneArgs),
+    #[cfg(feature = "serve")]
+    Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
 }
 
@@ -74,6 +79,8 @@ pub(crate) fn run() -> ExitCode {
         Command::Synth(args) => synth::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Tune(args) => tune::run(args),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::run(args),
         Command::Completions(args) => completions::run(args),
     };
     done.unwrap_or_else(|failure| failure.report())

@@ -11,6 +11,8 @@ pub enum Input<'a> {
     Buffer(BufferInput<'a>),
     /// A photo in memory.
     Photo(&'a Rgb8),
+    /// The same, brought to the input's size by [`Preprocessing::fit`](crate::weights::Preprocessing::fit) already.
+    Fitted(&'a Rgb8),
 }
 
 /// A view of one layer and one mip level of a two-dimensional texture, whose samples are floats: any 8-bit, 16-bit or

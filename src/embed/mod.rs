@@ -23,6 +23,7 @@ pub use ticket::Ticket;
 use crate::captioner::Captioner;
 use crate::error::Error;
 use crate::gpu::{Executor, GpuError};
+use crate::image::Rgb8;
 use pace::Pace;
 use resample::Resampler;
 use std::sync::Arc;
@@ -65,10 +66,8 @@ impl Captioner {
             ));
         };
         match input {
-            Input::Photo(photo) => {
-                let photo = executor.staged(&self.inputs(&[photo])?[..1])?;
-                executor.record_inputs(encoder, 0, &photo);
-            }
+            Input::Photo(photo) => self.record_photo(executor, encoder, &self.preprocessing().fit(photo)?)?,
+            Input::Fitted(fitted) => self.record_photo(executor, encoder, fitted)?,
             on_device => recorder.resampler.record(encoder, on_device, executor.input_binding(0))?,
         }
         executor.record_inputs(encoder, 1, &recorder.constants);
@@ -79,6 +78,19 @@ impl Captioner {
             ticket.record(encoder)?;
         }
         Ok(ticket)
+    }
+}
+
+impl Captioner {
+    fn record_photo(
+        &self,
+        executor: &Executor,
+        encoder: &mut wgpu::CommandEncoder,
+        fitted: &Rgb8,
+    ) -> Result<(), Error> {
+        let photo = executor.staged(&self.inputs(&[fitted])?[..1])?;
+        executor.record_inputs(encoder, 0, &photo);
+        Ok(())
     }
 }
 

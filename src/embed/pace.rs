@@ -13,6 +13,9 @@ pub enum Budget {
     Whole,
     /// So many dispatches.
     Dispatches(usize),
+    /// As much as finds the next word, the first one with all that comes before it: for [`Ticket::follow`](super::Ticket::follow)
+    /// outside of frames.
+    Word,
     /// So many microseconds of the device's time. They are kept once the device's clock has told how long things take; a device
     /// without a clock, or a single dispatch that takes longer, does not keep them.
     Micros(u64),
@@ -70,10 +73,13 @@ impl Pace {
     }
 
     /// The steps from `start` on that fit into a frame, at least one; none are left where it is empty.
-    pub(super) fn slice(&self, start: usize, budget: Budget) -> Range<usize> {
+    ///
+    /// `word` is where the next word is found.
+    pub(super) fn slice(&self, start: usize, budget: Budget, word: usize) -> Range<usize> {
         let steps = self.steps();
         let count = match budget {
             Budget::Whole => steps.len(),
+            Budget::Word => word.saturating_sub(start),
             Budget::Dispatches(count) => count,
             Budget::Micros(micros) => {
                 let room = ROOM * micros as f64;
@@ -115,22 +121,24 @@ mod tests {
     #[test]
     fn slices_fit_their_budget_and_hold_at_least_a_step() {
         let pace = pace(&[10.0, 20.0, 30.0, 500.0, 1.0]);
-        assert_eq!(pace.slice(0, Budget::Whole), 0..5);
-        assert_eq!(pace.slice(1, Budget::dispatches(2)), 1..3);
-        assert_eq!(pace.slice(4, Budget::dispatches(0)), 4..5);
-        assert_eq!(pace.slice(0, Budget::micros(79)), 0..2);
-        assert_eq!(pace.slice(0, Budget::micros(80)), 0..3, "three quarters are planned for");
-        assert_eq!(pace.slice(3, Budget::micros(80)), 3..4, "a step that is too long runs alone");
-        assert_eq!(pace.slice(5, Budget::micros(80)), 5..5);
+        assert_eq!(pace.slice(0, Budget::Whole, 8), 0..5);
+        assert_eq!(pace.slice(1, Budget::dispatches(2), 8), 1..3);
+        assert_eq!(pace.slice(1, Budget::Word, 4), 1..4);
+        assert_eq!(pace.slice(4, Budget::Word, 8), 4..5);
+        assert_eq!(pace.slice(4, Budget::dispatches(0), 8), 4..5);
+        assert_eq!(pace.slice(0, Budget::micros(79), 8), 0..2);
+        assert_eq!(pace.slice(0, Budget::micros(80), 8), 0..3, "three quarters are planned for");
+        assert_eq!(pace.slice(3, Budget::micros(80), 8), 3..4, "a step that is too long runs alone");
+        assert_eq!(pace.slice(5, Budget::micros(80), 8), 5..5);
     }
 
     #[test]
     fn slices_that_took_longer_become_shorter() {
         let pace = pace(&[10.0; 8]);
         pace.learn(0..4, Duration::from_micros(120));
-        assert_eq!(pace.slice(0, Budget::micros(80)), 0..2, "30 us each");
-        assert_eq!(pace.slice(4, Budget::micros(54)), 4..8);
+        assert_eq!(pace.slice(0, Budget::micros(80), 8), 0..2, "30 us each");
+        assert_eq!(pace.slice(4, Budget::micros(54), 8), 4..8);
         pace.learn(0..4, Duration::from_micros(40));
-        assert_eq!(pace.slice(0, Budget::micros(100)), 0..3, "25 us each, a quarter of the way back");
+        assert_eq!(pace.slice(0, Budget::micros(100), 8), 0..3, "25 us each, a quarter of the way back");
     }
 }

@@ -93,7 +93,9 @@ impl Resampler {
                 }
                 (Source::Buffer(buffer), [width, height], bytes_per_row / 4, false, window)
             }
-            Input::Photo(_) => return Err(refused("a photo in memory is resized there".to_owned())),
+            Input::Photo(_) | Input::Fitted(_) => {
+                return Err(refused("a photo in memory is resized there".to_owned()));
+            }
         };
         let part = window.within(size).map_err(refused)?;
         let words = self.params(part, stride, linear, window).words();

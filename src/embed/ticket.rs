@@ -133,7 +133,8 @@ impl Ticket {
         if self.is_recorded() {
             return Ok(());
         }
-        let slice = self.pace.slice(self.next, self.budget);
+        let word = self.speaker.next_word(self.executor.plan(), self.next);
+        let slice = self.pace.slice(self.next, self.budget, word);
         let device = &self.executor.device;
         let is_timed = matches!(self.budget, Budget::Micros(_)) && Clock::of(device) == Clock::Device;
         if is_timed {

@@ -65,6 +65,20 @@ pub(crate) fn fit_windows(
     Ok(words)
 }
 
+/// The part of a photo that [`fit`] leaves, as left, top, width and height in the photo's pixels.
+pub(crate) fn fitted_area(source: [u32; 2], [width, height]: [u32; 2], how: Resize) -> [f64; 4] {
+    let [columns, rows] = source.map(f64::from);
+    match how {
+        Resize::Squash => [0.0, 0.0, columns, rows],
+        Resize::ShorterSide(side) => {
+            let scaled = scaled(source, side);
+            let [x, y] = [columns / f64::from(scaled[0]), rows / f64::from(scaled[1])];
+            let [left, top] = [middle(scaled[0], width).start, middle(scaled[1], height).start];
+            [f64::from(left) * x, f64::from(top) * y, f64::from(width) * x, f64::from(height) * y]
+        }
+    }
+}
+
 /// Width and height with a shorter side of `side` pixels; the longer one is rounded down.
 fn scaled([width, height]: [u32; 2], side: u32) -> [u32; 2] {
     let in_proportion = |long: u32, short: u32| {
@@ -98,6 +112,17 @@ mod tests {
         assert_eq!(scaled([375, 500], 256), [256, 341]);
         assert_eq!(scaled([3, 3], 256), [256, 256]);
         assert_eq!(middle(256, 224), 16..240);
+    }
+
+    #[test]
+    fn the_middle_that_is_left_is_told_in_pixels_of_the_photo() {
+        assert_eq!(fitted_area([640, 480], [224, 224], Resize::Squash), [0.0, 0.0, 640.0, 480.0]);
+        // 512x512 becomes 256x256, of which 16 are cut off on each side: twice as many of the photo's own.
+        assert_eq!(fitted_area([512, 512], [224, 224], Resize::ShorterSide(256)), [32.0, 32.0, 448.0, 448.0]);
+        assert_eq!(
+            fitted_area([512, 1024], [224, 224], Resize::ShorterSide(256)),
+            [32.0, 288.0, 448.0, 448.0]
+        );
     }
 
     #[test]

@@ -21,8 +21,8 @@ mod sniff;
 #[cfg(feature = "image")]
 pub use decode::{Alpha, DecodeOptions, decode, read};
 pub use error::ImageError;
-pub(crate) use fit::fit_windows;
 pub use fit::{Resize, fit};
+pub(crate) use fit::{fit_windows, fitted_area};
 #[cfg(feature = "image")]
 pub use overlay::{attention_sheet, write_png};
 pub use resize::{Filter, resize};

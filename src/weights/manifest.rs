@@ -1,7 +1,7 @@
 //! The description in a model file's metadata: what the tensors are for, and how photos and words enter and leave.
 
 use super::ModelErrorKind;
-use crate::image::{Filter, ImageError, Resize, Rgb8, fit};
+use crate::image::{Filter, ImageError, Resize, Rgb8, fit, fitted_area};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
@@ -174,7 +174,10 @@ pub struct Preprocessing {
 
 impl Preprocessing {
     /// A photo at the input's size.
-    pub(crate) fn fit(&self, photo: &Rgb8) -> Result<Rgb8, ImageError> {
+    ///
+    /// # Errors
+    /// The result does not fit into memory.
+    pub fn fit(&self, photo: &Rgb8) -> Result<Rgb8, ImageError> {
         fit(photo, [self.width, self.height], self.resize, self.filter)
     }
 
@@ -187,6 +190,11 @@ impl Preprocessing {
             Resize::Squash => Ok(Cow::Borrowed(photo)),
             Resize::ShorterSide(_) => self.fit(photo).map(Cow::Owned),
         }
+    }
+
+    /// The same part of a photo of this width and height, as left, top, width and height in its pixels.
+    pub fn seen_area(&self, size: [u32; 2]) -> [f64; 4] {
+        fitted_area(size, [self.width, self.height], self.resize)
     }
 }
 

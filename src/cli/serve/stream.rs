@@ -1,0 +1,63 @@
+//! Words as they are found, as server-sent events.
+
+use super::problem::Problem;
+use super::upload::Upload;
+use super::v1::{Answer, Order, failed};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_core::Stream;
+use serde_json::json;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
+
+/// Events of all photos as they happen. When nobody listens any more, the photos are given up.
+struct Events {
+    events: UnboundedReceiver<Event>,
+    /// What is done, and the memory that it takes, until this is dropped.
+    _work: (JoinSet<()>, Option<OwnedSemaphorePermit>),
+}
+
+impl Stream for Events {
+    type Item = Result<Event, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.events.poll_recv(context).map(|event| event.map(Ok))
+    }
+}
+
+/// Captions the photos and tells words as they are found.
+pub(super) fn answer(order: Order, upload: Upload, mut places: OwnedSemaphorePermit) -> Response {
+    let Upload { photos, memory, .. } = upload;
+    let (sender, events) = unbounded_channel();
+    let mut tasks = JoinSet::new();
+    for (index, photo) in photos.into_iter().enumerate() {
+        let (order, place, sender) = (order.clone(), places.split(1), sender.clone());
+        tasks.spawn(async move {
+            let name = photo.name.clone();
+            // Nobody may listen any more, here and below.
+            let so_far = |words: String| {
+                let data = json!({ "photo": index, "caption": words }).to_string();
+                let _ = sender.send(Event::default().event("words").data(data));
+            };
+            let answer = match place {
+                Some(place) => order.caption(photo, place, so_far).await,
+                None => Err(Problem::internal()),
+            };
+            let _ = sender.send(last(name, answer));
+        });
+    }
+    Sse::new(Events { events, _work: (tasks, memory) }).keep_alive(KeepAlive::default()).into_response()
+}
+
+/// The event that ends a photo.
+fn last(name: String, answer: Answer) -> Event {
+    let (kind, record) = match answer {
+        Ok(record) => ("caption", Ok(record)),
+        Err(problem) => ("error", failed(name, &problem)),
+    };
+    Event::default().event(kind).data(record.map(|record| record.get().to_owned()).unwrap_or_default())
+}

@@ -1,0 +1,338 @@
+//! `/v1/caption` and `/v1/models`.
+
+use super::models::{ModelInfo, Search, shown};
+use super::problem::Problem;
+use super::queue::Update;
+use super::service::Service;
+use super::stream;
+use super::upload::{Photo, Upload, Waiting};
+use crate::cli::record::{AttentionGrid, FailedRecord, Origin, PhotoError, Record};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use shadetell::weights::DecoderFamily;
+use shadetell::{Caption, CaptionOptions};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use utoipa::{IntoParams, ToSchema};
+
+/// What a request may choose, in its query or in fields of its form.
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "describes what `Choices` reads")]
+pub(super) struct CaptionQuery {
+    /// A model's name, as `/v1/models` lists them.
+    #[param(required = false)]
+    model: Option<String>,
+    /// Which of its decoders speaks.
+    #[param(required = false, inline)]
+    decoder: Option<Decoder>,
+    /// How many hypotheses are followed at a time; 1 is greedy search.
+    #[param(required = false, minimum = 1, maximum = 32)]
+    beam: Option<u32>,
+    /// Whether the other sentences that were found are told: `true`, which is usual, or `false`.
+    #[param(required = false)]
+    alternatives: Option<bool>,
+    /// Whether it is told where the model looked at each word: `true`, or `false`, which is usual.
+    #[param(required = false)]
+    attention: Option<bool>,
+}
+
+/// Decoders by name.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(dead_code, reason = "describes names")]
+pub(super) enum Decoder {
+    ShowTell,
+    ShowAttendTell,
+}
+
+/// A form with photos.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what `Upload` reads")]
+pub(super) struct CaptionForm {
+    /// One photo or more; fields with any other name are photos too if they are files.
+    #[schema(value_type = Vec<String>, format = Binary, min_items = 1, content_media_type = "application/octet-stream")]
+    image: Vec<Vec<u8>>,
+}
+
+/// The bytes of a photo.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "describes a body")]
+pub(super) struct PhotoFile(Vec<u8>);
+
+/// What a request chose.
+#[derive(Clone, Debug, PartialEq)]
+struct Choices {
+    model: Option<String>,
+    decoder: Option<DecoderFamily>,
+    beam: Option<usize>,
+    alternatives: bool,
+    attention: bool,
+}
+
+impl Choices {
+    fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Choices, Problem> {
+        let mut choices =
+            Choices { model: None, decoder: None, beam: None, alternatives: true, attention: false };
+        for (name, value) in pairs {
+            let wrong = |expected: &str| {
+                Problem::bad_request(format!("{name}: expected {expected}, found {}", shown(&value)))
+            };
+            let flag = || value.parse().map_err(|_| wrong("true or false"));
+            match name.as_str() {
+                "model" => choices.model = Some(value),
+                "decoder" => {
+                    let found = DecoderFamily::ALL.into_iter().find(|family| family.name() == value);
+                    choices.decoder = Some(found.ok_or_else(|| wrong("show-tell or show-attend-tell"))?);
+                }
+                "beam" => {
+                    let range = 1..=CaptionOptions::MAX_BEAM;
+                    let beam = value.parse().ok().filter(|beam| range.contains(beam));
+                    let expected = format!("a whole number from 1 to {}", range.end());
+                    choices.beam = Some(beam.ok_or_else(|| wrong(&expected))?);
+                }
+                "alternatives" => choices.alternatives = flag()?,
+                "attention" => choices.attention = flag()?,
+                other => {
+                    return Err(Problem::bad_request(format!(
+                        "expected model, decoder, beam, alternatives or attention, found {}",
+                        shown(other)
+                    )));
+                }
+            }
+        }
+        Ok(choices)
+    }
+}
+
+/// The pairs of a query.
+pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let query = Query::try_from_uri(uri);
+    query.map(|Query(pairs)| pairs).map_err(|error| Problem::bad_request(error.body_text()))
+}
+
+/// How a request's photos are captioned and told.
+#[derive(Clone)]
+pub(super) struct Order {
+    service: Arc<Service>,
+    pub(super) search: Search,
+    alternatives: bool,
+    attention: bool,
+    pub(super) follow: bool,
+}
+
+/// A photo's JSON, or why there is none.
+pub(super) type Answer = Result<Box<RawValue>, Problem>;
+
+impl Order {
+    /// Captions a photo; `so_far` is told the sentence as it grows, if the order is to follow it.
+    pub(super) async fn caption(
+        &self,
+        photo: Photo,
+        place: OwnedSemaphorePermit,
+        mut so_far: impl FnMut(String),
+    ) -> Answer {
+        let name = photo.name.clone();
+        let mut waiting = self.service.submit(photo, place, self.search, self.follow).await?;
+        loop {
+            match waiting.updates.recv().await {
+                Some(Update::SoFar(words)) => so_far(words),
+                Some(Update::Done(caption, adapter)) => {
+                    return self.told(name, &waiting, *caption, &adapter);
+                }
+                Some(Update::Failed(problem)) => return Err(problem),
+                None => return Err(Problem::internal()),
+            }
+        }
+    }
+
+    fn told(&self, name: String, waiting: &Waiting, mut caption: Caption, adapter: &str) -> Answer {
+        caption.timings.preprocess = waiting.preprocess;
+        let manifest = self.service.models.get(self.search.model).manifest();
+        let origin = Origin { model: &manifest.name, adapter };
+        let mut record = Record::new(name, waiting.size, &caption, waiting.decode, origin);
+        if !self.alternatives {
+            record.alternatives = None;
+        }
+        let cells = caption.tokens.first().map_or(0, |token| token.attention.len());
+        if let Some([rows, columns]) = manifest.encoder.grid.filter(|_| self.attention && cells > 0) {
+            let area = manifest.preprocess.seen_area(waiting.size);
+            record = record.with_attention(&caption, AttentionGrid { rows, columns, area });
+        }
+        json(&record)
+    }
+}
+
+/// A value in JSON.
+fn json(value: &impl Serialize) -> Answer {
+    serde_json::value::to_raw_value(value).map_err(|_| Problem::internal())
+}
+
+/// The record of a photo that has no caption.
+pub(super) fn failed(name: String, problem: &Problem) -> Answer {
+    json(&FailedRecord::new(name, &problem.of_photo()))
+}
+
+/// What one photo, or several, are answered with.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(super) enum CaptionAnswer {
+    /// For a photo alone in the body.
+    One(Record<'static>),
+    /// For a form: a record for each photo in its order. A photo that failed among others has its own.
+    Several(Vec<CaptionRecord>),
+}
+
+/// A photo of several.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(super) enum CaptionRecord {
+    Captioned(Record<'static>),
+    Failed(Failed),
+}
+
+/// A photo of several that has no caption.
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "describes answers")]
+pub(super) struct Failed {
+    path: String,
+    error: PhotoError,
+}
+
+/// Captions photos.
+///
+/// A photo in the body, as it is, is answered with an object, a form with one photo or more with an array in their order. If none
+/// of them can be captioned, the answer is the first one's problem.
+///
+/// With `Accept: text/event-stream` the words come as they are found: events `words` with `{"photo": 0, "caption": "a man"}`,
+/// where a wider beam may still change its mind, then for each photo an event `caption` with its record, or `error`.
+#[utoipa::path(post, path = "/v1/caption", tag = "captions",
+    params(CaptionQuery),
+    request_body(content(
+        (PhotoFile = "image/jpeg"), (PhotoFile = "image/png"), (PhotoFile = "image/webp"), (PhotoFile = "image/gif"),
+        (PhotoFile = "image/bmp"), (PhotoFile = "image/tiff"), (PhotoFile = "application/octet-stream"),
+        (CaptionForm = "multipart/form-data"),
+    )),
+    responses(
+        (status = 200, description = "Captions", content((CaptionAnswer = "application/json"), (String = "text/event-stream"))),
+        (status = 400, description = "A wrong parameter or form", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "From a page of another origin", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too many bytes, pixels or photos", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not a photo", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A damaged photo", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many photos wait", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "A mistake of ours", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The device was lost, or the server stops", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn caption(
+    State(service): State<Arc<Service>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut pairs = query(&uri)?;
+    // What is wrong with a query is told before the body is read.
+    Choices::of(pairs.iter().cloned())?;
+    let mut upload = Upload::read(&service, &headers, body).await?;
+    pairs.append(&mut upload.fields);
+    let choices = Choices::of(pairs)?;
+    let search = service.models.search(choices.model.as_deref(), choices.decoder, choices.beam)?;
+    let places = service.places(upload.photos.len())?;
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let follow = accept.contains("text/event-stream");
+    let Choices { alternatives, attention, .. } = choices;
+    let order = Order { service, search, alternatives, attention, follow };
+    if follow {
+        return Ok(stream::answer(order, upload, places));
+    }
+    let is_form = upload.is_form;
+    let mut answers = all(order, upload, places).await;
+    if !is_form || answers.iter().all(|(_, answer)| answer.is_err()) {
+        let first = answers.drain(..1).next().map_or_else(|| Err(Problem::internal()), |(_, answer)| answer);
+        return Ok(Json(first?).into_response());
+    }
+    let records: Vec<_> = answers
+        .into_iter()
+        .map(|(name, answer)| answer.or_else(|problem| failed(name, &problem)))
+        .collect::<Result<_, _>>()?;
+    Ok(Json(records).into_response())
+}
+
+/// Captions photos besides each other, and gives names and answers in their order. If nobody waits any more, they are given up.
+async fn all(order: Order, upload: Upload, mut places: OwnedSemaphorePermit) -> Vec<(String, Answer)> {
+    let Upload { photos, memory, .. } = upload;
+    let names: Vec<String> = photos.iter().map(|photo| photo.name.clone()).collect();
+    let mut tasks = JoinSet::new();
+    for (index, photo) in photos.into_iter().enumerate() {
+        let (order, place) = (order.clone(), places.split(1));
+        tasks.spawn(async move {
+            let answer = match place {
+                Some(place) => order.caption(photo, place, |_| {}).await,
+                None => Err(Problem::internal()),
+            };
+            (index, answer)
+        });
+    }
+    let mut answers: Vec<(String, Answer)> =
+        names.into_iter().map(|name| (name, Err(Problem::internal()))).collect();
+    while let Some(done) = tasks.join_next().await {
+        if let Ok((index, answer)) = done {
+            answers[index].1 = answer;
+        }
+    }
+    drop(memory);
+    answers
+}
+
+/// The models that are offered.
+#[utoipa::path(get, path = "/v1/models", tag = "captions", responses(
+    (status = 200, body = Vec<ModelInfo>),
+    (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
+))]
+pub(super) async fn models(State(service): State<Arc<Service>>) -> (StatusCode, Json<Vec<ModelInfo>>) {
+    (StatusCode::OK, Json(service.models.list()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choices(pairs: &[(&str, &str)]) -> Result<Choices, String> {
+        let pairs = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        Choices::of(pairs).map_err(|problem| problem.detail)
+    }
+
+    #[test]
+    fn choices_are_read_and_the_last_one_counts() {
+        let found = choices(&[("beam", "3"), ("decoder", "show-tell"), ("beam", "5"), ("attention", "true")]);
+        let found = found.unwrap();
+        assert_eq!((found.beam, found.decoder), (Some(5), Some(DecoderFamily::ShowTell)));
+        assert!(found.attention && found.alternatives);
+    }
+
+    #[test]
+    fn wrong_choices_are_told_what_is_expected() {
+        for (name, value, told) in [
+            ("beam", "0", "beam: expected a whole number from 1 to 32, found \"0\""),
+            ("beam", "-1", "beam: expected a whole number from 1 to 32, found \"-1\""),
+            ("decoder", "tell", "decoder: expected show-tell or show-attend-tell, found \"tell\""),
+            ("attention", "yes", "attention: expected true or false, found \"yes\""),
+            ("beams", "3", "expected model, decoder, beam, alternatives or attention, found \"beams\""),
+        ] {
+            assert_eq!(choices(&[(name, value)]).unwrap_err(), told);
+        }
+        let long = choices(&[("decoder", &"x".repeat(100_000))]).unwrap_err();
+        assert!(long.len() < 200, "{long}");
+    }
+}
