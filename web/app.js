@@ -1,0 +1,269 @@
+// The page: photos go to the server a few at a time, and fill the gallery as they come back.
+
+import { dark, light } from "./attention.js";
+import { camera } from "./camera.js";
+import { altText, copy, csv, jsonLines, save } from "./export.js";
+
+/** Requests at a time: the server captions together what waits. */
+const AT_A_TIME = 8;
+
+const element = (id) => document.getElementById(id);
+/** All photos, in the order in which they were added. */
+let photos = [];
+const waiting = [];
+let running = 0;
+let models = [];
+
+// --- the server
+
+class Refused extends Error {
+  constructor(problem, retryAfter) {
+    super(problem.detail ?? "the server gave no reason");
+    this.problem = problem;
+    this.retryAfter = retryAfter;
+  }
+}
+
+async function ask(path, request = {}) {
+  const token = element("token").value;
+  const headers = { ...request.headers, ...(token && { Authorization: `Bearer ${token}` }) };
+  let answer;
+  try {
+    answer = await fetch(path, { ...request, headers });
+  } catch {
+    throw new Refused({ code: "offline", detail: "The server cannot be reached; try again." });
+  }
+  if (answer.ok) return answer.json();
+  if (answer.status === 401) element("token-field").hidden = false;
+  const problem = await answer.json().catch(() => ({ code: "unknown", detail: `The server answered ${answer.status}.` }));
+  throw new Refused(problem, Number(answer.headers.get("Retry-After")));
+}
+
+/** Captions a photo; where the server is busy, waits as long as it says and tries again. */
+async function caption(blob) {
+  const query = new URLSearchParams({ attention: "true" });
+  for (const id of ["model", "decoder", "beam"]) {
+    if (element(id).value) query.set(id, element(id).value);
+  }
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const headers = { "Content-Type": "application/octet-stream" };
+      return await ask(`/v1/caption?${query}`, { method: "POST", headers, body: blob });
+    } catch (error) {
+      if (!error.retryAfter || attempt === 20) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1000 * error.retryAfter));
+    }
+  }
+}
+
+// --- the gallery
+
+function add(files) {
+  for (const file of files) {
+    const photo = { name: file.name, file, item: element("photo").content.firstElementChild.cloneNode(true) };
+    const image = photo.item.querySelector("img");
+    image.src = URL.createObjectURL(file);
+    image.addEventListener("error", () => { image.hidden = true; });
+    photo.item.querySelector(".name").textContent = file.name;
+    wire(photo);
+    element("gallery").append(photo.item);
+    photos.push(photo);
+    enqueue(photo);
+  }
+}
+
+function enqueue(photo) {
+  photo.record = undefined;
+  part(photo, "again").hidden = true;
+  part(photo, "error").hidden = true;
+  part(photo, "caption").classList.add("waiting");
+  part(photo, "caption").textContent = "Looking …";
+  waiting.push(photo);
+  work();
+}
+
+async function work() {
+  tell();
+  if (running === AT_A_TIME || waiting.length === 0) return;
+  running++;
+  const photo = waiting.shift();
+  try {
+    const record = { ...(await caption(photo.file)), path: photo.name };
+    if (photos.includes(photo)) show(photo, record);
+  } catch (error) {
+    const code = error.problem?.code ?? "page";
+    fail(photo, { path: photo.name, error: { code, message: error.message } });
+  }
+  running--;
+  work();
+}
+
+const part = (photo, name) => photo.item.querySelector(`.${name}`);
+
+function fail(photo, record) {
+  photo.record = record;
+  part(photo, "caption").textContent = "";
+  part(photo, "error").textContent = `No caption: ${record.error.message}`;
+  for (const name of ["error", "again"]) part(photo, name).hidden = false;
+  tell();
+}
+
+function show(photo, record) {
+  photo.record = record;
+  part(photo, "caption").classList.remove("waiting");
+  part(photo, "caption").textContent = record.caption;
+  photo.item.querySelector("img").alt = record.caption;
+  for (const name of ["copy-text", "copy-alt", "copy-json", "more"]) part(photo, name).hidden = false;
+  const rows = [record, ...record.alternatives].map(({ caption, log_prob }) => {
+    const row = document.createElement("tr");
+    for (const text of [caption, `${(100 * Math.exp(log_prob)).toFixed(1)} %`]) {
+      row.append(Object.assign(document.createElement("td"), { textContent: text }));
+    }
+    return row;
+  });
+  part(photo, "more").querySelector("tbody").replaceChildren(...rows);
+  const { decode, preprocess, encode, generate } = record.timings_ms;
+  const ms = (time) => `${time.toFixed(0)} ms`;
+  part(photo, "timings").textContent =
+    `Decode ${ms(decode)}, preprocess ${ms(preprocess)}, encode ${ms(encode)}, generate ${ms(generate)}; ` +
+    `${record.model} on ${record.adapter}`;
+  const words = record.attention_grid ? record.tokens.map((token) => word(photo, token, record.attention_grid)) : [];
+  part(photo, "words").replaceChildren(...words);
+  part(photo, "words").hidden = words.length === 0;
+  tell();
+}
+
+/** A word that lights the photo while it is pointed at or has the focus, and keeps it lit once it is chosen. */
+function word(photo, token, grid) {
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: token.word });
+  button.title = `${(100 * Math.exp(token.log_prob)).toFixed(0)} %`;
+  button.setAttribute("aria-pressed", "false");
+  const [canvas, image] = [photo.item.querySelector("canvas"), photo.item.querySelector("img")];
+  const on = () => {
+    for (const other of button.parentElement.children) other.classList.toggle("lit", other === button);
+    light(canvas, image, grid, token.attention);
+  };
+  const off = () => {
+    button.classList.remove("lit");
+    const kept = button.parentElement.querySelector("[aria-pressed=true]");
+    if (kept && kept !== button) kept.dispatchEvent(new Event("pointerenter"));
+    else if (kept !== button) dark(canvas);
+  };
+  button.addEventListener("pointerenter", on);
+  button.addEventListener("focus", on);
+  button.addEventListener("pointerleave", off);
+  button.addEventListener("blur", off);
+  button.addEventListener("click", () => {
+    const pressed = button.getAttribute("aria-pressed") !== "true";
+    for (const other of button.parentElement.children) other.setAttribute("aria-pressed", "false");
+    button.setAttribute("aria-pressed", String(pressed));
+    if (pressed) on();
+    else off();
+  });
+  return button;
+}
+
+function wire(photo) {
+  const copies = {
+    "copy-text": () => photo.record.caption,
+    "copy-alt": () => altText(photo.name, photo.record.caption),
+    "copy-json": () => JSON.stringify(photo.record, null, 2),
+  };
+  for (const [name, text] of Object.entries(copies)) {
+    part(photo, name).addEventListener("click", async () => {
+      await copy(text());
+      element("status").textContent = "Copied.";
+    });
+  }
+  part(photo, "again").addEventListener("click", () => enqueue(photo));
+}
+
+/** How far it is. */
+function tell() {
+  const done = photos.filter((photo) => photo.record).length;
+  const failed = photos.filter((photo) => photo.record?.error).length;
+  element("results").hidden = photos.length === 0;
+  element("status").textContent =
+    `${done} of ${photos.length} captioned${failed ? `, ${failed} of them without success` : ""}`;
+  element("progress").max = Math.max(photos.length, 1);
+  element("progress").value = done;
+}
+
+function clear() {
+  for (const photo of photos) URL.revokeObjectURL(photo.item.querySelector("img").src);
+  photos = [];
+  waiting.length = 0;
+  element("gallery").replaceChildren();
+  tell();
+  element("choose").focus();
+}
+
+// --- what may be chosen
+
+function option(value, text = value) {
+  return Object.assign(document.createElement("option"), { value, textContent: text });
+}
+
+async function loadModels() {
+  try {
+    models = await ask("/v1/models");
+  } catch {
+    return; // Captioning tells what is wrong, and goes on with the server's own choices.
+  }
+  element("model").replaceChildren(...models.map(({ name }) => option(name)));
+  showDecoders();
+}
+
+function showDecoders() {
+  const model = models.find(({ name }) => name === element("model").value);
+  element("decoder").replaceChildren(...(model?.decoders ?? []).map(({ name }) => option(name)));
+  showBeam();
+}
+
+function showBeam() {
+  const model = models.find(({ name }) => name === element("model").value);
+  const decoder = model?.decoders.find(({ name }) => name === element("decoder").value);
+  element("beam").value = decoder?.beam ?? "";
+}
+
+// --- where photos come from
+
+const pictures = (list) => [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|gif|bmp|tiff?)$/i.test(file.name));
+
+element("choose").addEventListener("click", () => element("files").click());
+element("files").addEventListener("change", (event) => {
+  add(event.target.files);
+  event.target.value = "";
+});
+document.addEventListener("paste", (event) => {
+  const files = event.clipboardData?.files ?? [];
+  if (files.length > 0) {
+    event.preventDefault();
+    add(files);
+  }
+});
+for (const kind of ["dragenter", "dragover"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    element("drop").classList.add("over");
+  });
+}
+for (const kind of ["dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault();
+    element("drop").classList.remove("over");
+    if (kind === "drop") add(pictures(event.dataTransfer.files));
+  });
+}
+element("options").addEventListener("submit", (event) => event.preventDefault());
+element("model").addEventListener("change", showDecoders);
+element("decoder").addEventListener("change", showBeam);
+element("token").addEventListener("change", () => {
+  loadModels();
+  photos.filter((photo) => photo.record?.error?.code === "unauthorized").forEach(enqueue);
+});
+element("clear").addEventListener("click", clear);
+element("save-csv").addEventListener("click", () => save("captions.csv", "text/csv", csv(photos.filter(({ record }) => record))));
+element("save-jsonl").addEventListener("click", () => save("captions.jsonl", "application/jsonl", jsonLines(photos.filter(({ record }) => record))));
+camera({ caption, keep: (file) => add([file]) });
+loadModels();

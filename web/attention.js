@@ -1,0 +1,42 @@
+// Lights the part of a photo that the model looked at.
+
+/**
+ * Draws over a picture: dark where the model did not look at this word, clear where it looked most.
+ * `grid` has rows, columns and the area of the photo, in its pixels; `weights` lie in it row by row.
+ */
+export function light(canvas, image, grid, weights) {
+  place(canvas, image);
+  const { rows, columns, area: [left, top, width, height] } = grid;
+  const context = canvas.getContext("2d");
+  const scale = canvas.width / image.naturalWidth;
+  const most = Math.max(...weights);
+  const small = document.createElement("canvas");
+  small.width = columns;
+  small.height = rows;
+  const cells = small.getContext("2d").createImageData(columns, rows);
+  weights.forEach((weight, i) => {
+    const share = most > 0 ? weight / most : 0;
+    cells.data.set([255 * share, 150 * share, 30 * share, 255 * (0.75 - 0.45 * share)], 4 * i);
+  });
+  small.getContext("2d").putImageData(cells, 0, 0);
+  context.fillStyle = "rgba(0, 0, 0, 0.75)";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  const part = [left, top, width, height].map((side) => side * scale);
+  context.clearRect(...part);
+  context.imageSmoothingEnabled = true;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(small, ...part);
+}
+
+/** Takes the light away. */
+export function dark(canvas) {
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+}
+
+/** Lays the canvas over the picture as it is shown now. */
+function place(canvas, image) {
+  canvas.width = image.clientWidth;
+  canvas.height = image.clientHeight;
+  canvas.style.left = `${image.offsetLeft}px`;
+  canvas.style.top = `${image.offsetTop}px`;
+}

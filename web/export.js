@@ -1,0 +1,46 @@
+// Captions as text, JSON and CSV.
+
+/** An img element with the caption as its alternative text. */
+export function altText(name, caption) {
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll('"', "&quot;").replaceAll("<", "&lt;");
+  return `<img src="${escaped(name)}" alt="${escaped(caption)}">`;
+}
+
+/** A line of JSON a photo, as `shadetell caption --json` prints them. */
+export function jsonLines(photos) {
+  return photos.map((photo) => `${JSON.stringify(photo.record)}\n`).join("");
+}
+
+/** Rows of name, caption, probability and error, as spreadsheets read them (RFC 4180). */
+export function csv(photos) {
+  const rows = photos.map(({ name, record }) => {
+    const probability = record.caption === undefined ? "" : Math.exp(record.log_prob).toPrecision(4);
+    return [name, record.caption ?? "", probability, record.error?.message ?? ""];
+  });
+  // A cell that begins like a formula is text all the same.
+  const cell = (text) => `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+  return [["path", "caption", "probability", "error"], ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+}
+
+/** Lets the browser save a text. */
+export function save(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
+/** Copies a text, where the page has no permission for that by selecting it. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}

@@ -13,8 +13,8 @@ pub enum Budget {
     Whole,
     /// So many dispatches.
     Dispatches(usize),
-    /// As much as finds the next word, the first one with all that comes before it: for [`Ticket::follow`](super::Ticket::follow)
-    /// outside of frames.
+    /// As much as finds the next word, the first one with all that comes before it. The ticket is followed as with
+    /// [`Ticket::follow`](super::Ticket::follow).
     Word,
     /// So many microseconds of the device's time. They are kept once the device's clock has told how long things take; a device
     /// without a clock, or a single dispatch that takes longer, does not keep them.

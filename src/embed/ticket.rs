@@ -109,7 +109,7 @@ impl Ticket {
             results: None,
             arrival: Arc::default(),
             times: Vec::new(),
-            is_followed: false,
+            is_followed: budget == Budget::Word,
             seen: 0,
             glimpses: Vec::new(),
             so_far: None,

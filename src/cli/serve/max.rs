@@ -88,7 +88,8 @@ async fn predictions(
     let place = service.places(1)?;
     let mut waiting = service.submit(photo.clone(), place, search, false).await?;
     match waiting.updates.recv().await {
-        Some(Update::Done(caption, _)) => {
+        Some(Update::Done(spoken)) => {
+            let caption = spoken.caption;
             let best = (caption.text, caption.log_prob);
             let others = caption.alternatives.into_iter().map(|other| (other.text, other.log_prob));
             let prediction = |(index, (caption, log_prob)): (usize, (String, f32))| Prediction {

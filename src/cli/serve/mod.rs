@@ -18,6 +18,8 @@ mod problem;
 mod queue;
 mod service;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod v1;
 mod worker;
@@ -129,7 +131,8 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let system = |what: &str, error: std::io::Error| Failure::System(format!("{what}: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(64)
+        // They decode photos, each with memory of its own that the allocator keeps.
+        .max_blocking_threads(service::decoders() + 1)
         .build()
         .map_err(|error| system("cannot start threads", error))?;
     runtime.block_on(async {

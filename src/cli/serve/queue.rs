@@ -15,9 +15,18 @@ use tokio::sync::mpsc::UnboundedSender;
 pub(super) enum Update {
     /// The sentence as far as it is found.
     SoFar(String),
-    /// The caption, and what computed it.
-    Done(Box<Caption>, String),
+    Done(Box<Spoken>),
     Failed(Problem),
+}
+
+/// A caption, and what is known of how it came about.
+#[derive(Debug)]
+pub(super) struct Spoken {
+    pub(super) caption: Caption,
+    /// Rows and columns that its attention lies over.
+    pub(super) grid: Option<[usize; 2]>,
+    /// The adapter's name.
+    pub(super) adapter: String,
 }
 
 /// A photo to be captioned.

@@ -69,6 +69,11 @@ pub(super) struct Service {
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
+/// Photos that are decoded besides each other.
+pub(super) fn decoders() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
 impl Service {
     /// Starts the thread that has the device.
     pub(super) fn start(
@@ -77,13 +82,12 @@ impl Service {
         reopen: Reopen,
         limits: Limits,
     ) -> Result<Arc<Service>, Failure> {
-        let decoders = available_parallelism().map_or(1, usize::from);
         let service = Arc::new(Service {
             models,
             queue: Queue::default(),
             places: Arc::new(Semaphore::new(limits.queue)),
             memory: Arc::new(Semaphore::new((limits.all_bodies() / PIECE).min(Semaphore::MAX_PERMITS))),
-            decoders: Arc::new(Semaphore::new(decoders)),
+            decoders: Arc::new(Semaphore::new(decoders())),
             metrics: Metrics::default(),
             device: Mutex::new(device.clone()),
             is_ready: AtomicBool::new(false),

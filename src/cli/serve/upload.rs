@@ -47,7 +47,8 @@ impl Upload {
         let essence = media_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_lowercase());
         let is_form = essence.as_deref() == Some("multipart/form-data");
         let is_photo = match essence.as_deref() {
-            None | Some("application/octet-stream") => true,
+            // The last is what `curl --data-binary` says if it is not told otherwise.
+            None | Some("application/octet-stream" | "application/x-www-form-urlencoded") => true,
             Some(other) => other.starts_with("image/"),
         };
         if !is_form && !is_photo {

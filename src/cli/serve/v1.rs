@@ -2,7 +2,7 @@
 
 use super::models::{ModelInfo, Search, shown};
 use super::problem::Problem;
-use super::queue::Update;
+use super::queue::{Spoken, Update};
 use super::service::Service;
 use super::stream;
 use super::upload::{Photo, Upload, Waiting};
@@ -14,8 +14,8 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use shadetell::CaptionOptions;
 use shadetell::weights::DecoderFamily;
-use shadetell::{Caption, CaptionOptions};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
@@ -144,25 +144,23 @@ impl Order {
         loop {
             match waiting.updates.recv().await {
                 Some(Update::SoFar(words)) => so_far(words),
-                Some(Update::Done(caption, adapter)) => {
-                    return self.told(name, &waiting, *caption, &adapter);
-                }
+                Some(Update::Done(spoken)) => return self.told(name, &waiting, *spoken),
                 Some(Update::Failed(problem)) => return Err(problem),
                 None => return Err(Problem::internal()),
             }
         }
     }
 
-    fn told(&self, name: String, waiting: &Waiting, mut caption: Caption, adapter: &str) -> Answer {
+    fn told(&self, name: String, waiting: &Waiting, spoken: Spoken) -> Answer {
+        let Spoken { mut caption, grid, adapter } = spoken;
         caption.timings.preprocess = waiting.preprocess;
         let manifest = self.service.models.get(self.search.model).manifest();
-        let origin = Origin { model: &manifest.name, adapter };
+        let origin = Origin { model: &manifest.name, adapter: &adapter };
         let mut record = Record::new(name, waiting.size, &caption, waiting.decode, origin);
         if !self.alternatives {
             record.alternatives = None;
         }
-        let cells = caption.tokens.first().map_or(0, |token| token.attention.len());
-        if let Some([rows, columns]) = manifest.encoder.grid.filter(|_| self.attention && cells > 0) {
+        if let Some([rows, columns]) = grid.filter(|_| self.attention) {
             let area = manifest.preprocess.seen_area(waiting.size);
             record = record.with_attention(&caption, AttentionGrid { rows, columns, area });
         }

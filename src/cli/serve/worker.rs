@@ -2,7 +2,7 @@
 
 use super::models::Search;
 use super::problem::Problem;
-use super::queue::{Job, Update};
+use super::queue::{Job, Spoken, Update};
 use super::service::Service;
 use crate::cli::engine::Device;
 use axum::http::StatusCode;
@@ -42,7 +42,7 @@ impl<'a> Worker<'a> {
         self.warm_up();
         let limits = &self.service.limits;
         while let Some(jobs) = self.service.queue.next_batch(limits.max_batch, limits.max_wait) {
-            if self.device.gpu.as_ref().is_some_and(|gpu| gpu.lost().is_some()) {
+            if self.is_lost() {
                 self.open_again();
             }
             // Jobs that are dropped by a panic are answered with an internal error.
@@ -55,6 +55,13 @@ impl<'a> Worker<'a> {
                 self.open_again();
             }
         }
+    }
+
+    /// Whether the device was lost while nobody asked for anything.
+    fn is_lost(&self) -> bool {
+        let Some(gpu) = &self.device.gpu else { return false };
+        // A device tells what became of it when it is polled.
+        gpu.device.poll(wgpu::PollType::Poll).is_err() || gpu.lost().is_some()
     }
 
     /// Makes the usual search ready, for all sizes of batches.
@@ -128,7 +135,8 @@ impl<'a> Worker<'a> {
                 }
                 for (job, caption) in group.iter().zip(captions) {
                     // Whoever asked may have gone away.
-                    let _ = job.reply.send(Update::Done(Box::new(caption), self.device.name.clone()));
+                    let (grid, adapter) = (captioner.attention_grid(), self.device.name.clone());
+                    let _ = job.reply.send(Update::Done(Box::new(Spoken { caption, grid, adapter })));
                 }
                 true
             }
@@ -149,7 +157,7 @@ impl<'a> Worker<'a> {
         let lost = |reason: String| Error::Gpu(GpuError::DeviceLost(reason));
         let mut encoder = device.create_command_encoder(&Default::default());
         let mut ticket = captioner.encode(&mut encoder, Input::Fitted(&job.input), Budget::Word)?;
-        ticket.follow();
+        let mut said = String::new();
         loop {
             queue.submit([encoder.finish()]);
             device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| lost(error.to_string()))?;
@@ -159,8 +167,9 @@ impl<'a> Worker<'a> {
             if ticket.is_recorded() {
                 return Err(lost("results did not come back".to_owned()));
             }
-            if let Some(caption) = ticket.so_far() {
-                let _ = job.reply.send(Update::SoFar(caption.text.clone()));
+            if let Some(caption) = ticket.so_far().filter(|caption| caption.text != said) {
+                said.clone_from(&caption.text);
+                let _ = job.reply.send(Update::SoFar(said.clone()));
             }
             encoder = device.create_command_encoder(&Default::default());
             ticket.record(&mut encoder)?;

@@ -1,0 +1,111 @@
+//! Who may connect, and for how long.
+
+use super::*;
+
+#[test]
+fn the_token_opens_the_api() {
+    let server = Server::start(&["--token", "open sesame"]);
+    let camera = photo("camera.jpg");
+    let refused = server.post("/v1/caption", "image/jpeg", &camera);
+    refused.problem(401, "unauthorized");
+    assert_eq!(refused.header("www-authenticate"), "Bearer");
+    server.get("/metrics").problem(401, "unauthorized");
+    assert_eq!(server.get("/").status, 200);
+    let request = agent().post(server.url("/v1/caption")).header("Authorization", "Bearer open sesame");
+    Answer::of(request.content_type("image/jpeg").send(&camera[..]).unwrap()).record();
+}
+
+#[test]
+fn pages_of_other_sites_are_refused_unless_they_are_named() {
+    let server = Server::start(&["--allow-origin", "https://example.org"]);
+    let from = |origin: &str| {
+        let request = agent().post(server.url("/v1/caption")).header("Origin", origin);
+        Answer::of(request.content_type("image/jpeg").send(&photo("camera.jpg")[..]).unwrap())
+    };
+    from("https://evil.example").problem(403, "cross_origin");
+    from("null").problem(403, "cross_origin");
+    let allowed = from("https://example.org");
+    allowed.record();
+    assert_eq!(allowed.header("access-control-allow-origin"), "https://example.org");
+    let own = from(&server.url(""));
+    own.record();
+    assert_eq!(own.header("access-control-allow-origin"), "");
+}
+
+#[test]
+fn the_page_may_load_nothing_from_elsewhere() {
+    let server = Server::start(&[]);
+    let page = server.get("/");
+    assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    assert_eq!(page.header("x-content-type-options"), "nosniff");
+    assert!(!page.text.contains("http"), "no address of anybody else");
+}
+
+#[test]
+fn slow_clients_are_given_up() {
+    let server = Server::start(&["--timeout", "1"]);
+    let clock = Instant::now();
+    let mut head = server.connect();
+    head.write_all(b"POST /v1/caption HTTP/1.1\r\nHost: x\r\n").unwrap();
+    let mut body = server.connect();
+    body.write_all(
+        b"POST /v1/caption HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 9\r\n\r\nabc",
+    )
+    .unwrap();
+    let mut idle = server.connect();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(read_all(&mut body).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
+    assert!(read_all(&mut idle).starts_with("HTTP/1.1 200 OK\r\n"), "and is closed when nothing follows");
+    read_all(&mut head);
+    assert!(clock.elapsed() < Duration::from_secs(15));
+}
+
+#[test]
+fn there_are_only_so_many_connections() {
+    let server = Server::start(&["--connections", "2", "--timeout", "2"]);
+    let [_first, _second] = [server.connect(), server.connect()];
+    let clock = Instant::now();
+    assert_eq!(server.get("/healthz").status, 200, "the third one waits until the others are given up");
+    assert!(clock.elapsed() > Duration::from_millis(500));
+}
+
+#[cfg(unix)]
+#[test]
+fn what_was_accepted_is_answered_before_the_end() {
+    let mut server = Server::start(&[]);
+    let answers: Vec<_> = (0..12)
+        .map(|_| {
+            let url = server.url("/v1/caption");
+            thread::spawn(move || {
+                let answer = agent().post(url).content_type("image/jpeg").send(&photo("camera.jpg")[..]);
+                answer.ok().map(|answer| Answer::of(answer).status)
+            })
+        })
+        .collect();
+    while server.metric("shadetell_accepted_photos") < 12.0 {
+        thread::sleep(Duration::from_millis(5));
+    }
+    let id = server.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    let answers: Vec<_> = answers.into_iter().map(|answer| answer.join().unwrap()).collect();
+    assert_eq!(answers, [Some(200); 12]);
+    assert!(server.process.wait().unwrap().success());
+    assert!(TcpStream::connect(&server.address).is_err());
+}
+
+#[test]
+fn a_port_that_is_taken_is_told() {
+    let server = Server::start(&[]);
+    let output = Command::new(env!("CARGO_BIN_EXE_shadetell"))
+        .args(["serve", "--listen", &server.address, "--device", "cpu"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(&server.address) && said.contains("choose another --listen"), "{said}");
+}

@@ -1,0 +1,230 @@
+//! What the routes answer.
+
+use super::*;
+
+#[test]
+fn a_photo_gets_what_the_command_line_says() {
+    let server = Server::start(&[]);
+    for (name, args, query) in [
+        ("camera.jpg", &[][..], ""),
+        ("astronaut.jpg", &["--beam", "1"][..], "?beam=1"),
+        ("astronaut.jpg", &["--decoder", "show-tell", "--beam", "5"][..], "?decoder=show-tell&beam=5"),
+    ] {
+        let record = server.post(&format!("/v1/caption{query}"), "image/jpeg", &photo(name)).record();
+        assert_eq!(record["path"], "-");
+        assert!(record["timings_ms"]["encode"].as_f64().unwrap() > 0.0);
+        assert_eq!(told(record), told(command_line(name, args)));
+    }
+}
+
+#[test]
+fn a_body_is_known_by_its_content() {
+    let server = Server::start(&[]);
+    let expected = told(command_line("camera.jpg", &[]));
+    for media_type in ["image/png", "application/octet-stream", "application/x-www-form-urlencoded"] {
+        let record = server.post("/v1/caption", media_type, &photo("camera.jpg")).record();
+        assert_eq!(told(record), expected, "{media_type}");
+    }
+}
+
+#[test]
+fn several_photos_get_an_array_in_their_order() {
+    let server = Server::start(&[]);
+    let [camera, astronaut] = [photo("camera.jpg"), photo("astronaut.jpg")];
+    let answer = server.post_form(
+        "/v1/caption?beam=9",
+        &[
+            ("a", Some("camera.jpg"), &camera),
+            ("beam", None, b"1"),
+            ("b", Some("broken.jpg"), &camera[..4000]),
+            ("image", None, &astronaut),
+            ("alternatives", None, b"false"),
+        ],
+    );
+    let records = answer.record();
+    let paths: Vec<_> = records.as_array().unwrap().iter().map(|record| &record["path"]).collect();
+    assert_eq!(paths, ["camera.jpg", "broken.jpg", "-"]);
+    for (index, name) in [(0, "camera.jpg"), (2, "astronaut.jpg")] {
+        let mut expected = told(command_line(name, &["--beam", "1"]));
+        expected.as_object_mut().unwrap().remove("alternatives");
+        assert_eq!(told(records[index].clone()), expected, "the form's beam counts, not the query's");
+    }
+    assert_eq!(records[1]["error"]["code"], "corrupt");
+    assert_eq!(records[1].get("caption"), None);
+
+    let one = server.post_form("/v1/caption", &[("image", Some("x.jpg"), &camera)]).record();
+    assert_eq!(one.as_array().unwrap().len(), 1);
+    let none =
+        server.post_form("/v1/caption", &[("a", Some("a"), b"text"), ("b", Some("b"), b"\xff\xd8\xff")]);
+    none.problem(415, "not_an_image");
+}
+
+#[test]
+fn attention_is_told_when_it_is_asked_for() {
+    let server = Server::start(&[]);
+    let record = server.post("/v1/caption?attention=true", "image/jpeg", &photo("camera.jpg")).record();
+    let grid = &record["attention_grid"];
+    assert_eq!((&grid["rows"], &grid["columns"]), (&7.into(), &7.into()));
+    assert_eq!(grid["area"], serde_json::json!([0.0, 0.0, 420.0, 400.0]), "the whole photo is squashed");
+    for token in record["tokens"].as_array().unwrap() {
+        let weights = token["attention"].as_array().unwrap();
+        let sum: f64 = weights.iter().map(|weight| weight.as_f64().unwrap()).sum();
+        assert_eq!(weights.len(), 49);
+        assert!((sum - 1.0).abs() < 1e-4, "{sum}");
+    }
+    let without =
+        server.post("/v1/caption?attention=true&decoder=show-tell", "image/jpeg", &photo("camera.jpg"));
+    assert_eq!(without.record().get("attention_grid"), None);
+}
+
+/// Names and data of events.
+fn events(text: &str) -> Vec<(String, Value)> {
+    let event = |block: &str| {
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        Some((field("event")?.to_owned(), serde_json::from_str(field("data")?).unwrap()))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
+#[test]
+fn words_are_streamed_as_they_come() {
+    let server = Server::start(&[]);
+    let request = agent().post(server.url("/v1/caption?beam=1")).header("Accept", "text/event-stream");
+    let answer = Answer::of(request.content_type("image/jpeg").send(&photo("camera.jpg")[..]).unwrap());
+    assert_eq!((answer.status, answer.header("content-type")), (200, "text/event-stream"));
+    let events = events(&answer.text);
+    let (last, words) = events.split_last().unwrap();
+    assert_eq!(last.0, "caption");
+    let expected = command_line("camera.jpg", &["--beam", "1"]);
+    assert_eq!(told(last.1.clone()), told(expected.clone()));
+    let sentences: Vec<&str> = words.iter().map(|(_, data)| data["caption"].as_str().unwrap()).collect();
+    let caption = expected["caption"].as_str().unwrap();
+    assert!(words.iter().all(|(name, data)| name == "words" && data["photo"] == 0));
+    for (count, words) in (1..).zip(caption.split(' ')) {
+        assert!(
+            sentences[count - 1].split(' ').count() == count && sentences[count - 1].ends_with(words),
+            "{sentences:?}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_of_several_photos_tells_each() {
+    let server = Server::start(&[]);
+    let mut body = Vec::new();
+    for content in [&photo("camera.jpg")[..], b"text"] {
+        body.extend_from_slice(
+            b"--cut\r\nContent-Disposition: form-data; name=\"image\"; filename=\"f\"\r\n\r\n",
+        );
+        body.extend_from_slice(content);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(b"--cut--\r\n");
+    let request = agent().post(server.url("/v1/caption")).header("Accept", "text/event-stream");
+    let answer =
+        Answer::of(request.content_type("multipart/form-data; boundary=cut").send(&body[..]).unwrap());
+    let mut ends: Vec<_> = events(&answer.text).into_iter().filter(|(name, _)| name != "words").collect();
+    ends.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!(ends.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["caption", "error"]);
+    assert_eq!(told(ends[0].1.clone()), told(command_line("camera.jpg", &[])));
+    assert_eq!(ends[1].1["error"]["code"], "not_an_image");
+}
+
+#[test]
+fn clients_of_the_max_service_find_its_shapes() {
+    let server = Server::start(&[]);
+    let answer = server.post_form("/model/predict", &[("image", Some("camera.jpg"), &photo("camera.jpg"))]);
+    let expected = command_line("camera.jpg", &[]);
+    let found = answer.record();
+    assert_eq!(found["status"], "ok");
+    let predictions = found["predictions"].as_array().unwrap();
+    assert_eq!(predictions.len(), 3);
+    assert_eq!((&predictions[0]["index"], &predictions[0]["caption"]), (&"0".into(), &expected["caption"]));
+    let probability = expected["log_prob"].as_f64().unwrap().exp();
+    assert!((predictions[0]["probability"].as_f64().unwrap() - probability).abs() < 1e-6);
+    assert_eq!(predictions[2]["caption"], expected["alternatives"][1]["caption"]);
+
+    let wrong = server.post_form("/model/predict", &[("image", Some("a.txt"), b"text")]);
+    let detail = wrong.problem(400, "not_an_image");
+    assert_eq!(wrong.json()["message"], detail.as_str());
+    let two = [("image", Some("a"), &b"1"[..]), ("image", Some("b"), b"2")];
+    server.post_form("/model/predict", &two).problem(400, "bad_request");
+
+    let metadata = server.get("/model/metadata").record();
+    for field in ["id", "name", "description", "type", "license", "source"] {
+        assert!(metadata[field].as_str().is_some_and(|text| !text.is_empty()), "{field}");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_told() {
+    let server = Server::start(&["--max-pixels", "1"]);
+    let caption = |media_type, body: &[u8]| server.post("/v1/caption", media_type, body);
+    caption("image/jpeg", b"").problem(422, "empty_file");
+    caption("image/jpeg", b"hello").problem(415, "not_an_image");
+    caption("image/jpeg", &photo("camera.jpg")[..9000]).problem(422, "corrupt");
+    caption("application/json", b"{}").problem(415, "unsupported_media_type");
+    let bomb = image::RgbImage::new(1001, 1000);
+    let mut png = std::io::Cursor::new(Vec::new());
+    bomb.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let detail = caption("image/png", png.get_ref()).problem(413, "too_large");
+    assert!(detail.contains("at most 1000000 pixels, found 1001 x 1000"), "{detail}");
+
+    for (query, told) in [
+        ("beam=0", "beam: expected a whole number from 1 to 32, found \"0\""),
+        ("model=none", "model: expected one of flickr8k, found \"none\""),
+        ("beems=3", "expected model, decoder, beam, alternatives or attention, found \"beems\""),
+    ] {
+        let answer = server.post(&format!("/v1/caption?{query}"), "image/jpeg", b"");
+        assert_eq!(answer.problem(400, "bad_request"), told);
+    }
+    server.post("/v1/caption", "multipart/form-data", b"").problem(400, "bad_request");
+    server.post_form("/v1/caption", &[("beam", None, b"1")]).problem(400, "bad_request");
+    server.get("/nothing").problem(404, "no_such_route");
+    let wrong_method = server.get("/v1/caption");
+    wrong_method.problem(405, "method_not_allowed");
+    assert_eq!(wrong_method.header("allow"), "POST");
+}
+
+#[test]
+fn operators_are_told_how_it_goes_without_what_photos_show() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/healthz").record()["status"], "ok");
+    assert!(server.get("/readyz").record()["adapter"].as_str().is_some_and(|name| !name.is_empty()));
+    let before = server.metric("shadetell_photos_total");
+    let caption = server.post("/v1/caption", "image/jpeg", &photo("camera.jpg")).record();
+    // Other tests use the same server.
+    assert!(server.metric("shadetell_photos_total") >= before + 1.0);
+    let text = server.get("/metrics").text;
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for series in [
+        "shadetell_http_requests_total{method=\"POST\",route=\"/v1/caption\",status=\"200\"}",
+        "shadetell_stage_duration_seconds_count{stage=\"encode\"}",
+        "shadetell_stage_duration_seconds_count{stage=\"decode\"}",
+        "shadetell_batch_photos_count",
+        "shadetell_accepted_photos",
+    ] {
+        assert!(text.contains(series), "{series} in\n{text}");
+    }
+    assert!(!text.contains(caption["caption"].as_str().unwrap()));
+}
+
+#[test]
+fn the_description_names_every_route_of_the_api() {
+    let server = Server::start(&[]);
+    let api = server.get("/openapi.json").record();
+    let paths: Vec<&str> = api["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(
+        paths,
+        ["/healthz", "/metrics", "/model/metadata", "/model/predict", "/readyz", "/v1/caption", "/v1/models"]
+    );
+    let beam = api["paths"]["/v1/caption"]["post"]["parameters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|parameter| parameter["name"] == "beam")
+        .unwrap();
+    assert_eq!(beam["schema"]["maximum"], 32);
+    let models = server.get("/v1/models").record();
+    assert_eq!((&models[0]["name"], &models[0]["decoders"][0]["beam"]), (&"flickr8k".into(), &3.into()));
+}
