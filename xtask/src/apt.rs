@@ -141,8 +141,8 @@ pub fn install(from: Option<&str>) -> Step {
 }
 
 /// Installs Debian's browser.
-pub fn install_chromium() -> Step {
-    apt_get(&["install", "-y", "--no-install-recommends", "chromium"])
+pub fn install_packages(names: &[&str]) -> Step {
+    apt_get(&[&["install", "-y", "--no-install-recommends"], names].concat())
 }
 
 /// Installs the driver from backports; `None` where there are none to be had. The package lists have been fetched.

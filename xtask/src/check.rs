@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::driver::{self, Driver};
+use crate::serve;
 use crate::setup;
 use crate::shell::{self, Cargo, Program, Result, note};
 
@@ -60,6 +61,7 @@ pub fn test(options: &Options) -> Result<ExitCode> {
         report.stage("kernels in a browser", || shell::run(&mut checks.cargo_test(&kernels)));
     }
     if let Some((driver, _)) = drivers.first() {
+        checks.serve(&mut report, driver);
         report.stage("example: Bevy", || {
             shell::run(driver.apply(&mut checks.cargo.in_example("bevy", &["test"])))
         });
@@ -126,6 +128,17 @@ impl Checks<'_> {
         };
         note(&format!("on {}", adapter.trim()));
         shell::run(driver.apply(self.cargo_test(targets).args(self.filter)))
+    }
+
+    /// The web page in a browser, and the API against its description.
+    fn serve(&self, report: &mut Report, driver: &Driver) {
+        let root = self.cargo.root();
+        if report.stage("set-up: Node.js", setup::node).is_some() {
+            report.stage("web page", || serve::page(root, driver, &self.shadetell));
+        }
+        if report.stage("set-up: Python", setup::python).is_some() {
+            report.stage("API", || serve::api(root, driver, &self.shadetell));
+        }
     }
 
     /// `cargo test` with everything switched on.

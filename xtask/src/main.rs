@@ -4,6 +4,7 @@
 mod apt;
 mod check;
 mod driver;
+mod serve;
 mod setup;
 mod shell;
 

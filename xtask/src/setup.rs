@@ -209,19 +209,34 @@ fn install_mesa(release: &Release) -> Result {
     Ok(())
 }
 
-/// The browser that compiles the kernels, installed where it is missing.
+/// The browser that compiles the kernels and shows the page.
 pub fn chromium() -> Result {
-    if shell::output(Command::new("chromium").arg("--version")).is_some() {
+    packages("chromium", &["--version"], &["chromium"])
+}
+
+/// What drives the browser.
+pub fn node() -> Result {
+    packages("npm", &["--version"], &["nodejs", "npm"])
+}
+
+/// What the tester of the API is written in.
+pub fn python() -> Result {
+    packages("python3", &["-c", "import ensurepip, venv"], &["python3", "python3-venv"])
+}
+
+/// Installs Debian packages, unless a program can be run.
+fn packages(program: &str, args: &[&str], names: &[&str]) -> Result {
+    if shell::output(Command::new(program).args(args)).is_some() {
         return Ok(());
     }
+    let names_ = names.join(" ");
     let Some(root) = driver::has_apt().then(Root::find).flatten() else {
-        return Err(
-            "Chromium has to be installed, as `chromium`: on Debian run `apt-get install chromium` as root"
-                .into(),
-        );
+        return Err(format!(
+            "`{program}` has to be installed: on Debian run `apt-get install {names_}` as root"
+        ));
     };
     root.refresh();
-    root.perform(&apt::install_chromium())
+    root.perform(&apt::install_packages(names))
 }
 
 /// Fetches apt's package lists, where that is possible.

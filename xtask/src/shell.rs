@@ -90,6 +90,11 @@ impl Program {
         Ok(Self { path: target.join(profile).join(format!("shadetell{}", std::env::consts::EXE_SUFFIX)) })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub fn command(&self, subcommand: &str) -> Command {
         let mut command = Command::new(&self.path);
         command.arg(subcommand);

@@ -87,6 +87,8 @@ impl Choices {
             };
             let flag = || value.parse().map_err(|_| wrong("true or false"));
             match name.as_str() {
+                // A form's field that was left empty.
+                "model" if value.is_empty() => {}
                 "model" => choices.model = Some(value),
                 "decoder" => {
                     let found = DecoderFamily::ALL.into_iter().find(|family| family.name() == value);
@@ -184,7 +186,7 @@ pub(super) fn failed(name: String, problem: &Problem) -> Answer {
 #[allow(dead_code, reason = "describes answers")]
 pub(super) enum CaptionAnswer {
     /// For a photo alone in the body.
-    One(Record<'static>),
+    One(Box<Record<'static>>),
     /// For a form: a record for each photo in its order. A photo that failed among others has its own.
     Several(Vec<CaptionRecord>),
 }
@@ -194,7 +196,7 @@ pub(super) enum CaptionAnswer {
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes answers")]
 pub(super) enum CaptionRecord {
-    Captioned(Record<'static>),
+    Captioned(Box<Record<'static>>),
     Failed(Failed),
 }
 
