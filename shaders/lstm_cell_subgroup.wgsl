@@ -1,7 +1,7 @@
 // i, f, g, o = W [x; h] + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c')
 //
 // lstm_cell.wgsl with the reads of quads.wgsl. A workgroup is one subgroup: eight units, one in each lane, whose four columns
-// are its gates, of ROWS rows. Each lane reads four values of one row and hands them to all others.
+// are its gates, of ROWS rows. Each lane reads four values of one row, or of two, and hands them to all others.
 //
 // h, c, h_next, c_next: [R, H]       weight: blocks of quads.wgsl, gates i f g o of a unit side by side       bias: [4 H]
 // x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input. All sizes are multiples of four.
@@ -26,27 +26,33 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
 @group(0) @binding(8) var<storage, read_write> c_next: array<f32>;
 
+// Values of a row: of the inputs, then of the state. `sizes` are theirs, in fours.
+fn input(row: u32, k: u32, sizes: vec3<u32>) -> vec4<f32> {
+    let state = sizes.x + sizes.y;
+    if k < sizes.x {
+        return unpaired(first[row * sizes.x + k]);
+    }
+    if k < state {
+        return unpaired(second[row * sizes.y + k - sizes.x]);
+    }
+    return unpaired(h[row * sizes.z + k - state]);
+}
+
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     // Lanes past the last unit repeat it, and so do rows past the last one.
     let unit = min(workgroup.x * 8u + lane, p.hidden - 1u);
     let start = vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
-    var sums = array(start, start, start, start, start, start, start, start);
-    let row = min(workgroup.y * ROWS + lane, p.rows - 1u);
+    var sums = array(
+        start, start, start, start, start, start, start, start, start, start, start, start, start, start, start, start,
+    );
+    let near = min(workgroup.y * ROWS + lane, p.rows - 1u);
+    let far = min(near + 8u, p.rows - 1u);
     let sizes = vec3(p.first, p.second, p.hidden) / 4u;
-    let ends = vec2(sizes.x, sizes.x + sizes.y);
-    let quads = ends.y + sizes.z;
+    let quads = sizes.x + sizes.y + sizes.z;
     var w = workgroup.x * quads * STEP + unit - workgroup.x * 8u;
     for (var k = 0u; k < quads; k++) {
-        var pairs: vec2<u64>;
-        if k < ends.x {
-            pairs = first[row * sizes.x + k];
-        } else if k < ends.y {
-            pairs = second[row * sizes.y + k - ends.x];
-        } else {
-            pairs = h[row * sizes.z + k - ends.y];
-        }
-        let a = unpaired(pairs);
+        let a = input(near, k, sizes);
         let weights = columns_at(w);
         // ROWS is a constant: what lies above it is compiled away.
         sums[0] += subgroupBroadcast(a, 0u) * weights;
@@ -57,12 +63,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         if ROWS > 5u { sums[5] += subgroupBroadcast(a, 5u) * weights; }
         if ROWS > 6u { sums[6] += subgroupBroadcast(a, 6u) * weights; }
         if ROWS > 7u { sums[7] += subgroupBroadcast(a, 7u) * weights; }
+        if ROWS > 8u {
+            let b = input(far, k, sizes);
+            sums[8] += subgroupBroadcast(b, 0u) * weights;
+            if ROWS > 9u { sums[9] += subgroupBroadcast(b, 1u) * weights; }
+            if ROWS > 10u { sums[10] += subgroupBroadcast(b, 2u) * weights; }
+            if ROWS > 11u { sums[11] += subgroupBroadcast(b, 3u) * weights; }
+            if ROWS > 12u { sums[12] += subgroupBroadcast(b, 4u) * weights; }
+            if ROWS > 13u { sums[13] += subgroupBroadcast(b, 5u) * weights; }
+            if ROWS > 14u { sums[14] += subgroupBroadcast(b, 6u) * weights; }
+            if ROWS > 15u { sums[15] += subgroupBroadcast(b, 7u) * weights; }
+        }
         w += STEP;
     }
 
     // A loop whose length no compiler can guess: unrolled, it takes long to compile.
     for (var r = 0u; r < min(ROWS, p.rows - workgroup.y * ROWS); r++) {
-        let gates = sums[min(r, 7u)];
+        let gates = sums[min(r, 15u)];
         let at = (workgroup.y * ROWS + r) * p.hidden + unit;
         let open = sigmoid(gates);
         let cell = open.y * c[at] + open.x * stable_tanh(gates).z;

@@ -1,9 +1,9 @@
 //! Additive attention over the pixels of a grid, with its gate.
 
-use super::dispatch::{Infer, Lowering, Operation, ROW_VARIANTS, Shader, params};
+use super::dispatch::{Infer, Kernel, Lowering, Operation, ROW_VARIANTS, Shader, params};
 use crate::cpu;
 use crate::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::ops::{Dispatch, Packing};
+use crate::ops::{Dispatch, Packing, choose};
 
 /// Where a row looks (Xu et al., "Show, Attend and Tell", arXiv 1502.03044, equations 4 and 5):
 /// `alpha[r, p] = softmax_p(v . relu(keys[n, p] + query[r]) + b)`.
@@ -33,6 +33,13 @@ pub(super) const WEIGHTS: Shader = Shader {
 pub(super) const CONTEXT: Shader = Shader {
     name: "additive_attention_context",
     source: include_str!("../../shaders/additive_attention_context.wgsl"),
+    params: Params::FIELDS,
+    variants: &[&[]],
+};
+
+pub(super) const CONTEXT_SUBGROUP: Shader = Shader {
+    name: "additive_attention_context_subgroup",
+    source: include_str!("../../shaders/additive_attention_context_subgroup.wgsl"),
     params: Params::FIELDS,
     variants: &[&[]],
 };
@@ -125,8 +132,20 @@ impl Operation for AttentionContext {
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
         let params = attention_params(node.inputs[0], node.inputs[2])?;
         let bindings = vec![node.input(0), node.input(1), node.input(2), node.output(0)];
-        let count = node.outputs[0].shape.elements();
-        Ok(node.flat(&CONTEXT, bindings, params.words(), count))
+        let block = choose::row_block(params.rows_per_image, choose::MAX_ROWS);
+        let mut constants = vec![("ROWS", block)];
+        let (shader, channels) = if choose::shares_lanes(node.target, params.width) {
+            (&CONTEXT_SUBGROUP, 32)
+        } else {
+            let lanes = choose::lanes(node.target.class);
+            constants.push(("LANES", lanes));
+            (&CONTEXT, lanes as usize)
+        };
+        let kernel = Kernel { shader, defines: &[], constants };
+        let blocks = params.rows_per_image.div_ceil(block as usize);
+        let images = node.inputs[0].shape[0];
+        let workgroups = [params.width.div_ceil(channels) as u32, blocks as u32, images as u32];
+        Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -16,14 +16,14 @@ pub(crate) fn reads_64_bits(target: &Target) -> bool {
     target.class == AdapterClass::Software && target.int64
 }
 
-/// Whether a product with so many inputs gets the shader for subgroups that are one vector of a CPU, where reading from
-/// another lane costs less than reading memory, and reading 64 bits as much as reading 32.
-fn shares_lanes(target: &Target, inputs: usize) -> bool {
-    reads_64_bits(target) && target.subgroup == LANES && inputs.is_multiple_of(4)
+/// Whether rows of so many values get the shader for subgroups that are one vector of a CPU, where reading from another lane
+/// costs less than reading memory, and reading 64 bits as much as reading 32.
+pub(crate) fn shares_lanes(target: &Target, width: usize) -> bool {
+    reads_64_bits(target) && target.subgroup == LANES && width.is_multiple_of(4)
 }
 
-/// The largest block of rows of shaders that share weights between rows.
-const MAX_ROWS: usize = 8;
+/// The largest block of rows of shaders that share what they read between rows.
+pub(crate) const MAX_ROWS: usize = 8;
 
 /// Whether a linear layer of so many rows for each item of a batch runs as a 1x1 convolution, whose pixels they are.
 pub(crate) fn is_gemm(rows: usize, outputs: usize) -> bool {
@@ -57,6 +57,14 @@ impl RowsKernel {
         match self {
             RowsKernel::Subgroup | RowsKernel::Sliced => LANES,
             RowsKernel::Lanes(lanes) => lanes,
+        }
+    }
+
+    /// The largest block of rows that share each weight.
+    pub(crate) fn max_rows(self) -> usize {
+        match self {
+            RowsKernel::Subgroup => 2 * MAX_ROWS,
+            RowsKernel::Lanes(_) | RowsKernel::Sliced => MAX_ROWS,
         }
     }
 }
@@ -94,9 +102,9 @@ pub(crate) fn rows(shape: &RowsShape, target: &Target, choices: &Choices) -> Row
     choices.pick(&shape.to_string(), &rows_candidates(shape, target))
 }
 
-/// How many rows share each weight: all of them, or equal blocks of at most eight.
-pub(crate) fn row_block(rows: usize) -> u32 {
-    rows.max(1).div_ceil(rows.max(1).div_ceil(MAX_ROWS)) as u32
+/// How many rows share what is read: all of them, or equal blocks of at most so many.
+pub(crate) fn row_block(rows: usize, most: usize) -> u32 {
+    rows.max(1).div_ceil(rows.max(1).div_ceil(most)) as u32
 }
 
 /// Invocations along the output channels: one vector of lanes on a CPU, a full workgroup on a GPU.
@@ -181,6 +189,8 @@ mod tests {
 
     #[test]
     fn row_blocks_are_even() {
-        assert_eq!([0, 1, 5, 8, 9, 10, 16, 17, 40].map(row_block), [1, 1, 5, 8, 5, 5, 8, 6, 8]);
+        let blocks = |most| [0, 1, 5, 8, 9, 10, 16, 17, 40].map(|rows| row_block(rows, most));
+        assert_eq!(blocks(RowsKernel::Sliced.max_rows()), [1, 1, 5, 8, 5, 5, 8, 6, 8]);
+        assert_eq!(blocks(RowsKernel::Subgroup.max_rows()), [1, 1, 5, 8, 9, 10, 16, 9, 14]);
     }
 }

@@ -115,6 +115,13 @@ pub(super) const DEPTHWISE: Shader = Shader {
     variants: &[&[]],
 };
 
+pub(super) const DEPTHWISE_ROW: Shader = Shader {
+    name: "conv2d_depthwise_row",
+    source: include_str!("../../shaders/conv2d_depthwise_row.wgsl"),
+    params: Params::FIELDS,
+    variants: &[&[]],
+};
+
 pub(super) const DIRECT: Shader = Shader {
     name: "conv2d_direct",
     source: include_str!("../../shaders/conv2d_direct.wgsl"),
@@ -208,7 +215,7 @@ impl Operation for Conv2d {
                 winograd::scratch(winograd, sizes(node.inputs[0]), sizes(node.outputs[0]))
             }
             Way::Pointwise | Way::Window => product::scratch(product, node.outputs[0].shape.elements()),
-            Way::Depthwise | Way::Direct => Vec::new(),
+            Way::DepthwiseRow | Way::Depthwise | Way::Direct => Vec::new(),
         }
     }
 
@@ -234,8 +241,12 @@ impl Operation for Conv2d {
         Ok(match way {
             Way::Winograd(winograd) => winograd::lower(node, self, winograd, product, x, y),
             Way::Pointwise | Way::Window => product::lower(node, product, params, Packing::taps, ends),
-            Way::Depthwise => by_channel(node, (&DEPTHWISE, 4, 4), params, ends),
-            Way::Direct => by_channel(node, (&DIRECT, 1, 1), params, ends),
+            Way::DepthwiseRow => {
+                let window = ("KERNEL", kernel_width as u32);
+                by_channel(node, (&DEPTHWISE_ROW, 4, 4), &[window], params, ends)
+            }
+            Way::Depthwise => by_channel(node, (&DEPTHWISE, 4, 4), &[], params, ends),
+            Way::Direct => by_channel(node, (&DIRECT, 1, 1), &[], params, ends),
         })
     }
 
@@ -249,6 +260,7 @@ impl Operation for Conv2d {
 fn by_channel(
     node: &Lowering<'_>,
     (shader, channels, pixels): (&'static Shader, usize, usize),
+    constants: &[(&'static str, u32)],
     mut params: Params,
     [x, residual, y]: [Binding; 3],
 ) -> Vec<Dispatch> {
@@ -257,7 +269,7 @@ fn by_channel(
     let across = params.out_width.div_ceil(pixels) * params.blocks;
     let weight = node.weight(1, Packing::taps(Block::Columns(lanes)));
     vec![Dispatch {
-        kernel: Kernel { shader, defines: &[], constants: vec![("LANES", lanes)] },
+        kernel: Kernel { shader, defines: &[], constants: [&[("LANES", lanes)], constants].concat() },
         bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
         workgroups: [across as u32, params.out_height as u32, params.images as u32],

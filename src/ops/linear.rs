@@ -118,7 +118,7 @@ impl Operation for Linear {
         let [low, high] = self.activation.clamp();
         let params = Params { rows, inputs, outputs, low, high };
         let kernel = choose::rows(&as_rows(node), node.target, node.choices);
-        let block = choose::row_block(rows);
+        let block = choose::row_block(rows, kernel.max_rows());
         let shaders = [&SUBGROUP, &SHADER, &SLICED];
         let lanes = kernel.lanes() as usize;
         let (weight, kernel) = node.rows_kernel(kernel, shaders, 1, Packing::inputs, block);

@@ -106,7 +106,7 @@ impl Operation for LstmCell {
             second: node.inputs.get(5).map_or(0, |x| x.shape.last()),
         };
         let kernel = choose::rows(&as_rows(node), node.target, node.choices);
-        let block = choose::row_block(rows);
+        let block = choose::row_block(rows, kernel.max_rows());
         let lanes = kernel.lanes() as usize;
         let shaders = [&SUBGROUP, &SHADER, &SLICED];
         let (weight, kernel) = node.rows_kernel(kernel, shaders, 2, Packing::gates, block);

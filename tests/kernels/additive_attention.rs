@@ -5,7 +5,7 @@ use shadetell::graph::TensorId;
 use shadetell::ops::{AttentionContext, AttentionWeights};
 
 /// Images, rows, pixels, keys, channels, and columns of the query between the keys and the gate.
-const TABLE: [[usize; 6]; 10] = [
+const TABLE: [[usize; 6]; 12] = [
     [1, 1, 1, 1, 1, 0],
     [1, 1, 49, 12, 20, 0],
     [1, 3, 49, 64, 65, 0],
@@ -15,6 +15,8 @@ const TABLE: [[usize; 6]; 10] = [
     [1, 5, 196, 8, 33, 0],
     [2, 10, 130, 1, 1, 0],
     [1, 20, 3, 4, 130, 7],
+    [2, 22, 49, 4, 132, 0],
+    [3, 24, 9, 8, 64, 1],
     // As large as the model of the paper: some drivers end a loop early that runs too often.
     [1, 1, 196, 512, 24, 0],
 ];

@@ -85,6 +85,9 @@ fn table() -> Vec<Sizes> {
         Sizes { padding: [1; 4], groups: 4, ..plain([1, 1, 1, 4], 4, 3) },
         Sizes { padding: [1; 4], groups: 36, ..plain([2, 7, 5, 36], 36, 3) },
         Sizes { padding: [1, 2, 1, 2], stride: [2, 2], groups: 8, ..plain([1, 9, 10, 8], 8, 5) },
+        Sizes { padding: [2, 1, 1, 2], groups: 40, ..plain([2, 6, 11, 40], 40, 5) },
+        Sizes { padding: [0, 1, 0, 1], stride: [2, 2], groups: 8, ..plain([1, 8, 9, 8], 8, 3) },
+        Sizes { padding: [4, 3, 9, 7], groups: 4, ..plain([1, 2, 3, 4], 4, 3) },
         Sizes { padding: [2; 4], dilation: [2, 2], groups: 12, ..plain([1, 6, 6, 12], 12, 3) },
         Sizes { groups: 264, ..plain([1, 3, 4, 264], 264, 1) },
         // Everything else.

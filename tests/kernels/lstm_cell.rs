@@ -23,12 +23,13 @@ fn any_number_of_rows() {
     for rows in 1..=20 {
         case(rows, 5, &[3], 1.0).check(&format!("{rows} rows"), Tolerance::Approximate);
         case(rows, 5, &[3, 4], 1.0).check(&format!("{rows} rows of two inputs"), Tolerance::Approximate);
+        case(rows, 12, &[8, 4], 1.0).check(&format!("{rows} rows of fours"), Tolerance::Approximate);
     }
 }
 
 #[test]
 fn every_candidate() {
-    for (rows, hidden, inputs) in [(1, 5, &[3][..]), (3, 64, &[20]), (9, 33, &[8, 12])] {
+    for (rows, hidden, inputs) in [(1, 5, &[3][..]), (3, 64, &[20]), (9, 33, &[8, 12]), (33, 36, &[8, 12])] {
         let label = format!("{rows} rows, {hidden} units, inputs {inputs:?}");
         case(rows, hidden, inputs, 1.0).check_candidates(&label, Tolerance::Approximate);
     }
@@ -36,7 +37,7 @@ fn every_candidate() {
 
 #[test]
 fn weights_of_16_bits() {
-    for (rows, hidden, columns) in [(1, 5, 3), (3, 64, 20), (9, 33, 8)] {
+    for (rows, hidden, columns) in [(1, 5, 3), (3, 64, 20), (9, 33, 8), (16, 36, 8)] {
         let mut case = Case::new(rows as u64);
         let operands = vec![
             case.random_input([rows, hidden]),

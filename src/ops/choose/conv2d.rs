@@ -1,6 +1,6 @@
 //! Which kernel runs a convolution, or a linear layer of so many rows that it runs as one.
 
-use super::shares_lanes;
+use super::{reads_64_bits, shares_lanes};
 use crate::ops::conv2d::winograd::Winograd;
 use crate::ops::{AdapterClass, Choices, Target};
 use std::fmt;
@@ -22,6 +22,8 @@ pub(crate) enum Way {
     Pointwise,
     /// Dense: implicit matrix product over the window.
     Window,
+    /// One filter for each channel, whose inputs are read once a row, 64 bits at a time.
+    DepthwiseRow,
     /// One filter for each channel.
     Depthwise,
     /// Anything else.
@@ -46,6 +48,7 @@ impl fmt::Display for ConvKernel {
             Way::Winograd(Winograd::F4) => "winograd-f4",
             Way::Pointwise => "pointwise",
             Way::Window => "window",
+            Way::DepthwiseRow => return write!(f, "depthwise-row"),
             Way::Depthwise => return write!(f, "depthwise"),
             Way::Direct => return write!(f, "direct"),
         };
@@ -116,10 +119,12 @@ impl ConvShape {
     }
 
     /// The ways that fit, the usual one first.
-    fn ways(&self) -> Vec<Way> {
+    fn ways(&self, target: &Target) -> Vec<Way> {
         let ConvShape { groups, inputs, outputs, kernel, stride, dilation, padded, size, compact } = *self;
         if groups > 1 && groups == inputs && groups == outputs && outputs.is_multiple_of(4) {
-            return vec![Way::Depthwise, Way::Direct];
+            let fits = [3, 5].contains(&kernel[1]) && stride[1] == 1 && dilation == [1, 1];
+            let row = (fits && reads_64_bits(target)).then_some(Way::DepthwiseRow);
+            return row.into_iter().chain([Way::Depthwise, Way::Direct]).collect();
         }
         if groups > 1 || !outputs.is_multiple_of(4) {
             return vec![Way::Direct];
@@ -236,12 +241,14 @@ impl ProductShape {
 pub(crate) fn candidates(shape: &ConvShape, target: &Target) -> Vec<ConvKernel> {
     let kernels = |way: Way| {
         let products = match way {
-            Way::Depthwise | Way::Direct => vec![Product::Gemm(gemm_workgroup(target.class))],
+            Way::DepthwiseRow | Way::Depthwise | Way::Direct => {
+                vec![Product::Gemm(gemm_workgroup(target.class))]
+            }
             _ => ProductShape::of(shape, way).products(target),
         };
         products.into_iter().map(move |product| ConvKernel { way, product })
     };
-    shape.ways().into_iter().flat_map(kernels).collect()
+    shape.ways(target).into_iter().flat_map(kernels).collect()
 }
 
 /// Chooses how a convolution runs.
@@ -277,8 +284,9 @@ mod tests {
     }
 
     fn way(shape: ConvShape) -> Way {
-        let choice = kernel(&shape, &Target::baseline(AdapterClass::Software), &Choices::default());
-        assert_eq!(choice.way, shape.ways()[0]);
+        let target = Target::baseline(AdapterClass::Software);
+        let choice = kernel(&shape, &target, &Choices::default());
+        assert_eq!(choice.way, shape.ways(&target)[0]);
         choice.way
     }
 
@@ -306,6 +314,25 @@ mod tests {
     }
 
     #[test]
+    fn windows_that_fit_are_read_by_the_row() {
+        let software = Target { int64: true, ..Target::baseline(AdapterClass::Software) };
+        let hardware = Target { int64: true, ..Target::baseline(AdapterClass::Hardware) };
+        let depthwise =
+            |window, stride| ConvShape { groups: 32, stride: [stride; 2], ..shape(32, 32, window, 14) };
+        let way = |shape: ConvShape, target| kernel(&shape, target, &Choices::default()).way;
+        for (window, stride, expected) in [
+            (3, 1, Way::DepthwiseRow),
+            (5, 1, Way::DepthwiseRow),
+            (7, 1, Way::Depthwise),
+            (3, 2, Way::Depthwise),
+        ] {
+            assert_eq!(way(depthwise(window, stride), &software), expected, "{window} {stride}");
+            assert_eq!(way(depthwise(window, stride), &hardware), Way::Depthwise);
+        }
+        assert_eq!(way(ConvShape { dilation: [2, 2], ..depthwise(3, 1) }, &software), Way::Depthwise);
+    }
+
+    #[test]
     fn winograd_runs_where_its_tiles_fit() {
         let choices = [56, 28, 14, 7, 3].map(|size| way(shape(64, 64, 3, size)));
         let [f2, f4] = [Winograd::F2, Winograd::F4].map(Way::Winograd);
@@ -315,7 +342,7 @@ mod tests {
         assert_eq!(way(ConvShape { stride: [2, 2], ..wide }), Way::Window);
         assert_eq!(way(ConvShape { dilation: [2, 2], ..wide }), Way::Window);
         assert_eq!(way(ConvShape { inputs: 8, ..wide }), Way::Window);
-        assert_eq!(wide.ways(), [f4, f2, Way::Window]);
+        assert_eq!(wide.ways(&Target::baseline(AdapterClass::Software)), [f4, f2, Way::Window]);
     }
 
     #[test]

@@ -1,0 +1,56 @@
+// context[r, c] = sigmoid(query[r, Q - C + c]) * sum_p alpha[r, p] grid[n, p, c], with n = r / rows_per_image
+//
+// additive_attention_context.wgsl for subgroups that are one vector of a CPU. A workgroup is one subgroup: 32 channels, four in
+// each lane, of ROWS rows of an image. Each lane reads the weight of one row and hands it to all others.
+//
+// grid: [N, P, C], C % 4 == 0; alpha: [R, P]; query: [R, Q], the last C columns are the gate; context: [R, C]
+// FLOPs 2 R P C, bytes 4 (N P C + R P + 2 R C).
+
+//!import activation
+//!import pairs
+
+override ROWS: u32 = 1u;
+
+struct Params {
+    rows: u32, rows_per_image: u32, pixels: u32, width: u32, query_width: u32,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read_write> grid: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read_write> alpha: array<f32>;
+@group(0) @binding(3) var<storage, read_write> query: array<f32>;
+@group(0) @binding(4) var<storage, read_write> context: array<vec2<u64>>;
+
+@compute @workgroup_size(8)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+    let columns = p.width / 4u;
+    // Lanes past the last column repeat it, and so do rows past the last one.
+    let column = min(workgroup.x * 8u + lane, columns - 1u);
+    let first = workgroup.z * p.rows_per_image + workgroup.y * ROWS;
+    let rows = min(ROWS, p.rows_per_image - workgroup.y * ROWS);
+    let own = (first + min(lane, rows - 1u)) * p.pixels;
+    let start = vec4(0.0);
+    var sums = array(start, start, start, start, start, start, start, start);
+    var at = workgroup.z * p.pixels * columns + column;
+    for (var pixel = 0u; pixel < p.pixels; pixel++) {
+        let a = alpha[own + pixel];
+        let seen = unpaired(grid[at]);
+        // ROWS is a constant: what lies above it is compiled away.
+        sums[0] += subgroupBroadcast(a, 0u) * seen;
+        if ROWS > 1u { sums[1] += subgroupBroadcast(a, 1u) * seen; }
+        if ROWS > 2u { sums[2] += subgroupBroadcast(a, 2u) * seen; }
+        if ROWS > 3u { sums[3] += subgroupBroadcast(a, 3u) * seen; }
+        if ROWS > 4u { sums[4] += subgroupBroadcast(a, 4u) * seen; }
+        if ROWS > 5u { sums[5] += subgroupBroadcast(a, 5u) * seen; }
+        if ROWS > 6u { sums[6] += subgroupBroadcast(a, 6u) * seen; }
+        if ROWS > 7u { sums[7] += subgroupBroadcast(a, 7u) * seen; }
+        at += columns;
+    }
+
+    // A loop whose length no compiler can guess: unrolled, it takes long to compile.
+    for (var r = 0u; r < rows; r++) {
+        let gate = (first + r + 1u) * p.query_width - p.width + 4u * column;
+        let open = sigmoid(vec4(query[gate], query[gate + 1u], query[gate + 2u], query[gate + 3u]));
+        context[(first + r) * columns + column] = paired(open * sums[min(r, 7u)]);
+    }
+}

@@ -1,0 +1,107 @@
+// y[m, c] = clamp(sum_taps x[tap of m, c] w[tap, c] + bias[c] + residual[m, c]): one filter for each channel
+//
+// conv2d_depthwise.wgsl for drivers that run on a CPU, and windows of 3 or 5 columns that move by one: what lies under the
+// windows of 4 neighbouring pixels is read once a row, 64 bits at a time.
+//
+//     [a a a]          6 inputs for 12 taps
+//       [b b b]
+//         [c c c]
+//           [d d d]
+//
+// x: [N, H, W, C]       weight: [C / 4 / LANES, KH, KW, LANES, 4]       bias: [C]       residual, y: [N, OH, OW, C], C % 4 == 0
+//
+// Lanes run along the channels, four in each. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
+
+//!import conv2d
+//!import pairs
+
+override LANES: u32 = 8u;
+// The window's columns: a constant, so that a row of inputs has registers of its own.
+override KERNEL: u32 = 3u;
+
+@group(0) @binding(1) var<storage, read_write> x: array<vec2<u64>>;
+@group(0) @binding(2) var<storage, read> weight: array<vec2<u64>>;
+@group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read_write> residual: array<vec2<u64>>;
+@group(0) @binding(5) var<storage, read_write> y: array<vec2<u64>>;
+
+// A column of a row of inputs, in a vector of channels; zero in the padding.
+fn input(row: u32, column: i32, channel: u32) -> vec4<f32> {
+    let inside = column >= 0 && column < i32(p.in_width);
+    let pixel = row + u32(clamp(column, 0, i32(p.in_width) - 1));
+    return select(vec4(0.0), unpaired(x[pixel * (p.in_channels / 4u) + channel]), inside);
+}
+
+fn store(at: u32, sum: vec4<f32>) {
+    var result = sum;
+    if p.has_residual != 0u {
+        result += unpaired(residual[at]);
+    }
+    y[at] = paired(limit(result));
+}
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+    let columns = p.out_channels / 4u;
+    let tile = workgroup.x / p.blocks;
+    let block = workgroup.x - tile * p.blocks;
+    let channel = block * LANES + local.x;
+    if channel >= columns {
+        return;
+    }
+    let out_x = tile * 4u;
+    let start = bias[channel];
+    var a = start;
+    var b = start;
+    var c = start;
+    var d = start;
+    let left = i32(out_x) - i32(p.pad_left);
+    var w = block * p.kernel_height * KERNEL * LANES + local.x;
+    for (var ky = 0u; ky < p.kernel_height; ky++) {
+        let in_y = i32(workgroup.y * p.stride_height + ky) - i32(p.pad_top);
+        if in_y >= 0 && in_y < i32(p.in_height) {
+            let row = (workgroup.z * p.in_height + u32(in_y)) * p.in_width;
+            let x0 = input(row, left, channel);
+            let x1 = input(row, left + 1, channel);
+            let x2 = input(row, left + 2, channel);
+            let x3 = input(row, left + 3, channel);
+            let x4 = input(row, left + 4, channel);
+            let x5 = input(row, left + 5, channel);
+            let w0 = unpaired(weight[w]);
+            a += x0 * w0;
+            b += x1 * w0;
+            c += x2 * w0;
+            d += x3 * w0;
+            let w1 = unpaired(weight[w + LANES]);
+            a += x1 * w1;
+            b += x2 * w1;
+            c += x3 * w1;
+            d += x4 * w1;
+            let w2 = unpaired(weight[w + 2u * LANES]);
+            a += x2 * w2;
+            b += x3 * w2;
+            c += x4 * w2;
+            d += x5 * w2;
+            if KERNEL > 3u {
+                let x6 = input(row, left + 6, channel);
+                let w3 = unpaired(weight[w + 3u * LANES]);
+                a += x3 * w3;
+                b += x4 * w3;
+                c += x5 * w3;
+                d += x6 * w3;
+                let x7 = input(row, left + 7, channel);
+                let w4 = unpaired(weight[w + 4u * LANES]);
+                a += x4 * w4;
+                b += x5 * w4;
+                c += x6 * w4;
+                d += x7 * w4;
+            }
+        }
+        w += KERNEL * LANES;
+    }
+    let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * columns + channel;
+    store(at, a);
+    if out_x + 1u < p.out_width { store(at + columns, b); }
+    if out_x + 2u < p.out_width { store(at + 2u * columns, c); }
+    if out_x + 3u < p.out_width { store(at + 3u * columns, d); }
+}

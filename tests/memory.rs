@@ -1,0 +1,102 @@
+//! What many captions in a row leave behind: nothing. In a process of its own, whose memory is nobody else's.
+#![cfg(all(target_os = "linux", feature = "bundled-model", feature = "image"))]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use shadetell::embed::{Budget, BufferInput, Input, Window};
+use shadetell::gpu::{AdapterChoice, Gpu};
+use shadetell::image::{DecodeOptions, read};
+use shadetell::weights::{DecoderFamily, Model};
+use shadetell::{Backend, CaptionOptions, Captioner, wgpu};
+use std::path::Path;
+use wgpu::util::DeviceExt;
+
+/// Captions of the quick test; `cargo test --test memory -- --ignored` asks for as many as 10,000.
+const FEW: usize = 250;
+const MANY: usize = 10_000;
+/// After so many everything has its size.
+const SETTLED: usize = 100;
+/// What allocators need for their own moods, in KiB.
+const SLACK: usize = 4096;
+
+/// Resident memory of this process in KiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Captions a photo again and again: at once and in slices of every kind, followed or not, from bytes and from a buffer,
+/// recorded to the end or given up.
+fn caption_many(count: usize) {
+    let gpu = Gpu::open(&AdapterChoice::default()).expect("an adapter, such as `cargo xtask test` brings");
+    let options = CaptionOptions {
+        decoder: Some(DecoderFamily::ShowTell),
+        beam: Some(1),
+        ..CaptionOptions::default()
+    };
+    let captioner = Captioner::new(&Model::bundled().unwrap(), Backend::Gpu(&gpu), &options).unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("photos/camera.jpg");
+    let photo = read(&path, &DecodeOptions::default()).unwrap();
+    let pixels: Vec<u8> = photo.data().chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect();
+    let buffer = gpu.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+        label: None,
+        contents: &pixels,
+        usage: wgpu::BufferUsages::STORAGE,
+    });
+    let expected = captioner.caption(&photo).unwrap().text;
+
+    let budgets = [Budget::Whole, Budget::dispatches(30), Budget::micros(20_000), Budget::Word];
+    let mut settled = 0;
+    let mut most = 0;
+    for index in 0..count {
+        let input = match index % 3 {
+            0 => Input::Photo(&photo),
+            _ => Input::Buffer(BufferInput {
+                buffer: &buffer,
+                width: photo.width(),
+                height: photo.height(),
+                bytes_per_row: 4 * photo.width(),
+                window: Window::default(),
+            }),
+        };
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        let mut ticket = captioner.encode(&mut encoder, input, budgets[index % budgets.len()]).unwrap();
+        let given_up = index % 10 == 9;
+        let caption = loop {
+            gpu.queue.submit([encoder.finish()]);
+            // What a display does with a frame.
+            gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+            if let Some(caption) = ticket.poll() {
+                break Some(caption.unwrap().text);
+            }
+            if given_up {
+                break None;
+            }
+            encoder = gpu.device.create_command_encoder(&Default::default());
+            ticket.record(&mut encoder).unwrap();
+        };
+        assert!(caption.is_none_or(|caption| caption == expected));
+        if index == SETTLED {
+            settled = resident();
+        }
+        if index > SETTLED {
+            most = most.max(resident());
+        }
+        if index % 500 == SETTLED {
+            eprintln!("{index} captions: {} KiB", resident());
+        }
+    }
+    eprintln!("{settled} KiB after {SETTLED} captions, at most {most} KiB until {count}");
+    assert!(most <= settled + SLACK, "{settled} KiB after {SETTLED} captions, {most} KiB after {count}");
+}
+
+#[test]
+fn captions_in_a_row_leave_nothing_behind() {
+    caption_many(FEW);
+}
+
+#[test]
+#[ignore = "takes a quarter of an hour"]
+fn ten_thousand_captions_leave_nothing_behind() {
+    caption_many(MANY);
+}
