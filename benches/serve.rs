@@ -1,10 +1,11 @@
 //! `cargo bench --bench serve`: how many photos a second the server captions for one connection and for 32, whether all answers
-//! are right, how much memory it takes, and how fast it says that it lives meanwhile.
+//! are right, how much memory it takes, and how fast it says that it lives meanwhile; then how fast it refuses what is too much.
 //!
 //! Its own program starts the server that was built beside it, on a free port.
 
 #![allow(
     clippy::expect_used,
+    clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a bench prints, and stops where it cannot go on"
@@ -22,6 +23,10 @@ const REQUESTS: usize = 1000;
 /// Each with so many requests of a single connection, and its share of the others.
 const TURNS: usize = 5;
 const ALONE: usize = 40;
+/// Photos that an overloaded server accepts, and clients that ask it again and again.
+const PLACES: &str = "8";
+const CROWD: usize = 32;
+const CROWD_REQUESTS: usize = 2000;
 
 struct Server {
     process: Child,
@@ -135,7 +140,53 @@ fn main() {
     });
     let [right, wrong, lost] = [right, wrong, lost].map(AtomicUsize::into_inner);
     println!("{} requests: {right} right, {wrong} wrong, {lost} lost", right + wrong + lost);
-    println!("slowest /healthz: {:.1} ms", slowest.as_secs_f64() * 1e3);
+    println!("slowest /healthz: {:.1} ms", ms(slowest));
+    drop(server);
+    overload(&photos[0], &expected[0]);
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// More clients than places, who do not wait when they are refused.
+fn overload(photo: &[u8], expected: &str) {
+    let server = Server::start(&["--queue", PLACES]);
+    let url = server.url("/v1/caption");
+    let next = AtomicUsize::new(0);
+    let client = || {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let (mut refused, mut done) = (Vec::new(), 0);
+        while next.fetch_add(1, Ordering::Relaxed) < CROWD_REQUESTS {
+            let clock = Instant::now();
+            let mut answer = agent.post(&url).content_type("image/jpeg").send(photo).unwrap();
+            let text = answer.body_mut().read_to_string().unwrap();
+            match answer.status().as_u16() {
+                429 => refused.push(clock.elapsed()),
+                200 => {
+                    assert_eq!(told(&serde_json::from_str(&text).unwrap()), expected);
+                    done += 1;
+                }
+                other => panic!("{other}: {text}"),
+            }
+        }
+        (refused, done)
+    };
+    let (mut refused, mut done) = (Vec::new(), 0);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..CROWD).map(|_| scope.spawn(client)).collect();
+        for (times, count) in clients.into_iter().map(|client| client.join().unwrap()) {
+            refused.extend(times);
+            done += count;
+        }
+    });
+    refused.sort();
+    println!(
+        "{CROWD} clients for {PLACES} places: {done} captioned, {} refused in {:.1} ms (median), {:.1} ms (slowest)",
+        refused.len(),
+        refused.get(refused.len() / 2).map_or(0.0, |&time| ms(time)),
+        refused.last().map_or(0.0, |&time| ms(time)),
+    );
 }
 
 /// What the command line says of a photo.

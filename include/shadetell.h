@@ -1,4 +1,8 @@
-/* Shade & Tell: looks at a photo and says what is in it. Generated from capi/src; see docs/embedding.md. */
+/* Shade & Tell: looks at a photo and says what is in it. Generated from capi/src; see docs/embedding.md.
+ *
+ * Pointers are null where that is said, or point to what their type says for as long as the call lasts; texts are UTF-8 and end
+ * with a zero. A handle may be used by several threads at a time, of which those that caption wait for each other, and is freed
+ * once, by the function that has its name and `_free`, when no call uses it any more; freeing null does nothing. */
 
 #ifndef SHADETELL_H
 #define SHADETELL_H

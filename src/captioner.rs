@@ -1,7 +1,7 @@
 //! From a photo to its caption: the one place that knows the whole way.
 
 use crate::cpu;
-use crate::embed::Recorder;
+use crate::embed::{Lease, Recorder};
 use crate::error::Error;
 use crate::gpu::{DeviceMemory, Executor, Gpu, GpuError, Progress};
 use crate::graph::plan::Plan;
@@ -11,7 +11,8 @@ use crate::models::{self, SearchOptions};
 use crate::ops::{AdapterClass, BeamStep, Target};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
 use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How captions are searched; what is `None` is the model's own choice.
@@ -111,6 +112,12 @@ pub struct Captioner {
     speaker: Arc<Speaker>,
     /// Made when it is needed first.
     recorder: OnceLock<Recorder>,
+    /// Where the driver may keep what the recorder compiles.
+    pipeline_cache: Option<wgpu::PipelineCache>,
+    /// Held by whoever waits for captions: there is one place for activations.
+    turn: Mutex<()>,
+    /// Whether that place belongs to a ticket that is not recorded to its end.
+    taken: Arc<AtomicBool>,
 }
 
 /// The executor of the graph.
@@ -181,13 +188,20 @@ impl Captioner {
                 grid: built.grid,
             }),
             recorder: OnceLock::new(),
+            pipeline_cache: match backend {
+                Backend::Gpu(gpu) => gpu.pipeline_cache.clone(),
+                Backend::Cpu => None,
+            },
+            turn: Mutex::default(),
+            taken: Arc::default(),
         })
     }
 
-    /// Captions a photo.
+    /// Captions a photo. Of several threads that ask, one waits for the other. What tickets of this captioner have recorded has to be
+    /// submitted before.
     ///
     /// # Errors
-    /// The device was lost.
+    /// The device was lost, or a ticket is not recorded to its end.
     pub fn caption(&self, photo: &Rgb8) -> Result<Caption, Error> {
         let clock = Instant::now();
         let input = self.preprocessing.fit(photo)?;
@@ -231,10 +245,8 @@ impl Captioner {
 
     /// Runs the graph on at most as many photos as it has places for.
     fn run(&self, fitted: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
-        if self.recorder.get().is_some_and(Recorder::is_taken) {
-            let message = "expected the caption that a ticket records to be recorded to its end";
-            return Err(Error::Gpu(GpuError::Refused(message.to_owned())));
-        }
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let _lease = self.lease()?;
         let clock = Instant::now();
         let inputs = self.inputs(fitted)?;
         let (outputs, phases) = match &self.engine {
@@ -302,8 +314,15 @@ impl Captioner {
         if let Some(recorder) = self.recorder.get() {
             return Ok(recorder);
         }
-        let recorder = Recorder::new(self, executor)?;
+        let recorder = Recorder::new(self, executor, self.pipeline_cache.as_ref())?;
         Ok(self.recorder.get_or_init(|| recorder))
+    }
+
+    /// The memory of the activations, until what this gives is dropped.
+    pub(crate) fn lease(&self) -> Result<Lease, Error> {
+        let message =
+            "expected the caption before to be recorded to its end: call `record` on its ticket, or drop it";
+        Lease::take(&self.taken).ok_or_else(|| Error::Gpu(GpuError::Refused(message.to_owned())))
     }
 
     pub(crate) fn speaker(&self) -> Arc<Speaker> {

@@ -2,7 +2,7 @@
 #![cfg(all(target_os = "linux", feature = "bundled-model", feature = "image"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use shadetell::embed::{Budget, BufferInput, Input, Window};
+use shadetell::embed::{Budget, BufferInput, Input, TextureInput, Window};
 use shadetell::gpu::{AdapterChoice, Gpu};
 use shadetell::image::{DecodeOptions, read};
 use shadetell::weights::{DecoderFamily, Model};
@@ -25,15 +25,12 @@ fn resident() -> usize {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Captions a photo again and again: at once and in slices of every kind, followed or not, from bytes and from a buffer,
-/// recorded to the end or given up.
+/// Captions a photo again and again: at once and in slices of every kind, from bytes, from a texture and from a buffer, recorded
+/// to the end or given up.
 fn caption_many(count: usize) {
     let gpu = Gpu::open(&AdapterChoice::default()).expect("an adapter, such as `cargo xtask test` brings");
-    let options = CaptionOptions {
-        decoder: Some(DecoderFamily::ShowTell),
-        beam: Some(1),
-        ..CaptionOptions::default()
-    };
+    let options =
+        CaptionOptions { decoder: Some(DecoderFamily::ShowTell), beam: Some(1), ..CaptionOptions::default() };
     let captioner = Captioner::new(&Model::bundled().unwrap(), Backend::Gpu(&gpu), &options).unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("photos/camera.jpg");
     let photo = read(&path, &DecodeOptions::default()).unwrap();
@@ -43,6 +40,19 @@ fn caption_many(count: usize) {
         contents: &pixels,
         usage: wgpu::BufferUsages::STORAGE,
     });
+    let descriptor = wgpu::TextureDescriptor {
+        label: None,
+        size: wgpu::Extent3d { width: photo.width(), height: photo.height(), depth_or_array_layers: 1 },
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8Unorm,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING,
+        view_formats: &[],
+    };
+    let order = wgpu::util::TextureDataOrder::LayerMajor;
+    let view = gpu.device.create_texture_with_data(&gpu.queue, &descriptor, order, &pixels);
+    let view = view.create_view(&Default::default());
     let expected = captioner.caption(&photo).unwrap().text;
 
     let budgets = [Budget::Whole, Budget::dispatches(30), Budget::micros(20_000), Budget::Word];
@@ -51,6 +61,7 @@ fn caption_many(count: usize) {
     for index in 0..count {
         let input = match index % 3 {
             0 => Input::Photo(&photo),
+            1 => Input::Texture(TextureInput::new(&view)),
             _ => Input::Buffer(BufferInput {
                 buffer: &buffer,
                 width: photo.width(),
@@ -61,7 +72,7 @@ fn caption_many(count: usize) {
         };
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
         let mut ticket = captioner.encode(&mut encoder, input, budgets[index % budgets.len()]).unwrap();
-        let given_up = index % 10 == 9;
+        let given_up = index % 7 == 6;
         let caption = loop {
             gpu.queue.submit([encoder.finish()]);
             // What a display does with a frame.

@@ -65,6 +65,7 @@ impl Failure {
             Failure::Engine(Error::Image(_)) => ShadetellStatus::Image,
             Failure::Engine(Error::Gpu(GpuError::DeviceLost(_))) => ShadetellStatus::DeviceLost,
             Failure::Engine(Error::Gpu(GpuError::OutOfMemory(_))) => ShadetellStatus::OutOfMemory,
+            Failure::Engine(Error::Gpu(GpuError::Refused(_))) => ShadetellStatus::Internal,
             Failure::Engine(Error::Gpu(_)) => ShadetellStatus::Device,
             Failure::Engine(_) => ShadetellStatus::Internal,
         }
@@ -128,6 +129,8 @@ mod tests {
         let status = |error| Failure::from(error).status();
         assert_eq!(status(GpuError::DeviceLost(String::new())), ShadetellStatus::DeviceLost);
         assert_eq!(status(GpuError::OutOfMemory(String::new())), ShadetellStatus::OutOfMemory);
-        assert_eq!(status(GpuError::Refused(String::new())), ShadetellStatus::Device);
+        assert_eq!(status(GpuError::Refused(String::new())), ShadetellStatus::Internal);
+        let low = GpuError::LimitTooLow { limit: "maxBufferSize", need: 2, have: 1, advice: "" };
+        assert_eq!(status(low), ShadetellStatus::Device);
     }
 }

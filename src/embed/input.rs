@@ -16,12 +16,12 @@ pub enum Input<'a> {
 }
 
 /// A view of one layer and one mip level of a two-dimensional texture, whose samples are floats: any 8-bit, 16-bit or
-/// 32-bit colour format but integers. The texture needs `TEXTURE_BINDING`.
+/// 32-bit colour format but integers; what has one channel is grey. The texture needs `TEXTURE_BINDING`.
 #[derive(Clone, Copy, Debug)]
 pub struct TextureInput<'a> {
     /// What is looked at.
     pub view: &'a wgpu::TextureView,
-    /// Width and height of the view, where that is not of the texture's first mip level.
+    /// Width and height of the view, which have to be said where that is not of the texture's first mip level.
     pub size: Option<[u32; 2]>,
     /// How its values are to be understood.
     pub colour: Colour,
@@ -33,6 +33,29 @@ impl<'a> TextureInput<'a> {
     /// All of a view, its colours as its format has them.
     pub fn new(view: &'a wgpu::TextureView) -> TextureInput<'a> {
         TextureInput { view, size: None, colour: Colour::default(), window: Window::default() }
+    }
+
+    /// Width and height, or what is wrong with the texture.
+    pub(super) fn checked_size(&self) -> Result<[u32; 2], String> {
+        let texture = self.view.texture();
+        if !texture.usage().contains(wgpu::TextureUsages::TEXTURE_BINDING) {
+            return Err("expected a texture with TEXTURE_BINDING among its usages".to_owned());
+        }
+        let format = texture.format();
+        if format.has_depth_aspect() || format.has_stencil_aspect() {
+            return Err(format!("expected a texture of colours, found {format:?}"));
+        }
+        let full = [texture.width(), texture.height()];
+        let size = self.size.unwrap_or(full);
+        let levels = 0..texture.mip_level_count();
+        if !levels.clone().any(|level| full.map(|side| (side >> level).max(1)) == size) {
+            let ([width, height], [w, h]) = (full, size);
+            return Err(format!(
+                "expected the size of one of {} mip levels of {width}x{height}, found {w}x{h}",
+                levels.end
+            ));
+        }
+        Ok(size)
     }
 }
 
@@ -69,7 +92,20 @@ impl Colour {
     pub(super) fn is_linear(self, format: wgpu::TextureFormat) -> bool {
         let is_float = || {
             use wgpu::TextureFormat as F;
-            matches!(format, F::Rgba16Float | F::Rgba32Float | F::Rg11b10Ufloat | F::Rgb9e5Ufloat)
+            matches!(
+                format,
+                F::R16Float
+                    | F::Rg16Float
+                    | F::Rgba16Float
+                    | F::R32Float
+                    | F::Rg32Float
+                    | F::Rgba32Float
+                    | F::Rg11b10Ufloat
+                    | F::Rgb9e5Ufloat
+                    | F::Bc6hRgbUfloat
+                    | F::Bc6hRgbFloat
+                    | F::Astc { channel: wgpu::AstcChannel::Hdr, .. }
+            )
         };
         match self {
             Colour::ByFormat => format.is_srgb() || is_float(),
@@ -123,9 +159,10 @@ mod tests {
 
     #[test]
     fn formats_tell_linear_from_encoded() {
-        use wgpu::TextureFormat::{Bgra8UnormSrgb, Rgba8Unorm, Rgba16Float};
+        use wgpu::TextureFormat::{Bgra8UnormSrgb, R8Unorm, R32Float, Rgb10a2Unorm, Rgba8Unorm, Rgba16Float};
         let linear = |format| Colour::ByFormat.is_linear(format);
-        assert_eq!([Rgba8Unorm, Bgra8UnormSrgb, Rgba16Float].map(linear), [false, true, true]);
+        assert_eq!([Rgba8Unorm, R8Unorm, Rgb10a2Unorm].map(linear), [false; 3]);
+        assert_eq!([Bgra8UnormSrgb, Rgba16Float, R32Float].map(linear), [true; 3]);
         assert!(Colour::Linear.is_linear(Rgba8Unorm) && !Colour::Encoded.is_linear(Rgba16Float));
     }
 }

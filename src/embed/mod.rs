@@ -27,8 +27,7 @@ use crate::image::Rgb8;
 use pace::Pace;
 use resample::Resampler;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use ticket::Lease;
+pub(crate) use ticket::Lease;
 
 /// What a captioner needs to record its work for a host.
 #[derive(Debug)]
@@ -37,8 +36,6 @@ pub(crate) struct Recorder {
     pace: Arc<Pace>,
     /// All inputs but the photo.
     constants: wgpu::Buffer,
-    /// Whether the memory of the activations belongs to a caption that is not recorded to its end.
-    taken: Arc<AtomicBool>,
 }
 
 impl Captioner {
@@ -48,7 +45,7 @@ impl Captioner {
     ///
     /// # Errors
     /// The captioner runs on the CPU; another caption is not recorded to its end; the input cannot be used; the device is
-    /// out of memory or lost. Nothing has to be submitted then.
+    /// out of memory or lost. The encoder can be used on.
     pub fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -60,11 +57,7 @@ impl Captioner {
             return Err(refused("expected a captioner on a device, found one on the CPU"));
         };
         let recorder = self.recorder(executor)?;
-        let Some(lease) = Lease::take(&recorder.taken) else {
-            return Err(refused(
-                "expected the caption before to be recorded to its end: call `record` on its ticket, or drop it",
-            ));
-        };
+        let lease = self.lease()?;
         match input {
             Input::Photo(photo) => self.record_photo(executor, encoder, &self.preprocessing().fit(photo)?)?,
             Input::Fitted(fitted) => self.record_photo(executor, encoder, fitted)?,
@@ -95,17 +88,15 @@ impl Captioner {
 }
 
 impl Recorder {
-    /// Whether a caption is recorded in part.
-    pub(crate) fn is_taken(&self) -> bool {
-        self.taken.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn new(captioner: &Captioner, executor: &Executor) -> Result<Recorder, Error> {
+    pub(crate) fn new(
+        captioner: &Captioner,
+        executor: &Executor,
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Result<Recorder, Error> {
         Ok(Recorder {
-            resampler: Resampler::new(&executor.device, *captioner.preprocessing())?,
+            resampler: Resampler::new(&executor.device, *captioner.preprocessing(), cache)?,
             pace: Arc::new(Pace::of(executor.plan())),
             constants: executor.staged(captioner.constants())?,
-            taken: Arc::default(),
         })
     }
 }

@@ -7,7 +7,8 @@ use crate::weights::Model;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-/// A captioner that is being made ready on threads of its own: weights are packed, kernels compiled.
+/// A captioner that is being made ready on threads of its own: weights are packed, kernels compiled, those that bring pictures
+/// to their size too.
 #[derive(Debug)]
 pub struct Prewarm {
     thread: Option<JoinHandle<Result<Captioner, Error>>>,
@@ -22,7 +23,13 @@ impl Captioner {
     pub fn prewarm(model: Arc<Model>, gpu: Gpu, options: CaptionOptions) -> Result<Prewarm, Error> {
         let progress: Arc<Progress> = Arc::default();
         let told = Arc::clone(&progress);
-        let make = move || Captioner::prepared(&model, Backend::Gpu(&gpu), &options, told);
+        let make = move || {
+            let captioner = Captioner::prepared(&model, Backend::Gpu(&gpu), &options, told)?;
+            if let Some(executor) = captioner.executor() {
+                captioner.recorder(executor)?;
+            }
+            Ok(captioner)
+        };
         let thread = Builder::new().name("shadetell".to_owned()).spawn(make);
         let thread = thread
             .map_err(|error| GpuError::Refused(format!("there is no thread to prepare on: {error}")))?;

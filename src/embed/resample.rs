@@ -7,11 +7,12 @@ use crate::image::fit_windows;
 use crate::ops::{Shader, params};
 use crate::weights::Preprocessing;
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::sync::Mutex;
 
 params! {
     left: u32, top: u32, width: u32, height: u32, stride: u32, out_width: u32, out_height: u32, weights: u32,
-    flipped: u32, linear: u32, flattened: u32, background_r: f32, background_g: f32, background_b: f32,
+    flipped: u32, linear: u32, grey: u32, flattened: u32, background_r: f32, background_g: f32, background_b: f32,
 }
 
 const SHADER: Shader = Shader {
@@ -48,16 +49,20 @@ const KEPT: usize = 16;
 /// Where the pixels are.
 enum Source<'a> {
     View(&'a wgpu::TextureView),
-    Buffer(&'a wgpu::Buffer),
+    Buffer(wgpu::BufferBinding<'a>),
 }
 
 impl Resampler {
-    pub(super) fn new(device: &wgpu::Device, preprocessing: Preprocessing) -> Result<Resampler, GpuError> {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        preprocessing: Preprocessing,
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Result<Resampler, GpuError> {
         Ok(Resampler {
             device: device.clone(),
             preprocessing,
-            texture: passes(device, true)?,
-            buffer: passes(device, false)?,
+            texture: passes(device, true, cache)?,
+            buffer: passes(device, false, cache)?,
             windows: Mutex::default(),
             narrow: Mutex::default(),
         })
@@ -71,16 +76,9 @@ impl Resampler {
         photo: wgpu::BufferBinding<'_>,
     ) -> Result<(), Error> {
         let refused = |message: String| Error::Gpu(GpuError::Refused(message));
-        let (source, size, stride, linear, window) = match input {
-            Input::Texture(TextureInput { view, size, colour, window }) => {
-                let texture = view.texture();
-                if !texture.usage().contains(wgpu::TextureUsages::TEXTURE_BINDING) {
-                    return Err(refused(
-                        "expected a texture with TEXTURE_BINDING among its usages".to_owned(),
-                    ));
-                }
-                let size = size.unwrap_or([texture.width(), texture.height()]);
-                (Source::View(view), size, 0, colour.is_linear(texture.format()), window)
+        let (source, size, stride, window) = match input {
+            Input::Texture(texture) => {
+                (Source::View(texture.view), texture.checked_size().map_err(refused)?, 0, texture.window)
             }
             Input::Buffer(BufferInput { buffer, width, height, bytes_per_row, window }) => {
                 let rows = u64::from(height.max(1)) - 1;
@@ -91,27 +89,43 @@ impl Resampler {
                         buffer.size()
                     )));
                 }
-                (Source::Buffer(buffer), [width, height], bytes_per_row / 4, false, window)
+                let binding = wgpu::BufferBinding { buffer, offset: 0, size: NonZeroU64::new(needed) };
+                (Source::Buffer(binding), [width, height], bytes_per_row / 4, window)
             }
             Input::Photo(_) | Input::Fitted(_) => {
                 return Err(refused("a photo in memory is resized there".to_owned()));
             }
         };
         let part = window.within(size).map_err(refused)?;
-        let words = self.params(part, stride, linear, window).words();
+        let most = 8 * self.device.limits().max_compute_workgroups_per_dimension;
+        if part[3] > most {
+            return Err(refused(format!(
+                "expected at most {most} rows, found {}: give a part of them",
+                part[3]
+            )));
+        }
+        let (linear, grey) = match input {
+            Input::Texture(TextureInput { view, colour, .. }) => {
+                let format = view.texture().format();
+                (colour.is_linear(format), format.components() == 1)
+            }
+            _ => (false, false),
+        };
+        let words = self.params(part, stride, [linear, grey], window).words();
         let windows = self.windows([part[2], part[3]])?;
         let (out_width, out_height) = (self.preprocessing.width, self.preprocessing.height);
         let rows = u64::from(part[3]);
         let words = bytemuck::cast_slice(&words);
         let params = filled_buffer(&self.device, "resample", words, wgpu::BufferUsages::UNIFORM)?;
-        scoped(&self.device, || {
-            let narrow = self.narrow(4 * rows * u64::from(out_width));
-            let (passes, source) = match source {
-                Source::View(view) => (&self.texture, wgpu::BindingResource::TextureView(view)),
-                Source::Buffer(buffer) => (&self.buffer, buffer.as_entire_binding()),
-            };
-            let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
-            let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+        let narrow = self.narrow(4 * rows * u64::from(out_width))?;
+        let (passes, source) = match source {
+            Source::View(view) => (&self.texture, wgpu::BindingResource::TextureView(view)),
+            Source::Buffer(binding) => (&self.buffer, wgpu::BindingResource::Buffer(binding)),
+        };
+        let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
+        // The host's encoder is touched only when nothing can be wrong any more: an error there would cost it all of its frame.
+        let group = scoped(&self.device, || {
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("resample"),
                 layout: &passes.layout,
                 entries: &[
@@ -121,17 +135,17 @@ impl Resampler {
                     entry(3, wgpu::BindingResource::Buffer(photo)),
                     entry(4, source),
                 ],
-            });
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-                label: Some("resample"),
-                timestamp_writes: None,
-            });
-            pass.set_bind_group(0, &group, &[]);
-            pass.set_pipeline(&passes.across);
-            pass.dispatch_workgroups(out_width.div_ceil(8), part[3].div_ceil(8), 1);
-            pass.set_pipeline(&passes.down);
-            pass.dispatch_workgroups((3 * out_width * out_height).div_ceil(4).div_ceil(64), 1, 1);
+            })
         })?;
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("resample"),
+            timestamp_writes: None,
+        });
+        pass.set_bind_group(0, &group, &[]);
+        pass.set_pipeline(&passes.across);
+        pass.dispatch_workgroups(out_width.div_ceil(8), part[3].div_ceil(8), 1);
+        pass.set_pipeline(&passes.down);
+        pass.dispatch_workgroups((3 * out_width * out_height).div_ceil(4).div_ceil(64), 1, 1);
         Ok(())
     }
 
@@ -139,7 +153,7 @@ impl Resampler {
         &self,
         [left, top, width, height]: [u32; 4],
         stride: u32,
-        linear: bool,
+        [linear, grey]: [bool; 2],
         window: Window,
     ) -> Params {
         let Preprocessing { width: out_width, height: out_height, .. } = self.preprocessing;
@@ -155,6 +169,7 @@ impl Resampler {
             weights: 3 * (out_width + out_height),
             flipped: u32::from(window.flipped),
             linear: u32::from(linear),
+            grey: u32::from(grey),
             flattened: u32::from(window.background.is_some()),
             background_r,
             background_g,
@@ -180,24 +195,27 @@ impl Resampler {
 
     /// A buffer of at least so many bytes: a larger one takes the place of the one before, which lives as long as the
     /// device needs it.
-    fn narrow(&self, bytes: u64) -> wgpu::Buffer {
+    fn narrow(&self, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
         let mut narrow = self.narrow.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match &*narrow {
-            Some(buffer) if buffer.size() >= bytes => buffer.clone(),
-            _ => {
-                let buffer = self.device.create_buffer(&wgpu::BufferDescriptor {
-                    label: Some("narrow"),
-                    size: bytes,
-                    usage: wgpu::BufferUsages::STORAGE,
-                    mapped_at_creation: false,
-                });
-                narrow.insert(buffer).clone()
-            }
+        if let Some(buffer) = narrow.as_ref().filter(|buffer| buffer.size() >= bytes) {
+            return Ok(buffer.clone());
         }
+        let descriptor = wgpu::BufferDescriptor {
+            label: Some("narrow"),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        };
+        let buffer = scoped(&self.device, || self.device.create_buffer(&descriptor))?;
+        Ok(narrow.insert(buffer).clone())
     }
 }
 
-fn passes(device: &wgpu::Device, texture: bool) -> Result<Passes, GpuError> {
+fn passes(
+    device: &wgpu::Device,
+    texture: bool,
+    cache: Option<&wgpu::PipelineCache>,
+) -> Result<Passes, GpuError> {
     let defines = SHADER.variants[usize::from(!texture)];
     let text = source::assemble(&SHADER, defines).map_err(GpuError::Refused)?;
     let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
@@ -242,7 +260,7 @@ fn passes(device: &wgpu::Device, texture: bool) -> Result<Passes, GpuError> {
                 module: &module,
                 entry_point: Some(entry),
                 compilation_options: Default::default(),
-                cache: None,
+                cache,
             })
         };
         let (across, down) = (pipeline("across"), pipeline("down"));

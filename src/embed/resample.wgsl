@@ -12,8 +12,9 @@ struct Params {
     out_width: u32, out_height: u32,
     // Where the weights begin, in words of `windows`.
     weights: u32,
-    // 1: rows come last first. 1: colours are linear and become sRGB. 1: what is transparent shows the background.
-    flipped: u32, linear: u32, flattened: u32,
+    // 1: rows come last first. 1: colours are linear and become sRGB. 1: the first channel is all there is. 1: what is transparent
+    // shows the background.
+    flipped: u32, linear: u32, grey: u32, flattened: u32,
     background_r: f32, background_g: f32, background_b: f32,
 }
 
@@ -43,7 +44,8 @@ fn pixel(x: u32, y: u32) -> vec3<i32> {
 #else
     let loaded = unpack4x8unorm(source[row * p.stride + p.left + x]);
 #endif
-    var colour = select(loaded.rgb, srgb(loaded.rgb), p.linear != 0u);
+    var colour = select(loaded.rgb, loaded.rrr, p.grey != 0u);
+    colour = select(colour, srgb(colour), p.linear != 0u);
     if p.flattened != 0u {
         colour = mix(vec3(p.background_r, p.background_g, p.background_b), colour, clamp(loaded.a, 0.0, 1.0));
     }

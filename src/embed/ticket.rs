@@ -3,7 +3,7 @@
 use super::pace::{Budget, Pace};
 use crate::captioner::{Caption, Speaker, Timings};
 use crate::error::Error;
-use crate::gpu::{Clock, Executor, GpuError, filled_buffer, scoped};
+use crate::gpu::{Clock, Executor, GpuError, check_alive, poll, scoped};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
@@ -24,7 +24,9 @@ impl Arrival {
     fn tell(&self, result: Result<(), wgpu::BufferAsyncError>) {
         let result = result.map_err(|error| error.to_string());
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // Not while it is locked: whoever is woken may poll at once.
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
             waker.wake();
         }
     }
@@ -45,19 +47,17 @@ struct Times {
 /// The results as they were between two slices.
 #[derive(Debug)]
 struct Glimpse {
-    /// How many of them were there.
-    outputs: usize,
     readback: wgpu::Buffer,
     arrival: Arc<Arrival>,
 }
 
 /// Marks a captioner's memory as taken by a caption that is not recorded to its end.
 #[derive(Debug)]
-pub(super) struct Lease(Arc<AtomicBool>);
+pub(crate) struct Lease(Arc<AtomicBool>);
 
 impl Lease {
     /// `None` if it is taken.
-    pub(super) fn take(taken: &Arc<AtomicBool>) -> Option<Lease> {
+    pub(crate) fn take(taken: &Arc<AtomicBool>) -> Option<Lease> {
         (!taken.swap(true, Ordering::AcqRel)).then(|| Lease(Arc::clone(taken)))
     }
 }
@@ -127,12 +127,27 @@ impl Ticket {
     /// submitted in this order, until [`Ticket::is_recorded`].
     ///
     /// # Errors
-    /// The device is out of memory or lost.
+    /// The device is out of memory or lost. The ticket is over then; the encoder can be used on.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
-        self.learn();
         if self.is_recorded() {
             return Ok(());
         }
+        if self.is_over {
+            return Err(refused("expected a ticket that goes on, found one that ended with an error"));
+        }
+        let recorded = self.record_slice(encoder);
+        if recorded.is_err() {
+            // What is not in this encoder would be missing from the caption.
+            self.is_over = true;
+            self.lease = None;
+        }
+        recorded
+    }
+
+    fn record_slice(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
+        self.learn();
+        // What is recorded for a device that is gone makes the host's next submission fail.
+        check_alive(&self.executor.device)?;
         let word = self.speaker.next_word(self.executor.plan(), self.next);
         let slice = self.pace.slice(self.next, self.budget, word);
         let device = &self.executor.device;
@@ -146,7 +161,9 @@ impl Ticket {
         self.next = slice.end;
         if self.next == self.executor.plan().steps.len() {
             let arrival = Arc::clone(&self.arrival);
-            self.results = Some(self.executor.record_outputs(encoder, move |result| arrival.tell(result))?);
+            let count = self.executor.plan().outputs.len();
+            let told = move |result| arrival.tell(result);
+            self.results = Some(self.executor.record_outputs(encoder, count, told)?);
             self.lease = None;
         } else if self.is_followed {
             self.record_glimpse(encoder)?;
@@ -172,8 +189,8 @@ impl Ticket {
             self.seen = outputs;
             let arrival: Arc<Arrival> = Arc::default();
             let told = Arc::clone(&arrival);
-            let readback = self.executor.record_outputs(encoder, move |result| told.tell(result))?;
-            self.glimpses.push(Glimpse { outputs, readback, arrival });
+            let readback = self.executor.record_outputs(encoder, outputs, move |result| told.tell(result))?;
+            self.glimpses.push(Glimpse { readback, arrival });
         }
         Ok(())
     }
@@ -181,11 +198,11 @@ impl Ticket {
     /// Takes in what has come back.
     fn look(&mut self) {
         let Ticket { glimpses, executor, speaker, so_far, started, .. } = self;
-        glimpses.retain(|Glimpse { outputs, readback, arrival }| {
+        glimpses.retain(|Glimpse { readback, arrival }| {
             let Some(state) = arrival.state() else { return true };
             if let Some(bytes) = state.ok().and_then(|()| readback.get_mapped_range(..).ok()) {
                 let timings = Timings { generate: started.elapsed(), ..Timings::default() };
-                *so_far = Some(speaker.speak(&executor.outputs(&bytes)[..*outputs], 0, timings));
+                *so_far = Some(speaker.speak(&executor.outputs(&bytes), 0, timings));
             }
             false
         });
@@ -194,58 +211,54 @@ impl Ticket {
     /// The caption, if it is there; never waits. After it was given there is nothing more.
     ///
     /// # Errors
-    /// The device was lost.
+    /// The device was lost, or what was recorded did not run.
     pub fn poll(&mut self) -> Option<Result<Caption, Error>> {
         if self.is_over {
             return None;
         }
-        let lost = |reason: String| Some(Err(Error::Gpu(GpuError::DeviceLost(reason))));
-        if let Err(error) = self.executor.device.poll(wgpu::PollType::Poll) {
+        let outcome = self.outcome().transpose();
+        if outcome.is_some() {
             self.is_over = true;
-            return lost(error.to_string());
+            self.lease = None;
         }
+        outcome
+    }
+
+    /// The caption, or `None` while it is on its way.
+    fn outcome(&mut self) -> Result<Option<Caption>, Error> {
+        poll(&self.executor.device, wgpu::PollType::Poll)?;
         self.learn();
         self.look();
-        let results = self.results.as_ref()?;
-        match self.arrival.state() {
+        let Some((results, state)) = self.results.as_ref().zip(self.arrival.state()) else {
             // Nobody calls back for a device that is gone.
-            None => match check(&self.executor.device) {
-                Ok(()) => None,
-                Err(error) => {
-                    self.is_over = true;
-                    Some(Err(error.into()))
-                }
-            },
-            Some(Err(reason)) => {
-                self.is_over = true;
-                lost(reason)
-            }
-            Some(Ok(())) => {
-                self.is_over = true;
-                let outputs = match results.get_mapped_range(..) {
-                    Ok(bytes) => self.executor.outputs(&bytes),
-                    Err(error) => return lost(error.to_string()),
-                };
-                results.unmap();
-                // The parts of the time are not told apart here.
-                let timings = Timings { generate: self.started.elapsed(), ..Timings::default() };
-                Some(Ok(self.speaker.speak(&outputs, 0, timings)))
-            }
+            check_alive(&self.executor.device)?;
+            return Ok(None);
+        };
+        let lost = |reason| Error::Gpu(GpuError::DeviceLost(reason));
+        state.map_err(lost)?;
+        let bytes = results.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
+        // Every sentence has a probability below 1, and so a logarithm that is not zero.
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Err(refused(
+                "expected results, found none: was the encoder that they were recorded into valid?",
+            ));
         }
+        // The parts of the time are not told apart here.
+        let timings = Timings { generate: self.started.elapsed(), ..Timings::default() };
+        Ok(Some(self.speaker.speak(&self.executor.outputs(&bytes), 0, timings)))
     }
 
     /// Waits for the caption, which has to be recorded to its end and submitted. For programs that have no frames to draw.
     ///
     /// # Errors
-    /// The work is not recorded to its end, or the device was lost.
+    /// The work is not recorded to its end, or not submitted; or the device was lost.
     pub fn wait(mut self) -> Result<Caption, Error> {
         if !self.is_recorded() {
-            let message = "expected a ticket that is recorded to its end: call `record` until `is_recorded`";
-            return Err(Error::Gpu(GpuError::Refused(message.to_owned())));
+            return Err(unrecorded());
         }
-        let lost = |e: String| Error::Gpu(GpuError::DeviceLost(e));
-        self.executor.device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| lost(e.to_string()))?;
-        self.poll().unwrap_or_else(|| Err(lost("the work was not submitted".to_owned())))
+        poll(&self.executor.device, wgpu::PollType::wait_indefinitely())?;
+        let unsubmitted = || Err(refused("expected an encoder that was submitted, found that it was not"));
+        self.poll().unwrap_or_else(unsubmitted)
     }
 
     /// Learns from the slices whose times have come back.
@@ -270,12 +283,12 @@ impl Ticket {
     }
 }
 
-/// Fails if a device is gone. wgpu tells nobody but the host's handler, but then there is no memory behind new buffers.
-fn check(device: &wgpu::Device) -> Result<(), GpuError> {
-    match filled_buffer(device, "probe", &[0; 4], wgpu::BufferUsages::COPY_SRC) {
-        Err(lost @ GpuError::DeviceLost(_)) => Err(lost),
-        _ => Ok(()),
-    }
+fn refused(message: &str) -> Error {
+    Error::Gpu(GpuError::Refused(message.to_owned()))
+}
+
+fn unrecorded() -> Error {
+    refused("expected a ticket that is recorded to its end: call `record` until `is_recorded`")
 }
 
 /// Records a slice between two times.
@@ -317,11 +330,14 @@ fn timed(
     Ok(Times { slice, readback, arrival })
 }
 
-/// Somebody has to poll the device meanwhile, as a host does that draws frames.
+/// Of a ticket that is recorded to its end; somebody has to poll the device meanwhile, as a host does that draws frames.
 impl Future for Ticket {
     type Output = Result<Caption, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.is_recorded() {
+            return Poll::Ready(Err(unrecorded()));
+        }
         *self.arrival.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
         Ticket::poll(&mut self).map_or(Poll::Pending, Poll::Ready)
     }

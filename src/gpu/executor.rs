@@ -1,7 +1,7 @@
 //! Runs a plan: everything is allocated and bound once, a run only writes inputs, records dispatches and reads back.
 
 use super::weights::DeviceWeights;
-use super::{GpuError, Pipelines, filled_buffer, scoped};
+use super::{GpuError, Pipelines, check_alive, filled_buffer, poll, scoped};
 use crate::graph::plan::{ALIGNMENT, Plan, Port};
 use crate::graph::{Data, Graph};
 use crate::ops::Binding;
@@ -129,6 +129,7 @@ impl Executor {
             }
             Ok(bound)
         })??;
+        check_alive(device)?;
         Ok(Executor { device: device.clone(), queue: queue.clone(), plan, arena, readback, weights, steps })
     }
 
@@ -154,8 +155,7 @@ impl Executor {
         let submissions = scoped(&self.device, || self.submit(inputs))?;
         let mut ends = Vec::with_capacity(submissions.len());
         for index in submissions {
-            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
-            self.device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
+            poll(&self.device, wgpu::PollType::Wait { submission_index: Some(index), timeout: None })?;
             ends.push(clock.elapsed());
         }
         let outputs = read_back(&self.device, &self.readback, |bytes| self.outputs(bytes))?;
@@ -216,14 +216,16 @@ impl Executor {
         }
     }
 
-    /// Records the copying of the results, and asks for `arrived` to be called when they can be read.
+    /// Records the copying of the first so many results, and asks for `arrived` to be called when they can be read.
     pub(crate) fn record_outputs(
         &self,
         encoder: &mut wgpu::CommandEncoder,
+        count: usize,
         arrived: impl FnOnce(Result<(), wgpu::BufferAsyncError>) + Send + 'static,
     ) -> Result<wgpu::Buffer, GpuError> {
-        let range = &self.plan.output_range;
-        let size = range.len() as u64;
+        let start = self.plan.output_range.start;
+        let end = self.plan.outputs[..count].iter().map(|port| port.range.end).max().unwrap_or(start);
+        let size = (end - start) as u64;
         let readback = scoped(&self.device, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("results"),
@@ -232,18 +234,19 @@ impl Executor {
                 mapped_at_creation: false,
             })
         })?;
-        encoder.copy_buffer_to_buffer(&self.arena, range.start as u64, &readback, 0, size);
+        encoder.copy_buffer_to_buffer(&self.arena, start as u64, &readback, 0, size);
         encoder.map_buffer_on_submit(&readback, wgpu::MapMode::Read, .., arrived);
         Ok(readback)
     }
 
-    /// The results of a run, from the bytes that were copied.
+    /// The results of a run as far as their bytes were copied.
     pub(crate) fn outputs(&self, bytes: &[u8]) -> Vec<Data> {
         let base = self.plan.output_range.start;
         let read = |port: &Port| {
             Data::from_bytes(port.dtype, &bytes[port.range.start - base..port.range.end - base])
         };
-        self.plan.outputs.iter().map(read).collect()
+        let is_there = |port: &&Port| port.range.end - base <= bytes.len();
+        self.plan.outputs.iter().take_while(is_there).map(read).collect()
     }
 
     pub(super) fn write_inputs(&self, inputs: &[Data]) {
@@ -308,7 +311,7 @@ pub(super) fn read_back<T>(
         // The receiver lives until this function returns.
         let _ = sender.send(result);
     });
-    device.poll(wgpu::PollType::wait_indefinitely()).map_err(|e| lost(&e))?;
+    poll(device, wgpu::PollType::wait_indefinitely())?;
     receiver.recv().map_err(|e| lost(&e))?.map_err(|e| lost(&e))?;
     let result = read(&buffer.get_mapped_range(..).map_err(|e| lost(&e))?);
     buffer.unmap();
@@ -356,7 +359,12 @@ fn check_limits(limits: &wgpu::Limits, graph: &Graph, plan: &Plan) -> Result<(),
             check("maxComputeWorkgroupsPerDimension", count.into(), have, smaller)?;
         }
     }
-    let alignment =
-        limits.min_storage_buffer_offset_alignment.max(limits.min_uniform_buffer_offset_alignment);
-    check("minStorageBufferOffsetAlignment", alignment.into(), ALIGNMENT as u64, device)
+    // The smaller the better, this time.
+    let (have, need) = (limits.min_storage_buffer_offset_alignment, ALIGNMENT as u64);
+    let have = u64::from(have.max(limits.min_uniform_buffer_offset_alignment));
+    if have <= need {
+        return Ok(());
+    }
+    let advice = "choose another adapter";
+    Err(GpuError::LimitTooLow { limit: "minStorageBufferOffsetAlignment", need, have, advice })
 }

@@ -17,6 +17,8 @@ pub use pipelines::{Checks, Pipelines};
 pub use profile::Clock;
 pub use tune::{Trial, Tuned, tune};
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 /// Something went wrong between us and a GPU.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,8 +75,6 @@ impl From<wgpu::Error> for GpuError {
     fn from(error: wgpu::Error) -> Self {
         match error {
             wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory(error.to_string()),
-            // wgpu has no other sign of it here.
-            _ if error.to_string().contains("device is lost") => GpuError::DeviceLost(error.to_string()),
             _ => GpuError::Refused(error.to_string()),
         }
     }
@@ -102,7 +102,36 @@ pub(crate) fn filled_buffer(
     Ok(buffer)
 }
 
-/// Runs `work` and turns what wgpu reports meanwhile into an error, so that no handler of the host hears of it.
+/// Polls a device.
+///
+/// # Errors
+/// It was lost. wgpu panics when a driver tells it so here, which hosts and servers have to live through.
+pub(crate) fn poll(device: &wgpu::Device, how: wgpu::PollType) -> Result<(), GpuError> {
+    match catch_unwind(AssertUnwindSafe(|| device.poll(how))) {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(GpuError::DeviceLost(error.to_string())),
+        Err(panic) => match panic.downcast_ref::<String>() {
+            Some(message) if message.starts_with("Error in Device::poll") => {
+                Err(GpuError::DeviceLost(message.clone()))
+            }
+            // That of somebody who waited for this device too.
+            _ => resume_unwind(panic),
+        },
+    }
+}
+
+/// Fails if a device is gone. wgpu tells nobody but the host's handler; but then there is no memory behind new buffers.
+pub(crate) fn check_alive(device: &wgpu::Device) -> Result<(), GpuError> {
+    // Of a kind that is mapped where it lies: nothing is left for the queue to copy.
+    let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+    match filled_buffer(device, "probe", &[0; 4], usage) {
+        Err(lost @ GpuError::DeviceLost(_)) => Err(lost),
+        _ => Ok(()),
+    }
+}
+
+/// Runs `work` and turns what wgpu reports meanwhile into an error, so that no handler of the host hears of it. It reports
+/// nothing where the device is gone: [`check_alive`] finds out.
 pub(crate) fn scoped<T>(device: &wgpu::Device, work: impl FnOnce() -> T) -> Result<T, GpuError> {
     let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);

@@ -1,7 +1,7 @@
 //! Weights on the device: packed for their kernels straight into mapped memory, spread over a few buffers.
 
 use super::pipelines::Progress;
-use super::{GpuError, scoped};
+use super::{GpuError, poll, scoped};
 use crate::graph::plan::{ALIGNMENT, PackedWeight, Plan};
 use crate::graph::{Graph, Source};
 use crate::ops::Packing;
@@ -105,8 +105,8 @@ impl DeviceWeights {
                 }
             }
             // Frees the copies.
-            let wait = wgpu::PollType::Wait { submission_index: Some(queue.submit([])), timeout: None };
-            device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
+            let submission_index = Some(queue.submit([]));
+            poll(device, wgpu::PollType::Wait { submission_index, timeout: None })?;
         }
         Ok(weights)
     }
@@ -156,8 +156,9 @@ impl Shelf {
 
     /// Reads, packs and writes the weights, a part at a time.
     fn fill(&self, buffer: &wgpu::Buffer, graph: &Graph, progress: &Progress) -> Result<(), GpuError> {
-        let refused = |error: wgpu::MapRangeError| GpuError::Refused(error.to_string());
-        let mut view = buffer.get_mapped_range_mut(..).map_err(refused)?;
+        // What was allocated without an error has memory, unless the device is gone.
+        let lost = |error: wgpu::MapRangeError| GpuError::DeviceLost(error.to_string());
+        let mut view = buffer.get_mapped_range_mut(..).map_err(lost)?;
         for (weight, range) in &self.weights {
             progress.step();
             let tensor = graph.get(weight.tensor);

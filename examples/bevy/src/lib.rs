@@ -60,8 +60,10 @@ struct Captioning {
     state: State,
     /// The caption that is on its way, and whose it is.
     current: Option<(Entity, Ticket)>,
-    /// Frames until a camera may look again.
-    pauses: HashMap<Entity, u32>,
+    /// Frames since the start.
+    now: u64,
+    /// The frames in which cameras looked last.
+    looked: HashMap<Entity, u64>,
     said: Sender<Said>,
 }
 
@@ -86,7 +88,8 @@ impl Plugin for CaptionPlugin {
                 plugin: self.clone(),
                 state: State::Idle,
                 current: None,
-                pauses: HashMap::new(),
+                now: 0,
+                looked: HashMap::new(),
                 said,
             })
             .add_systems(RenderStartup, prepare)
@@ -125,7 +128,8 @@ fn look(
     device: Res<RenderDevice>,
     queue: Res<RenderQueue>,
 ) {
-    let Captioning { plugin, state, current, pauses, said } = &mut *captioning;
+    let Captioning { plugin, state, current, now, looked, said } = &mut *captioning;
+    *now += 1;
     if let State::Preparing(prewarm) = state {
         match prewarm.poll() {
             None => return,
@@ -138,11 +142,16 @@ fn look(
     }
     let State::Ready(captioner) = state else { return };
     let mut encoder = device.create_command_encoder(&Default::default());
-    let next = || cameras.iter().find(|(camera, ..)| !pauses.contains_key(&camera.id()));
+    // Of those whose time has come, the one that has waited longest.
+    let last = |camera: &MainEntity| looked.get(&camera.id()).copied();
+    let is_due = |(camera, CaptionCamera { every }, _): &(&MainEntity, &CaptionCamera, &ViewTarget)| {
+        last(camera).is_none_or(|frame| *now - frame >= u64::from(*every))
+    };
+    let next = cameras.iter().filter(is_due).min_by_key(|(camera, ..)| last(camera));
     let outcome = match current {
         Some((camera, ticket)) => ticket.record(&mut encoder).map_err(|problem| (*camera, problem)),
-        None => next().map_or(Ok(()), |(camera, CaptionCamera { every }, target)| {
-            pauses.insert(camera.id(), *every);
+        None => next.map_or(Ok(()), |(camera, _, target)| {
+            looked.insert(camera.id(), *now);
             let input = Input::Texture(TextureInput::new(target.main_texture_view()));
             captioner
                 .encode(&mut encoder, input, plugin.budget)
@@ -151,10 +160,7 @@ fn look(
         }),
     };
     queue.submit([encoder.finish()]);
-    pauses.retain(|_, frames| {
-        *frames = frames.saturating_sub(1);
-        *frames > 0
-    });
+    looked.retain(|camera, _| cameras.iter().any(|(known, ..)| known.id() == *camera));
     let found = match (outcome, &mut *current) {
         (Err((camera, problem)), _) => Some((camera, Err(problem))),
         (Ok(()), Some((camera, ticket))) => ticket.poll().map(|caption| (*camera, caption)),

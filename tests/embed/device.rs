@@ -1,0 +1,152 @@
+//! Devices that go away, captioners that share one, what they need of it.
+
+use super::*;
+
+/// That a device is gone.
+fn is_lost<T>(result: &Result<T, Error>) -> bool {
+    matches!(result, Err(Error::Gpu(GpuError::DeviceLost(_))))
+}
+
+#[test]
+fn a_device_that_goes_away_is_an_error_at_the_next_call() {
+    let photo = photo("camera.jpg");
+    for budget in [Budget::Whole, Budget::dispatches(1), Budget::dispatches(100_000), Budget::micros(500)] {
+        let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
+        let heard = heard(&gpu.device);
+        let host = Host { captioner: captioner(&gpu, DecoderFamily::ShowTell), gpu };
+        // Each on memory of its own.
+        let other = Host { captioner: captioner(&host.gpu, DecoderFamily::ShowTell), gpu: host.gpu.clone() };
+        let [mut polled, mut recorded] =
+            [&host, &other].map(|host| host.ticket(Input::Photo(&photo), budget));
+        host.gpu.device.destroy();
+        let may_be_done = polled.is_recorded();
+        match polled.poll().expect("it is told at once") {
+            // It was done before the device went.
+            Ok(caption) => assert!(may_be_done && !caption.text.is_empty(), "{budget:?}"),
+            lost => assert!(is_lost(&lost), "{lost:?}"),
+        }
+        assert!(polled.poll().is_none(), "it is told once");
+        if !recorded.is_recorded() {
+            let mut encoder = host.encoder();
+            let told = recorded.record(&mut encoder);
+            assert!(is_lost(&told), "{budget:?}: {told:?}");
+            assert!(recorded.record(&mut encoder).is_err() && recorded.poll().is_none(), "it is over");
+            // As a host does that has drawn a frame.
+            host.submit(encoder);
+        }
+        // What is asked of it now is an error too.
+        assert!(is_lost(&host.captioner.caption(&photo)));
+        let options = CaptionOptions::default();
+        assert!(is_lost(&Captioner::new(model(), Backend::Gpu(&host.gpu), &options)));
+        assert_eq!(*heard.lock().unwrap(), [""; 0], "the host's handler hears of nothing");
+    }
+    // The model is as it was: on another device it speaks again.
+    let again = Host::new(DecoderFamily::ShowTell);
+    assert!(!again.captioner.caption(&photo).unwrap().text.is_empty());
+}
+
+#[test]
+fn threads_that_share_a_captioner_get_their_own_captions() {
+    let host = Host::new(DecoderFamily::ShowTell);
+    let photos = ["camera.jpg", "astronaut.jpg"].map(photo);
+    let expected = [0, 1].map(|index| host.captioner.caption(&photos[index]).unwrap());
+    assert_ne!(expected[0].text, expected[1].text);
+    std::thread::scope(|scope| {
+        for (photo, expected) in photos.iter().zip(&expected) {
+            let captioner = &host.captioner;
+            scope.spawn(move || (0..8).for_each(|_| same(&captioner.caption(photo).unwrap(), expected)));
+        }
+    });
+}
+
+#[test]
+fn a_captioner_is_made_ready_meanwhile() {
+    let gpu = shared().gpu.clone();
+    let mut prewarm =
+        Captioner::prewarm(Arc::new(Model::bundled().unwrap()), gpu, CaptionOptions::default()).unwrap();
+    let mut least = 0.0;
+    let captioner = loop {
+        let now = prewarm.progress();
+        assert!((0.0..=1.0).contains(&now), "{now}");
+        least = f32::min(least, now);
+        match prewarm.poll() {
+            Some(captioner) => break captioner.unwrap(),
+            None => std::thread::sleep(std::time::Duration::from_millis(1)),
+        }
+    };
+    assert_eq!((least, prewarm.progress()), (0.0, 1.0));
+    assert!(prewarm.poll().is_none() && prewarm.wait().is_err(), "it is given once");
+    assert!(!captioner.caption(&photo("camera.jpg")).unwrap().text.is_empty());
+}
+
+#[test]
+fn captioners_on_one_device_share_the_weights_of_a_model() {
+    let gpu = Host::new(DecoderFamily::ShowTell).gpu;
+    let first = captioner(&gpu, DecoderFamily::ShowTell);
+    let memory = first.memory().unwrap();
+    assert_eq!(memory.shared_weights, 0, "{memory:?}");
+    let (same_kind, other_kind) =
+        (captioner(&gpu.clone(), DecoderFamily::ShowTell), captioner(&gpu, DecoderFamily::ShowAttendTell));
+    let photo = photo("camera.jpg");
+    let expected = first.caption(&photo).unwrap();
+    // What is shared stays when the one that brought it goes.
+    drop(first);
+    let again = same_kind.memory().unwrap();
+    assert_eq!((again.weights, again.activations), (memory.weights, memory.activations));
+    assert!(again.shared_weights as f64 > 0.95 * memory.weights as f64, "{again:?}");
+    same(&same_kind.caption(&photo).unwrap(), &expected);
+    let other = other_kind.memory().unwrap();
+    assert!(other.shared_weights > 2_000_000 && other.shared_weights < other.weights, "{other:?}");
+    assert!(!other_kind.caption(&photo).unwrap().text.is_empty());
+    // Through one that shared it itself.
+    let third = captioner(&gpu, DecoderFamily::ShowTell);
+    assert!(third.memory().unwrap().shared_weights >= again.shared_weights);
+    same(&third.caption(&photo).unwrap(), &expected);
+    // When nobody needs it, it is gone.
+    drop((same_kind, other_kind, third));
+    assert_eq!(captioner(&gpu, DecoderFamily::ShowTell).memory(), Some(memory));
+}
+
+#[test]
+fn a_pipeline_cache_changes_no_caption() {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let adapter = pollster::block_on(instance.request_adapter(&Default::default())).unwrap();
+    let cached = adapter.features() & wgpu::Features::PIPELINE_CACHE;
+    if cached.is_empty() {
+        // Nothing but Vulkan has such caches; its drivers all do.
+        assert_ne!(adapter.get_info().backend, wgpu::Backend::Vulkan);
+        return;
+    }
+    let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+        required_features: cached | Gpu::helpful_features(&adapter),
+        ..Default::default()
+    }))
+    .unwrap();
+    let gpu = Gpu::from_host(&device, &queue);
+    let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: None, fallback: true };
+    // SAFETY: there is no data that could be wrong.
+    let cache = unsafe { gpu.device.create_pipeline_cache(&descriptor) };
+    let photo = photo("camera.jpg");
+    let expected = captioner(&gpu, DecoderFamily::ShowTell).caption(&photo).unwrap();
+    let before = cache.get_data().map_or(0, |data| data.len());
+    // Another handle, so that kernels are compiled anew.
+    let mut gpu = Gpu::from_host(&device, &queue);
+    gpu.pipeline_cache = Some(cache.clone());
+    same(&captioner(&gpu, DecoderFamily::ShowTell).caption(&photo).unwrap(), &expected);
+    // Drivers on the CPU may keep theirs elsewhere.
+    let after = cache.get_data().map_or(0, |data| data.len());
+    assert!(before > 0 && after >= before, "{before} bytes before, {after} after");
+    assert!(after > before || gpu.info.device_type == wgpu::DeviceType::Cpu, "{after} bytes");
+}
+
+#[test]
+fn the_limits_that_a_model_needs_are_those_of_webgpu() {
+    let limits = required_limits(model(), &CaptionOptions::default()).unwrap();
+    assert_eq!(limits, wgpu::Limits::default());
+    let large = CaptionOptions { batch: Some(64), ..CaptionOptions::default() };
+    let limits = required_limits(model(), &large).unwrap();
+    assert!(
+        limits.max_storage_buffer_binding_size >= wgpu::Limits::default().max_storage_buffer_binding_size
+    );
+    assert!(limits.max_buffer_size > wgpu::Limits::default().max_buffer_size, "{limits:?}");
+}
