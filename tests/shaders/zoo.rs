@@ -129,5 +129,7 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
     zoo.node(AttentionWeights, keys)?;
     let alpha = zoo.input([4, 9]);
     zoo.node(AttentionContext, vec![grid, alpha, rows])?;
+    let fours = zoo.input([2, 9, 4]);
+    zoo.node(AttentionContext, vec![fours, alpha, rows])?;
     Ok(zoo.graph)
 }
