@@ -12,6 +12,8 @@ const element = (id) => document.getElementById(id);
 let photos = [];
 const waiting = [];
 let running = 0;
+/** Ends the work on the photos that are there now. */
+let stop = new AbortController();
 let models = [];
 
 // --- the server
@@ -40,7 +42,7 @@ async function ask(path, request = {}) {
 }
 
 /** Captions a photo; where the server is busy, waits as long as it says and tries again. */
-async function caption(blob) {
+async function caption(blob, signal, attempts = 20) {
   const query = new URLSearchParams({ attention: "true" });
   for (const id of ["model", "decoder", "beam"]) {
     if (element(id).value) query.set(id, element(id).value);
@@ -48,12 +50,22 @@ async function caption(blob) {
   for (let attempt = 1; ; attempt++) {
     try {
       const headers = { "Content-Type": "application/octet-stream" };
-      return await ask(`/v1/caption?${query}`, { method: "POST", headers, body: blob });
+      return await ask(`/v1/caption?${query}`, { method: "POST", headers, body: blob, signal });
     } catch (error) {
-      if (!error.retryAfter || attempt === 20) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 1000 * error.retryAfter));
+      if (!error.retryAfter || attempt === attempts) throw error;
+      await pause(1000 * error.retryAfter, signal);
     }
   }
+}
+
+function pause(milliseconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
 }
 
 // --- the gallery
@@ -66,13 +78,21 @@ function add(files) {
     image.addEventListener("error", () => { image.hidden = true; });
     photo.item.querySelector(".name").textContent = file.name;
     wire(photo);
+    if (files.length === 1) speak(photo);
     element("gallery").append(photo.item);
     photos.push(photo);
     enqueue(photo);
   }
 }
 
+/** Lets a photo speak for itself when something comes of it; of many at once only the count is spoken. */
+function speak(photo) {
+  part(photo, "caption").setAttribute("aria-live", "polite");
+  part(photo, "error").setAttribute("role", "alert");
+}
+
 function enqueue(photo) {
+  notice("");
   photo.record = undefined;
   part(photo, "again").hidden = true;
   part(photo, "error").hidden = true;
@@ -87,12 +107,13 @@ async function work() {
   if (running === AT_A_TIME || waiting.length === 0) return;
   running++;
   const photo = waiting.shift();
+  const { signal } = stop;
   try {
-    const record = { ...(await caption(photo.file)), path: photo.name };
-    if (photos.includes(photo)) show(photo, record);
+    const record = { ...(await caption(photo.file, signal)), path: photo.name };
+    if (!signal.aborted) show(photo, record);
   } catch (error) {
     const code = error.problem?.code ?? "page";
-    fail(photo, { path: photo.name, error: { code, message: error.message } });
+    if (!signal.aborted) fail(photo, { path: photo.name, error: { code, message: error.message } });
   }
   running--;
   work();
@@ -136,7 +157,8 @@ function show(photo, record) {
 /** A word that lights the photo while it is pointed at or has the focus, and keeps it lit once it is chosen. */
 function word(photo, token, grid) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: token.word });
-  button.title = `${(100 * Math.exp(token.log_prob)).toFixed(0)} %`;
+  button.title = `Probability ${(100 * Math.exp(token.log_prob)).toFixed(0)} %`;
+  button.setAttribute("aria-label", `${token.word}: where the model looked`);
   button.setAttribute("aria-pressed", "false");
   const [canvas, image] = [photo.item.querySelector("canvas"), photo.item.querySelector("img")];
   const on = () => {
@@ -172,28 +194,41 @@ function wire(photo) {
   for (const [name, text] of Object.entries(copies)) {
     part(photo, name).addEventListener("click", async () => {
       await copy(text());
-      element("status").textContent = "Copied.";
+      notice("Copied.");
     });
   }
-  part(photo, "again").addEventListener("click", () => enqueue(photo));
+  part(photo, "again").addEventListener("click", () => {
+    speak(photo);
+    photo.item.focus(); // The button goes away.
+    enqueue(photo);
+  });
+}
+
+function notice(text) {
+  element("notice").textContent = text;
 }
 
 /** How far it is. */
 function tell() {
   const done = photos.filter((photo) => photo.record).length;
   const failed = photos.filter((photo) => photo.record?.error).length;
-  element("results").hidden = photos.length === 0;
-  element("status").textContent =
-    `${done} of ${photos.length} captioned${failed ? `, ${failed} of them without success` : ""}`;
+  for (const id of ["progress", "actions"]) element(id).hidden = photos.length === 0;
+  const without = failed ? `, ${failed} of them without success` : "";
+  const count = photos.length > 0 ? `${done} of ${photos.length} captioned${without}` : "";
+  // Text that is set anew is spoken anew.
+  if (element("count").textContent !== count) element("count").textContent = count;
   element("progress").max = Math.max(photos.length, 1);
   element("progress").value = done;
 }
 
 function clear() {
+  stop.abort();
+  stop = new AbortController();
   for (const photo of photos) URL.revokeObjectURL(photo.item.querySelector("img").src);
   photos = [];
   waiting.length = 0;
   element("gallery").replaceChildren();
+  notice("");
   tell();
   element("choose").focus();
 }
@@ -224,11 +259,20 @@ function showBeam() {
   const model = models.find(({ name }) => name === element("model").value);
   const decoder = model?.decoders.find(({ name }) => name === element("decoder").value);
   element("beam").value = decoder?.beam ?? "";
+  element("beam").max = model?.max_beam ?? "";
 }
 
 // --- where photos come from
 
 const pictures = (list) => [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|gif|bmp|tiff?)$/i.test(file.name));
+
+/** Takes the pictures of what was dropped, as folders have other files too, and tells what was left out. */
+function drop(files) {
+  const found = pictures(files);
+  add(found);
+  if (found.length === 0) notice("No pictures in what was dropped.");
+  else if (found.length < files.length) notice(`Only pictures are taken: ${files.length - found.length} of ${files.length} files left out.`);
+}
 
 element("choose").addEventListener("click", () => element("files").click());
 element("files").addEventListener("change", (event) => {
@@ -252,7 +296,7 @@ for (const kind of ["dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();
     element("drop").classList.remove("over");
-    if (kind === "drop") add(pictures(event.dataTransfer.files));
+    if (kind === "drop") drop(event.dataTransfer.files);
   });
 }
 element("options").addEventListener("submit", (event) => event.preventDefault());
@@ -265,5 +309,6 @@ element("token").addEventListener("change", () => {
 element("clear").addEventListener("click", clear);
 element("save-csv").addEventListener("click", () => save("captions.csv", "text/csv", csv(photos.filter(({ record }) => record))));
 element("save-jsonl").addEventListener("click", () => save("captions.jsonl", "application/jsonl", jsonLines(photos.filter(({ record }) => record))));
-camera({ caption, keep: (file) => add([file]) });
+// The next picture is a better answer to a busy server than the same one again.
+camera({ caption: (blob, signal) => caption(blob, signal, 1), keep: (file) => add([file]) });
 loadModels();

@@ -1,10 +1,32 @@
 // Lights the part of a photo that the model looked at.
 
+/** What draws the light of a picture, by the box that the picture is in. */
+const lights = new WeakMap();
+
+// Where the box changes, the picture has another size or place, and takes its light along.
+const changes = new ResizeObserver((boxes) => {
+  for (const { target } of boxes) lights.get(target)?.();
+});
+
 /**
  * Draws over a picture: dark where the model did not look at this word, clear where it looked most.
  * `grid` has rows, columns and the area of the photo, in its pixels; `weights` lie in it row by row.
  */
 export function light(canvas, image, grid, weights) {
+  const box = canvas.parentElement;
+  if (!lights.has(box)) changes.observe(box);
+  lights.set(box, () => draw(canvas, image, grid, weights));
+  draw(canvas, image, grid, weights);
+}
+
+/** Takes the light away. */
+export function dark(canvas) {
+  changes.unobserve(canvas.parentElement);
+  lights.delete(canvas.parentElement);
+  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+}
+
+function draw(canvas, image, grid, weights) {
   place(canvas, image);
   const { rows, columns, area: [left, top, width, height] } = grid;
   const context = canvas.getContext("2d");
@@ -26,11 +48,6 @@ export function light(canvas, image, grid, weights) {
   context.imageSmoothingEnabled = true;
   context.imageSmoothingQuality = "high";
   context.drawImage(small, ...part);
-}
-
-/** Takes the light away. */
-export function dark(canvas) {
-  canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
 }
 
 /** Lays the canvas over the picture as it is shown now. */

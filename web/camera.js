@@ -2,35 +2,58 @@
 
 const element = (id) => document.getElementById(id);
 
-/** Wires the camera; `caption` captions a blob, `keep` puts one into the gallery. */
+/** Wires the camera; `caption` captions a blob until a signal ends it, `keep` puts a file into the gallery. */
 export function camera({ caption, keep }) {
   const video = element("camera-picture");
   const words = element("camera-caption");
-  let stream;
-  let timer;
+  const keeper = element("camera-keep");
+  /** Ends what is open, or about to be. */
+  let session;
 
   async function open() {
+    if (session) return;
     element("camera").hidden = false;
-    words.textContent = "";
-    try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-    } catch (error) {
-      words.textContent = `The camera cannot be used: ${error.message}.`;
+    if (!navigator.mediaDevices) {
+      say("A camera needs HTTPS or localhost.");
       return;
     }
-    video.srcObject = stream;
-    await video.play();
-    element("camera-keep").focus();
-    schedule(0);
+    say("");
+    session = new AbortController();
+    const { signal } = session;
+    try {
+      const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
+      const stop = () => stream.getTracks().forEach((track) => track.stop());
+      if (signal.aborted) {
+        stop(); // It was closed while the browser asked for permission.
+        return;
+      }
+      signal.addEventListener("abort", stop);
+      video.srcObject = stream;
+      video.hidden = false;
+      await video.play();
+    } catch (error) {
+      if (signal.aborted) return;
+      end();
+      say(`The camera cannot be used: ${error.message}`);
+      return;
+    }
+    if (signal.aborted) return;
+    keeper.disabled = false;
+    keeper.focus();
+    live(signal);
   }
 
-  function close() {
-    clearTimeout(timer);
-    stream?.getTracks().forEach((track) => track.stop());
-    stream = undefined;
+  function end() {
+    session?.abort();
+    session = undefined;
     video.srcObject = null;
-    element("camera").hidden = true;
-    element("camera-open").focus();
+    video.hidden = true;
+    keeper.disabled = true;
+  }
+
+  /** Text that stays the same is not spoken again. */
+  function say(text) {
+    if (words.textContent !== text) words.textContent = text;
   }
 
   function picture() {
@@ -41,27 +64,31 @@ export function camera({ caption, keep }) {
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
   }
 
-  // The next picture is taken when the last one is captioned, and the interval is over.
-  function schedule(wait) {
-    clearTimeout(timer);
-    timer = setTimeout(async () => {
+  // The next picture is taken when the last one is captioned, and the interval is over: no sentence overtakes another.
+  async function live(signal) {
+    while (!signal.aborted) {
       const interval = Number(element("camera-interval").value);
-      if (stream && interval > 0) {
+      if (interval > 0) {
+        let sentence;
         try {
-          const { caption: sentence } = await caption(await picture());
-          if (stream && words.textContent !== sentence) words.textContent = sentence;
+          sentence = (await caption(await picture(), signal)).caption;
         } catch (error) {
-          words.textContent = error.message;
+          sentence = error.retryAfter ? "The server is busy." : error.message;
         }
+        if (signal.aborted) return;
+        say(sentence);
       }
-      if (stream) schedule(interval || 1000);
-    }, wait);
+      await new Promise((resolve) => setTimeout(resolve, interval || 1000));
+    }
   }
 
   element("camera-open").addEventListener("click", open);
-  element("camera-close").addEventListener("click", close);
-  element("camera-keep").addEventListener("click", async () => {
-    if (!stream) return;
+  element("camera-close").addEventListener("click", () => {
+    end();
+    element("camera").hidden = true;
+    element("camera-open").focus();
+  });
+  keeper.addEventListener("click", async () => {
     const time = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
     keep(new File([await picture()], `camera-${time}.jpg`, { type: "image/jpeg" }));
   });
