@@ -102,11 +102,11 @@ pub(crate) fn filled_buffer(
     Ok(buffer)
 }
 
-/// Polls a device.
+/// Polls a device, where [`wgpu::Device::poll`] panics if a driver says only then that it is lost.
 ///
 /// # Errors
-/// It was lost. wgpu panics when a driver tells it so here, which hosts and servers have to live through.
-pub(crate) fn poll(device: &wgpu::Device, how: wgpu::PollType) -> Result<(), GpuError> {
+/// The device was lost.
+pub fn poll(device: &wgpu::Device, how: wgpu::PollType) -> Result<(), GpuError> {
     match catch_unwind(AssertUnwindSafe(|| device.poll(how))) {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(GpuError::DeviceLost(error.to_string())),

@@ -108,12 +108,13 @@ fn a_ticket_can_be_awaited() {
 fn what_is_not_recorded_or_not_submitted_is_told() {
     let host = Host::new(DecoderFamily::ShowTell);
     let photo = photo("camera.jpg");
-    let mut unrecorded = std::pin::pin!(host.ticket(Input::Photo(&photo), Budget::micros(1000)));
-    let Poll::Ready(Err(error)) = unrecorded.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+    let mut unrecorded = host.ticket(Input::Photo(&photo), Budget::micros(1000));
+    let Poll::Ready(Err(error)) =
+        std::pin::Pin::new(&mut unrecorded).poll(&mut Context::from_waker(Waker::noop()))
+    else {
         panic!("nobody could ever wake it");
     };
     assert!(error.to_string().contains("is_recorded"), "{error}");
-    drop(unrecorded);
     let other = Host { captioner: captioner(&host.gpu, DecoderFamily::ShowTell), gpu: host.gpu.clone() };
     let mut encoder = other.encoder();
     let unsubmitted = other.captioner.encode(&mut encoder, Input::Photo(&photo), Budget::Whole).unwrap();

@@ -158,12 +158,15 @@ fn clients_of_the_max_service_find_its_shapes() {
 
 #[test]
 fn what_cannot_be_used_is_told() {
-    let server = Server::start(&["--max-pixels", "1"]);
+    let server = Server::start(&["--max-pixels", "1", "--max-body", "1"]);
     let caption = |media_type, body: &[u8]| server.post("/v1/caption", media_type, body);
     caption("image/jpeg", b"").problem(422, "empty_file");
     caption("image/jpeg", b"hello").problem(415, "not_an_image");
     caption("image/jpeg", &photo("camera.jpg")[..9000]).problem(422, "corrupt");
     caption("application/json", b"{}").problem(415, "unsupported_media_type");
+    caption("application/json", &vec![0; 3 << 20]).problem(415, "unsupported_media_type");
+    let detail = caption("image/jpeg", &vec![0; (1 << 20) + 1]).problem(413, "too_large");
+    assert!(detail.contains("at most 1048576 bytes, found 1048577"), "{detail}");
     let bomb = image::RgbImage::new(1001, 1000);
     let mut png = std::io::Cursor::new(Vec::new());
     bomb.write_to(&mut png, image::ImageFormat::Png).unwrap();
@@ -195,10 +198,13 @@ fn operators_are_told_how_it_goes_without_what_photos_show() {
     let caption = server.post("/v1/caption", "image/jpeg", &photo("camera.jpg")).record();
     // Other tests use the same server.
     assert!(server.metric("shadetell_photos_total") >= before + 1.0);
+    server.raw(b"BREW /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let text = server.get("/metrics").text;
+    assert!(!text.contains("BREW"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
     for series in [
         "shadetell_http_requests_total{method=\"POST\",route=\"/v1/caption\",status=\"200\"}",
+        "shadetell_http_requests_total{method=\"OTHER\",route=\"/healthz\",status=\"405\"}",
         "shadetell_stage_duration_seconds_count{stage=\"encode\"}",
         "shadetell_stage_duration_seconds_count{stage=\"decode\"}",
         "shadetell_batch_photos_count",

@@ -11,7 +11,7 @@ mod load;
 
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -79,7 +79,7 @@ impl Server {
         self.post(path, "multipart/form-data; boundary=cut", &body)
     }
 
-    /// Sends bytes as they are, and reads all that comes back until the server closes or says nothing for a while.
+    /// Sends bytes as they are, and reads all that comes back until the server closes.
     fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
         // The server may close before it has read everything.
@@ -89,7 +89,7 @@ impl Server {
 
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         stream
     }
 
@@ -108,11 +108,18 @@ impl Drop for Server {
     }
 }
 
+/// All that comes back until the server closes, which it has to do.
+#[track_caller]
 fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     // A connection that is reset ends the answer too.
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
+    let ended = stream.read_to_end(&mut answer).map_err(|error| error.kind());
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    assert!(
+        !matches!(ended, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)),
+        "it stays open after {answer:?}"
+    );
+    answer
 }
 
 fn agent() -> Agent {

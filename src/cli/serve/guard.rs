@@ -2,10 +2,12 @@
 
 use super::problem::Problem;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// What is asked of clients.
@@ -13,16 +15,74 @@ pub(super) struct Access {
     /// The SHA-256 of the token: comparing hashes tells nothing of how much of a guess was right.
     token: Option<[u8; 32]>,
     /// Other sites whose pages may use the API.
-    origins: Vec<String>,
+    sites: Vec<Site>,
+    /// Whether only this machine can connect and nothing is asked of it: then a browser here could be led to this server by a
+    /// page's own name (DNS rebinding), and names have to be known.
+    is_open_at_home: bool,
+}
+
+/// A web site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Site {
+    /// As browsers tell it.
+    origin: String,
+    host: String,
+}
+
+/// Reads `scheme://host[:port]`.
+pub(super) fn site(text: &str) -> Result<Site, String> {
+    let wrong = || "expected scheme://host or scheme://host:port, as in https://example.org".to_owned();
+    let origin = text.strip_suffix('/').unwrap_or(text).to_lowercase();
+    let (scheme, authority) = origin.split_once("://").ok_or_else(wrong)?;
+    let authority: Authority = authority.parse().map_err(|_| wrong())?;
+    let host = authority.host();
+    let port = authority.as_str().strip_prefix(host).ok_or_else(wrong)?;
+    let is_port = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    match is_scheme && is_port && !host.is_empty() && !host.contains('*') {
+        true => Ok(Site { host: host.to_owned(), origin }),
+        false => Err(wrong()),
+    }
+}
+
+/// A token as it can be sent. What is wrong with it is told without it.
+pub(super) fn token(text: &str) -> Result<&str, String> {
+    let token = text.trim();
+    match token.chars().find(|c| !c.is_ascii_graphic()) {
+        None if token.is_empty() => Err("--token: expected a secret, found nothing".to_owned()),
+        None => Ok(token),
+        Some(found) => Err(format!(
+            "--token: expected visible ASCII characters alone, found {found:?}; choose another secret"
+        )),
+    }
 }
 
 /// What needs the token.
 const PROTECTED: [&str; 3] = ["/v1/", "/model/", "/metrics"];
 
 impl Access {
-    pub(super) fn new(token: Option<&str>, origins: &[String]) -> Access {
-        let origins = origins.iter().map(|origin| origin.trim_end_matches('/').to_lowercase()).collect();
-        Access { token: token.map(|token| Sha256::digest(token).into()), origins }
+    /// What is asked by a server at an address.
+    pub(super) fn new(token: Option<&str>, sites: &[Site], address: IpAddr) -> Access {
+        Access {
+            token: token.map(|token| Sha256::digest(token).into()),
+            sites: sites.to_vec(),
+            is_open_at_home: token.is_none() && address.to_canonical().is_loopback(),
+        }
+    }
+
+    /// Whether a request calls this server by a name that it has, if it calls it by any.
+    fn has_name(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        let named = uri.authority().map(Authority::as_str);
+        let named = named.map(str::as_bytes).or_else(|| Some(headers.get(header::HOST)?.as_bytes()));
+        let Some(named) = named.filter(|_| self.is_open_at_home) else { return true };
+        Authority::try_from(named).is_ok_and(|authority| {
+            let host = authority.host().to_lowercase();
+            host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
+                || host == "localhost"
+                || host.ends_with(".localhost")
+                || self.sites.iter().any(|site| site.host == host)
+        })
     }
 
     /// Whether a request to this path carries the token, if it needs to.
@@ -46,7 +106,7 @@ impl Access {
         let is_own = text.split_once("://").is_some_and(|(_, origin)| Some(origin) == host.as_deref());
         match is_own {
             true => Origin::Own,
-            false if self.origins.contains(&text) => Origin::Allowed(value.clone()),
+            false if self.sites.iter().any(|site| site.origin == text) => Origin::Allowed(value.clone()),
             false => Origin::Foreign,
         }
     }
@@ -61,6 +121,11 @@ enum Origin {
 
 /// Before every request.
 pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if !access.has_name(request.uri(), request.headers()) {
+        let detail = "expected an address, localhost or the host of an --allow-origin as this server's name, found another; \
+                      name its site with --allow-origin, or start the server with a --token";
+        return Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail).into_response();
+    }
     let origin = access.origin(request.headers());
     if origin == Origin::Foreign {
         let detail = "pages of other sites may not use this server; name the site with --allow-origin";
@@ -80,6 +145,7 @@ pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, n
         let headers = response.headers_mut();
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("Retry-After"));
         if is_preflight {
             let allowed = HeaderValue::from_static("authorization, content-type");
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed);
@@ -93,6 +159,9 @@ pub(super) async fn check(State(access): State<Arc<Access>>, request: Request, n
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv4Addr;
+
+    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs.iter().map(|&(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value))).collect()
@@ -100,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_token_is_asked_for_where_photos_and_numbers_are() {
-        let access = Access::new(Some("secret"), &[]);
+        let access = Access::new(Some("secret"), &[], HOME);
         let with = |value| headers(&[("authorization", value)]);
         assert!(access.knows("/healthz", &HeaderMap::new()) && access.knows("/", &HeaderMap::new()));
         for path in ["/v1/caption", "/model/predict", "/metrics"] {
@@ -112,12 +181,12 @@ mod tests {
                 assert!(!access.knows(path, &with(wrong)), "{wrong}");
             }
         }
-        assert!(Access::new(None, &[]).knows("/v1/caption", &HeaderMap::new()));
+        assert!(Access::new(None, &[], HOME).knows("/v1/caption", &HeaderMap::new()));
     }
 
     #[test]
     fn pages_of_other_sites_are_kept_out() {
-        let access = Access::new(None, &["https://Example.org/".to_owned()]);
+        let access = Access::new(None, &[site("https://Example.org/").unwrap()], HOME);
         let from = |origin| access.origin(&headers(&[("host", "127.0.0.1:8000"), ("origin", origin)]));
         assert_eq!(access.origin(&headers(&[("host", "127.0.0.1:8000")])), Origin::Own);
         assert_eq!(from("http://127.0.0.1:8000"), Origin::Own);
@@ -129,6 +198,57 @@ mod tests {
             ["http://127.0.0.1:8001", "https://example.org.evil.net", "null", "http://localhost:8000"]
         {
             assert_eq!(from(foreign), Origin::Foreign, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn names_of_others_are_unknown_where_nothing_else_is_asked() {
+        let open = Access::new(None, &[site("https://example.org:8443").unwrap()], HOME);
+        let called = |access: &Access, host| access.has_name(&Uri::default(), &headers(&[("host", host)]));
+        for known in
+            ["127.0.0.1:8000", "[::1]:8000", "192.168.0.7", "LocalHost:1", "a.localhost", "Example.org"]
+        {
+            assert!(called(&open, known), "{known}");
+        }
+        for unknown in ["evil.example:8000", "localhost.evil.example", "notlocalhost", "", "a b"] {
+            assert!(!called(&open, unknown), "{unknown}");
+        }
+        assert!(open.has_name(&Uri::default(), &HeaderMap::new()));
+        let target = Uri::from_static("http://evil.example/v1/caption");
+        assert!(!open.has_name(&target, &headers(&[("host", "localhost")])), "the target counts");
+        assert!(called(&Access::new(Some("secret"), &[], HOME), "evil.example"));
+        assert!(called(&Access::new(None, &[], Ipv4Addr::UNSPECIFIED.into()), "evil.example"));
+    }
+
+    #[test]
+    fn sites_are_origins_and_nothing_else() {
+        let found = site("HTTPS://Example.org:8443").unwrap();
+        assert_eq!((&*found.origin, &*found.host), ("https://example.org:8443", "example.org"));
+        assert_eq!(site("http://[::1]:80").unwrap().host, "[::1]");
+        for wrong in [
+            "*",
+            "",
+            "null",
+            "example.org",
+            "https://",
+            "https://a/b",
+            "https://a?b",
+            "https://*.a",
+            "https://a:x",
+            "https://a:",
+            "https://b@a",
+            "://a",
+        ] {
+            assert!(site(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_can_be_sent() {
+        assert_eq!(token(" open-sesame\n"), Ok("open-sesame"));
+        assert_eq!(token(" ").unwrap_err(), "--token: expected a secret, found nothing");
+        for wrong in ["open sesame", "gehe\u{ef}m", "a\u{7}b"] {
+            assert!(token(wrong).unwrap_err().starts_with("--token: expected visible ASCII"), "{wrong}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Connections: how many, how slow, and how they end.
 
-use super::service::Limits;
+use super::service::Service;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -12,21 +12,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
 
 /// What is not answered so long after the signal to stop is given up.
-const GRACE: Duration = Duration::from_secs(60);
+pub(super) const GRACE: Duration = Duration::from_secs(60);
 /// After the system could not give a connection, as when there are too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Accepts connections until `stop`, then waits for those that have been asked something.
+/// Accepts connections until `stop`, then waits for those that have been asked something and for the worker; `false` if they take
+/// too long.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
-    limits: &Limits,
+    service: &Service,
     stop: impl Future<Output = ()>,
-) {
+) -> bool {
+    let limits = &service.limits;
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
@@ -52,8 +55,11 @@ pub(super) async fn serve(
         };
         // Small answers should not wait for more; where that cannot be set they do.
         let _ = stream.set_nodelay(true);
-        let connection =
-            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+        // A client that does not read its answers is given up too.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.timeout));
+        let stream = TokioIo::new(Box::pin(stream));
+        let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             // Clients break off as they like.
@@ -62,7 +68,10 @@ pub(super) async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests took too long to be finished");
-    }
+    service.stop();
+    let finish = async {
+        graceful.shutdown().await;
+        service.finish().await;
+    };
+    tokio::time::timeout(GRACE, finish).await.is_ok()
 }

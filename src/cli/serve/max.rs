@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::queue::Update;
 use super::service::Service;
-use super::upload::Upload;
+use super::upload::{Photo, Upload};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -60,6 +60,7 @@ pub(super) struct Metadata {
         (status = 403, description = "From a page of another origin", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too many bytes, pixels or photos", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "Called by a name that is not the server's", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many photos wait", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "A mistake of ours", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The device was lost, or the server stops", body = Problem, content_type = "application/problem+json"),
@@ -78,15 +79,12 @@ async fn predictions(
     body: Body,
 ) -> Result<Predictions, Problem> {
     let upload = Upload::read(service, headers, body).await?;
-    let [photo] = &upload.photos[..] else {
-        return Err(Problem::bad_request(format!(
-            "expected one photo in the field `image`, found {}",
-            upload.photos.len()
-        )));
-    };
+    let [photo]: [Photo; 1] = upload.photos.try_into().map_err(|photos: Vec<Photo>| {
+        Problem::bad_request(format!("expected one photo in the field `image`, found {}", photos.len()))
+    })?;
     let search = service.models.search(None, None, None)?;
     let place = service.places(1)?;
-    let mut waiting = service.submit(photo.clone(), place, search, false).await?;
+    let mut waiting = service.submit(photo, place, search, false).await?;
     match waiting.updates.recv().await {
         Some(Update::Done(spoken)) => {
             let caption = spoken.caption;

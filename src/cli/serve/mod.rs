@@ -6,6 +6,7 @@
 //!   -> queue -> worker: batches on the device -> answers
 //! ```
 
+mod drain;
 mod guard;
 mod listen;
 mod max;
@@ -25,8 +26,8 @@ mod v1;
 mod worker;
 
 use super::args::{AdapterArgs, number};
-use super::engine::{Device, DeviceChoice};
-use super::failure::Failure;
+use super::engine::{Device, DeviceChoice, Engine};
+use super::failure::{Failure, PHOTOS_FAILED};
 use super::output::note;
 use clap::{Args, ValueEnum, ValueHint};
 use models::Models;
@@ -35,7 +36,6 @@ use shadetell::CaptionOptions;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -50,7 +50,7 @@ Examples:
   SHADETELL_TOKEN=secret shadetell serve --listen 0.0.0.0:8000
 
 The API is described at /docs and /openapi.json; /healthz, /readyz and /metrics are for machines. Photos are kept in
-memory while they are captioned, and nowhere else. SIGTERM and Ctrl-C finish what was accepted.")]
+memory while they are captioned, and nowhere else. SIGTERM and Ctrl-C finish what was accepted; a second one ends at once.")]
 pub(crate) struct ServeArgs {
     /// Address and port; port 0 takes a free one. Only this machine can connect unless another address is given
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
@@ -87,7 +87,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "MEGAPIXELS", default_value = "100", value_parser = number(1..=10_000u64, "a whole number"))]
     max_pixels: u64,
 
-    /// How long a client may take to send the head of a request, and then its body, in seconds
+    /// How long a client may take to send the head of a request, then its body, and to read on, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = number(1..=3600u64, "a whole number"))]
     timeout: u64,
 
@@ -100,8 +100,8 @@ pub(crate) struct ServeArgs {
     token: Option<String>,
 
     /// A web site whose pages may use the API, as in https://example.org; none may if not given
-    #[arg(long, value_name = "ORIGIN")]
-    allow_origin: Vec<String>,
+    #[arg(long, value_name = "ORIGIN", value_parser = guard::site)]
+    allow_origin: Vec<guard::Site>,
 
     /// How requests are logged on standard error
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
@@ -121,13 +121,12 @@ enum LogFormat {
 
 /// Serves until it is told to stop.
 pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
-    if args.token.as_deref().is_some_and(|token| token.trim().is_empty()) {
-        return Err(Failure::Usage("--token: expected a secret, found nothing".to_owned()));
-    }
+    let token = args.token.as_deref().map(guard::token).transpose().map_err(Failure::Usage)?;
     start_log(args.log);
     let models = Models::open(&args.models)?;
-    let device = Device::open(args.device, &args.adapter)?;
-    device.introduce();
+    let options = CaptionOptions::default();
+    let engine = Engine::prepare(models.get(0), &options, args.device, &args.adapter)?;
+    engine.device.introduce();
     let system = |what: &str, error: std::io::Error| Failure::System(format!("{what}: {error}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -135,24 +134,48 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
         .max_blocking_threads(service::decoders() + 1)
         .build()
         .map_err(|error| system("cannot start threads", error))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let listener = TcpListener::bind(args.listen).await;
         let listener = listener.map_err(|error| {
             Failure::Usage(format!("cannot listen on {}: {error}; choose another --listen", args.listen))
         })?;
         let address = listener.local_addr().map_err(|error| system("cannot listen", error))?;
-        let reopen = {
-            let (choice, adapter) = (args.device, args.adapter.clone());
-            move || Device::open(choice, &adapter)
-        };
-        let service = Arc::new(Service::start(models, device, Box::new(reopen), args.limits())?);
+        // A server that began on a GPU does not go on, slowly and unnoticed, on the CPU.
+        let cpu = Some(engine.device.clone()).filter(|device| device.gpu.is_none());
+        let adapter = args.adapter.clone();
+        let reopen = move || cpu.clone().map_or_else(|| Device::open(DeviceChoice::Gpu, &adapter), Ok);
+        let service = Service::start(models, engine, Box::new(reopen), args.limits())?;
         note(&format!("listening on http://{address}/"));
-        let router = service::router(&service, args.access());
-        listen::serve(listener, router, &service.limits, stop_signal()).await;
-        service.finish().await;
-        note("stopped: all that was accepted is answered");
-        Ok(ExitCode::SUCCESS)
-    })
+        let access = guard::Access::new(token, &args.allow_origin, address.ip());
+        let router = service::router(&service, access);
+        let stop = async {
+            stop_signal().await;
+        };
+        let second_signal = async {
+            stop_signal().await;
+            stop_signal().await
+        };
+        tokio::select! {
+            is_finished = listen::serve(listener, router, &service, stop) => match is_finished {
+                true => {
+                    note("stopped: all that was accepted is answered");
+                    Ok(ExitCode::SUCCESS)
+                }
+                false => {
+                    let seconds = listen::GRACE.as_secs();
+                    note(&format!("stopped: what was not answered within {seconds} s is given up"));
+                    Ok(ExitCode::from(PHOTOS_FAILED))
+                }
+            },
+            code = second_signal => {
+                note("stopped: what was not answered is given up");
+                Ok(ExitCode::from(code))
+            }
+        }
+    });
+    // Does not wait for photos that are being decoded for nobody.
+    runtime.shutdown_background();
+    ended
 }
 
 impl ServeArgs {
@@ -167,10 +190,6 @@ impl ServeArgs {
             connections: self.connections,
         }
     }
-
-    fn access(&self) -> guard::Access {
-        guard::Access::new(self.token.as_deref(), &self.allow_origin)
-    }
 }
 
 fn start_log(format: LogFormat) {
@@ -183,17 +202,19 @@ fn start_log(format: LogFormat) {
     };
 }
 
-/// Waits for Ctrl-C, or SIGTERM where there are signals.
-async fn stop_signal() {
+/// Waits for Ctrl-C, or SIGTERM where there are signals. Gives the exit code of a program that it ends.
+async fn stop_signal() -> u8 {
+    const INTERRUPTED: u8 = 130;
+    const TERMINATED: u8 = 143;
     #[cfg(unix)]
     if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
-        return;
+        return tokio::select! {
+            _ = tokio::signal::ctrl_c() => INTERRUPTED,
+            _ = terminate.recv() => TERMINATED,
+        };
     }
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
     }
+    INTERRUPTED
 }

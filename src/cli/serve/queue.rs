@@ -43,6 +43,9 @@ pub(super) struct Job {
     pub(super) arrived: Instant,
 }
 
+/// How long the worker sleeps where there is nothing to do, before it looks after its device.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// How many jobs may wait is seen to by their places.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -61,13 +64,24 @@ impl Queue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a job wait. After the queue was closed its reply is dropped.
-    pub(super) fn push(&self, job: Job) {
+    /// Lets a job wait.
+    ///
+    /// # Errors
+    /// The queue was closed.
+    pub(super) fn push(&self, job: Job) -> Result<(), Problem> {
         let mut state = self.lock();
-        if !state.is_closed {
-            state.jobs.push_back(job);
-            self.changed.notify_all();
+        if state.is_closed {
+            return Err(Problem::stopping());
         }
+        state.jobs.push_back(job);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Puts a batch back to the front, from where it was taken.
+    pub(super) fn give_back(&self, batch: Vec<Job>) {
+        let mut state = self.lock();
+        batch.into_iter().rev().for_each(|job| state.jobs.push_front(job));
     }
 
     /// Takes no more jobs; those that wait are still given.
@@ -91,7 +105,7 @@ impl Queue {
     }
 
     /// The oldest job with those that can be captioned with it, at most `most`, after it has waited `wait` for them;
-    /// `None` when the queue is closed and empty.
+    /// an empty batch when there was none for a while, `None` when the queue is closed and empty.
     pub(super) fn next_batch(&self, most: usize, wait: Duration) -> Option<Vec<Job>> {
         let mut state = self.lock();
         loop {
@@ -100,7 +114,12 @@ impl Queue {
                 if state.is_closed {
                     return None;
                 }
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                let (next, waited) =
+                    self.changed.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+                if waited.timed_out() && next.jobs.is_empty() {
+                    return Some(Vec::new());
+                }
+                state = next;
                 continue;
             };
             if first.follow {
@@ -160,7 +179,7 @@ mod tests {
         {
             let (job, updates) = job(id, beam, follow);
             listeners.push(updates);
-            queue.push(job);
+            queue.push(job).unwrap();
         }
         listeners.remove(2).close();
         assert_eq!(queue.len(), 6);
@@ -168,7 +187,7 @@ mod tests {
         assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [2]);
         assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [4], "one that is followed goes alone");
         queue.close();
-        queue.push(job(7, 3, false).0);
+        assert_eq!(queue.push(job(7, 3, false).0).unwrap_err().code, "stopping");
         assert_eq!(ids(queue.next_batch(2, Duration::from_secs(60))), [6], "closing ends the waiting");
         assert!(queue.next_batch(2, Duration::ZERO).is_none());
     }
@@ -179,12 +198,24 @@ mod tests {
         let jobs = [job(1, 3, false), job(2, 3, false), job(3, 3, false)];
         let mut listeners = Vec::new();
         for (job, updates) in jobs {
-            queue.push(job);
+            queue.push(job).unwrap();
             listeners.push(updates);
         }
         assert_eq!(ids(queue.next_batch(2, Duration::from_secs(3600))), [1, 2]);
-        let clock = Instant::now();
-        assert_eq!(ids(queue.next_batch(2, Duration::from_millis(30))), [3]);
-        assert!(clock.elapsed() < Duration::from_secs(60));
+        assert_eq!(ids(queue.next_batch(2, Duration::from_millis(30))), [3], "the wait ends");
+    }
+
+    #[test]
+    fn a_batch_that_is_given_back_is_the_next_one() {
+        let queue = Queue::default();
+        assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [0; 0], "nothing for a while");
+        let jobs = [job(1, 3, false), job(2, 3, false), job(3, 3, false)];
+        let (jobs, mut listeners): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
+        jobs.into_iter().for_each(|job| queue.push(job).unwrap());
+        let batch = queue.next_batch(2, Duration::ZERO).unwrap();
+        queue.give_back(batch);
+        assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [1, 2]);
+        assert!(queue.fail_all(&Problem::internal()), "it is not closed");
+        assert!(matches!(listeners[2].try_recv(), Ok(Update::Failed(problem)) if problem.code == "internal"));
     }
 }

@@ -5,8 +5,8 @@ use super::models::Models;
 use super::problem::Problem;
 use super::queue::Queue;
 use super::worker::{Reopen, Worker};
-use super::{guard, max, observe, openapi, page, v1};
-use crate::cli::engine::Device;
+use super::{drain, guard, max, observe, openapi, page, v1};
+use crate::cli::engine::{Device, Engine};
 use crate::cli::failure::Failure;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -66,6 +66,7 @@ pub(super) struct Service {
     pub(super) metrics: Metrics,
     device: Mutex<Device>,
     is_ready: AtomicBool,
+    is_stopping: AtomicBool,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -75,10 +76,10 @@ pub(super) fn decoders() -> usize {
 }
 
 impl Service {
-    /// Starts the thread that has the device.
+    /// Starts the thread that has the device, on which the first model is made ready.
     pub(super) fn start(
         models: Models,
-        device: Device,
+        engine: Engine,
         reopen: Reopen,
         limits: Limits,
     ) -> Result<Arc<Service>, Failure> {
@@ -89,17 +90,23 @@ impl Service {
             memory: Arc::new(Semaphore::new((limits.all_bodies() / PIECE).min(Semaphore::MAX_PERMITS))),
             decoders: Arc::new(Semaphore::new(decoders())),
             metrics: Metrics::default(),
-            device: Mutex::new(device.clone()),
+            device: Mutex::new(engine.device.clone()),
             is_ready: AtomicBool::new(false),
+            is_stopping: AtomicBool::new(false),
             worker: Mutex::new(None),
             limits,
         });
         let shared = Arc::clone(&service);
-        let work = move || Worker::new(&shared, device, reopen).run();
+        let work = move || Worker::new(&shared, engine, reopen).run();
         let thread = Builder::new().name("engine".to_owned()).spawn(work);
         let thread = thread.map_err(|error| Failure::System(format!("cannot start a thread: {error}")))?;
         *service.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(thread);
         Ok(service)
+    }
+
+    /// From now on it is not ready for more.
+    pub(super) fn stop(&self) {
+        self.is_stopping.store(true, Ordering::Release);
     }
 
     /// Lets the worker finish what waits.
@@ -122,7 +129,7 @@ impl Service {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.is_ready.load(Ordering::Acquire)
+        self.is_ready.load(Ordering::Acquire) && !self.is_stopping.load(Ordering::Acquire)
     }
 
     pub(super) fn set_ready(&self, ready: bool) {
@@ -158,6 +165,7 @@ pub(super) fn router(service: &Arc<Service>, access: guard::Access) -> Router {
         .layer(middleware::from_fn_with_state(Arc::new(access), guard::check))
         .layer(middleware::from_fn(page::harden))
         .layer(middleware::from_fn_with_state(Arc::clone(service), observe::observe))
+        .layer(middleware::from_fn(drain::drain))
         .with_state(Arc::clone(service))
 }
 

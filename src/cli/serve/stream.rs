@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 /// Events of all photos as they happen. When nobody listens any more, the photos are given up.
 struct Events {
     events: UnboundedReceiver<Event>,
-    /// What is done, and the memory that it takes, until this is dropped.
-    _work: (JoinSet<()>, Option<OwnedSemaphorePermit>),
+    /// What is done until this is dropped.
+    _work: JoinSet<()>,
 }
 
 impl Stream for Events {
@@ -31,10 +31,9 @@ impl Stream for Events {
 
 /// Captions the photos and tells words as they are found.
 pub(super) fn answer(order: Order, upload: Upload, mut places: OwnedSemaphorePermit) -> Response {
-    let Upload { photos, memory, .. } = upload;
     let (sender, events) = unbounded_channel();
     let mut tasks = JoinSet::new();
-    for (index, photo) in photos.into_iter().enumerate() {
+    for (index, photo) in upload.photos.into_iter().enumerate() {
         let (order, place, sender) = (order.clone(), places.split(1), sender.clone());
         tasks.spawn(async move {
             let name = photo.name.clone();
@@ -50,7 +49,7 @@ pub(super) fn answer(order: Order, upload: Upload, mut places: OwnedSemaphorePer
             let _ = sender.send(last(name, answer));
         });
     }
-    Sse::new(Events { events, _work: (tasks, memory) }).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(Events { events, _work: tasks }).keep_alive(KeepAlive::default()).into_response()
 }
 
 /// The event that ends a photo.

@@ -2,7 +2,13 @@
 
 use super::*;
 use crate::cli::args::AdapterArgs;
-use std::thread;
+use service::Service;
+use shadetell::gpu::GpuError;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
@@ -18,77 +24,184 @@ fn limits() -> service::Limits {
     }
 }
 
-fn ask(url: &str) -> (u16, String) {
+/// A server in this process.
+struct Server {
+    service: Arc<Service>,
+    url: String,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<bool>,
+    runtime: Runtime,
+}
+
+impl Server {
+    /// A server that opens its device again with `reopen`, which gets what opens one.
+    fn start(
+        reopen: impl Fn(&dyn Fn() -> Result<Device, GpuError>) -> Result<Device, GpuError> + Send + 'static,
+    ) -> Server {
+        let adapter = AdapterArgs { adapter: None, backend: None };
+        let models = Models::open(&[]).unwrap();
+        let options = CaptionOptions::default();
+        let engine = Engine::prepare(models.get(0), &options, DeviceChoice::Gpu, &adapter)
+            .expect("an adapter, such as `cargo xtask test` brings");
+        let open = move || Device::open(DeviceChoice::Gpu, &adapter);
+        let service = Service::start(models, engine, Box::new(move || reopen(&open)), limits()).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}/v1/caption", listener.local_addr().unwrap());
+        let access = guard::Access::new(None, &[], Ipv4Addr::LOCALHOST.into());
+        let router = service::router(&service, access);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let served = {
+            let service = Arc::clone(&service);
+            runtime.spawn(async move {
+                listen::serve(listener, router, &service, async { stopped.await.unwrap() }).await
+            })
+        };
+        Server { service, url, stop, served, runtime }
+    }
+
+    fn lose_device(&self) {
+        self.service.device().gpu.unwrap().device.destroy();
+    }
+
+    fn becomes_ready(&self) {
+        wait_for("the server is ready", || self.service.is_ready());
+    }
+
+    fn metrics(&self) -> String {
+        self.service.metrics.text(0, 0, true)
+    }
+
+    fn stop(self) {
+        self.stop.send(()).unwrap();
+        assert!(self.runtime.block_on(self.served).unwrap(), "all is finished");
+        assert!(!self.service.is_ready());
+    }
+}
+
+/// Waits for what has to come.
+fn wait_for(what: &str, is_so: impl Fn() -> bool) {
+    let clock = Instant::now();
+    while !is_so() {
+        assert!(clock.elapsed() < Duration::from_secs(300), "expected that {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What is answered.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    retry_after: Option<String>,
+    json: serde_json::Value,
+}
+
+fn ask(url: &str) -> Answer {
     let photo = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/photos/camera.jpg")).unwrap();
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut answer = agent.post(url).content_type("image/jpeg").send(&photo[..]).unwrap();
-    (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    Answer {
+        status: answer.status().as_u16(),
+        retry_after: answer.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned()),
+        json: serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap(),
+    }
 }
 
 #[test]
 fn a_lost_device_is_opened_again() {
-    let adapter = AdapterArgs { adapter: None, backend: None };
-    let open = move || Device::open(DeviceChoice::Gpu, &adapter);
-    let device = open().expect("an adapter, such as `cargo xtask test` brings");
-    let models = Models::open(&[]).unwrap();
-    let service = Service::start(models, device, Box::new(open), limits()).unwrap();
-
-    let runtime = Runtime::new().unwrap();
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let url = format!("http://{}/v1/caption", listener.local_addr().unwrap());
-    let router = service::router(&service, guard::Access::new(None, &[]));
-    let (stop, stopped) = oneshot::channel::<()>();
-    let served = {
-        let service = Arc::clone(&service);
-        runtime.spawn(async move {
-            let stopped = async { stopped.await.unwrap() };
-            listen::serve(listener, router, &service.limits, stopped).await;
-        })
-    };
-
-    let (status, before) = ask(&url);
-    assert_eq!(status, 200, "{before}");
-    let caption = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap()["caption"].clone();
+    let server = Server::start(|open| open());
+    let before = ask(&server.url);
+    assert_eq!(before.status, 200, "{before:?}");
+    let caption = &before.json["caption"];
 
     // What is in flight when a device goes may still come back: it takes a few attempts to hit a batch.
     let mut lost = 0;
     for _ in 0..20 {
         let answers: Vec<_> = (0..8)
             .map(|_| {
-                let url = url.clone();
+                let url = server.url.clone();
                 thread::spawn(move || ask(&url))
             })
             .collect();
-        while service.queue.len() < 2 && !answers.iter().all(thread::JoinHandle::is_finished) {
+        while server.service.queue.len() < 2 && !answers.iter().all(JoinHandle::is_finished) {
             thread::yield_now();
         }
-        service.device().gpu.unwrap().device.destroy();
-        for (status, text) in answers.into_iter().map(|answer| answer.join().unwrap()) {
-            match status {
-                200 => assert_eq!(caption(&text), caption(&before)),
-                503 => assert!(text.contains("\"code\":\"device_lost\""), "{text}"),
-                _ => panic!("{status}: {text}"),
+        server.lose_device();
+        for answer in answers.into_iter().map(|answer| answer.join().unwrap()) {
+            match answer.status {
+                200 => assert_eq!(answer.json["caption"], *caption),
+                503 => assert_eq!(answer.json["code"], "device_lost"),
+                _ => panic!("{answer:?}"),
             }
-            lost += usize::from(status == 503);
+            lost += usize::from(answer.status == 503);
         }
         if lost > 0 {
             break;
         }
     }
     assert!(lost > 0, "a batch on a lost device cannot be answered");
-    let (status, after) = ask(&url);
-    assert_eq!((status, caption(&after)), (200, caption(&before)));
-    let metrics = service.metrics.text(0, 0, true);
+    let after = ask(&server.url);
+    assert_eq!((after.status, &after.json["caption"]), (200, caption));
+    let metrics = server.metrics();
     assert!(!metrics.contains("shadetell_device_reopened_total 0\n"), "{metrics}");
 
     // While nobody asks, nobody has to hear of it.
-    service.device().gpu.unwrap().device.destroy();
-    let (status, again) = ask(&url);
-    assert_eq!((status, caption(&again)), (200, caption(&before)));
+    server.lose_device();
+    let again = ask(&server.url);
+    assert_eq!((again.status, &again.json["caption"]), (200, caption));
+    server.stop();
+}
 
-    stop.send(()).unwrap();
-    runtime.block_on(async {
-        served.await.unwrap();
-        service.finish().await;
-    });
+#[test]
+fn a_device_that_does_not_come_back_at_first_is_told_and_tried_again() {
+    /// What comes of opening it.
+    #[derive(Clone, Copy)]
+    enum Turn {
+        Opens,
+        Fails,
+        Panics,
+    }
+    let turn = Arc::new(Mutex::new(Turn::Fails));
+    let failures = Arc::new(AtomicUsize::new(0));
+    let server = {
+        let (turn, failures) = (Arc::clone(&turn), Arc::clone(&failures));
+        Server::start(move |open| {
+            let turn = *turn.lock().unwrap();
+            match turn {
+                Turn::Opens => return open(),
+                Turn::Fails => failures.fetch_add(1, Ordering::AcqRel),
+                Turn::Panics => panic!("as a driver may"),
+            };
+            Err(GpuError::NoDevice { adapter: "any".to_owned(), reason: "it is not back yet".to_owned() })
+        })
+    };
+    server.becomes_ready();
+    server.lose_device();
+    let told = ask(&server.url);
+    assert_eq!((told.status, told.retry_after.as_deref()), (503, Some("2")), "{told:?}");
+    assert_eq!(told.json["code"], "device_lost");
+    assert!(told.json["detail"].as_str().unwrap().contains("it is not back yet"), "{told:?}");
+    assert!(!server.service.is_ready());
+    wait_for("it is tried again", || failures.load(Ordering::Acquire) >= 2);
+
+    *turn.lock().unwrap() = Turn::Panics;
+    let mut panicked = ask(&server.url);
+    // The attempt before may have been under way.
+    if panicked.status == 503 {
+        panicked = ask(&server.url);
+    }
+    assert_eq!((panicked.status, &panicked.json["code"]), (500, &"internal".into()), "{panicked:?}");
+
+    // Nobody asks, and yet it is opened.
+    *turn.lock().unwrap() = Turn::Opens;
+    server.becomes_ready();
+    let served = ask(&server.url);
+    assert_eq!(served.status, 200, "{served:?}");
+    let metrics = server.metrics();
+    assert!(metrics.contains("shadetell_device_reopened_total 1\n"), "{metrics}");
+
+    server.lose_device();
+    wait_for("the loss is noticed", || server.metrics().contains("shadetell_device_reopened_total 2\n"));
+    server.becomes_ready();
+    server.stop();
 }

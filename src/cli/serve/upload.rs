@@ -3,7 +3,7 @@
 use super::models::{Search, shown};
 use super::problem::Problem;
 use super::queue::{Job, Update};
-use super::service::{PIECE, Service};
+use super::service::{Limits, PIECE, Service};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyDataStream, BodyExt, Full};
@@ -19,6 +19,8 @@ pub(super) struct Photo {
     /// The file's name; `-` has none.
     pub(super) name: String,
     bytes: Bytes,
+    /// The body's part of all memory for bodies, which goes with its last photo.
+    _memory: Arc<OwnedSemaphorePermit>,
 }
 
 /// What was sent.
@@ -29,8 +31,6 @@ pub(super) struct Upload {
     pub(super) fields: Vec<(String, String)>,
     /// Whether it was a form.
     pub(super) is_form: bool,
-    /// The photos' part of all memory for bodies.
-    pub(super) memory: Option<OwnedSemaphorePermit>,
 }
 
 /// The longest field of a form that is no photo, in bytes.
@@ -59,16 +59,22 @@ impl Upload {
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
         let (bytes, memory) = read_body(service, headers, body).await?;
-        let mut upload = Upload { photos: Vec::new(), fields: Vec::new(), is_form, memory };
+        let mut upload = Upload { photos: Vec::new(), fields: Vec::new(), is_form };
         if is_form {
-            upload.read_form(media_type.unwrap_or_default(), bytes, service.limits.queue).await?;
+            upload.read_form(media_type.unwrap_or_default(), bytes, memory, service.limits.queue).await?;
         } else {
-            upload.photos.push(Photo { name: "-".to_owned(), bytes });
+            upload.photos.push(Photo { name: "-".to_owned(), bytes, _memory: memory });
         }
         Ok(upload)
     }
 
-    async fn read_form(&mut self, media_type: &str, bytes: Bytes, most: usize) -> Result<(), Problem> {
+    async fn read_form(
+        &mut self,
+        media_type: &str,
+        bytes: Bytes,
+        memory: Arc<OwnedSemaphorePermit>,
+        most: usize,
+    ) -> Result<(), Problem> {
         let wrong = |error: multer::Error| {
             Problem::bad_request(format!(
                 "expected a form (multipart/form-data), found what is none: {error}; as with `curl -F image=@dog.jpg`"
@@ -90,7 +96,7 @@ impl Upload {
                     return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_photos", detail));
                 }
                 let name = file_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned());
-                self.photos.push(Photo { name, bytes: content });
+                self.photos.push(Photo { name, bytes: content, _memory: Arc::clone(&memory) });
                 continue;
             }
             let text = std::str::from_utf8(&content).ok().filter(|text| text.len() <= MAX_FIELD);
@@ -115,7 +121,7 @@ async fn read_body(
     service: &Service,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(Bytes, Option<OwnedSemaphorePermit>), Problem> {
+) -> Result<(Bytes, Arc<OwnedSemaphorePermit>), Problem> {
     let most = service.limits.max_body;
     let too_large = |found: String| {
         let detail = format!(
@@ -124,13 +130,25 @@ async fn read_body(
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
     };
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if let Some(length) = declared.filter(|&length: &u64| length > most as u64) {
-        return Err(too_large(length.to_string()));
+    let declared: u64 = declared.unwrap_or(0);
+    if declared > most as u64 {
+        return Err(too_large(declared.to_string()));
     }
+    if service.places.available_permits() == 0 {
+        return Err(service.queue_full());
+    }
+    let take = |pieces: usize| {
+        Arc::clone(&service.memory).try_acquire_many_owned(pieces as u32).map_err(|_| {
+            let detail = "too many photos are being sent at a time; try again";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
+        })
+    };
     let read = async {
         let mut body = body;
-        let mut memory: Option<OwnedSemaphorePermit> = None;
+        let mut memory = take(0)?;
         let mut bytes = Vec::new();
+        // Room that nothing was written to takes no memory yet, which is counted as bytes come. Without it the bytes move as they grow.
+        let _ = bytes.try_reserve_exact(declared as usize);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 Problem::bad_request(format!("expected the whole body, found that it breaks off: {error}"))
@@ -139,19 +157,11 @@ async fn read_body(
             if bytes.len() + data.len() > most {
                 return Err(too_large("more".to_owned()));
             }
-            let held = memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-            let needed = (bytes.len() + data.len()).div_ceil(PIECE).saturating_sub(held);
-            let more = Arc::clone(&service.memory).try_acquire_many_owned(needed as u32).map_err(|_| {
-                let detail = "too many photos are being sent at a time; try again";
-                Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
-            })?;
-            match &mut memory {
-                Some(memory) => memory.merge(more),
-                None => memory = Some(more),
-            }
+            let pieces = (bytes.len() + data.len()).div_ceil(PIECE);
+            memory.merge(take(pieces.saturating_sub(memory.num_permits()))?);
             bytes.extend_from_slice(&data);
         }
-        Ok((Bytes::from(bytes), memory))
+        Ok((Bytes::from(bytes), Arc::new(memory)))
     };
     let limit = service.limits.timeout;
     tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
@@ -174,14 +184,16 @@ pub(super) struct Waiting {
 impl Service {
     /// Places for photos, or the advice to come back later.
     pub(super) fn places(&self, photos: usize) -> Result<OwnedSemaphorePermit, Problem> {
-        Arc::clone(&self.places).try_acquire_many_owned(photos as u32).map_err(|_| {
-            let waiting = self.accepted();
-            let detail =
-                format!("{waiting} photos wait already, of at most {}; try again later", self.limits.queue);
-            let seconds = waiting as f64 * self.metrics.seconds_a_photo();
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", detail)
-                .retry_after((seconds.ceil() as u64).min(60))
-        })
+        Arc::clone(&self.places).try_acquire_many_owned(photos as u32).map_err(|_| self.queue_full())
+    }
+
+    fn queue_full(&self) -> Problem {
+        let waiting = self.accepted();
+        let detail =
+            format!("{waiting} photos wait already, of at most {}; try again later", self.limits.queue);
+        let seconds = waiting as f64 * self.metrics.seconds_a_photo();
+        Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", detail)
+            .retry_after((seconds.ceil() as u64).min(60))
     }
 
     /// Decodes a photo, resizes it, and lets it wait for its caption.
@@ -192,12 +204,13 @@ impl Service {
         search: Search,
         follow: bool,
     ) -> Result<Waiting, Problem> {
-        let stopped = |_| Problem::internal();
-        let decoder = Arc::clone(&self.decoders).acquire_owned().await.map_err(|_| Problem::stopping())?;
+        let decoder = Arc::clone(&self.decoders).acquire_owned().await.map_err(|_| Problem::internal())?;
         let service = Arc::clone(self);
         let prepare = move || {
             let clock = Instant::now();
-            let options = DecodeOptions { max_pixels: service.limits.max_pixels, ..DecodeOptions::default() };
+            let Limits { max_pixels, max_body, .. } = service.limits;
+            let options =
+                DecodeOptions { max_pixels, max_bytes: max_body as u64, ..DecodeOptions::default() };
             let image = decode(&photo.bytes, &options)?;
             let decode = clock.elapsed();
             let input = service.models.get(search.model).manifest().preprocess.fit(&image)?;
@@ -209,9 +222,16 @@ impl Service {
             Ok::<_, Problem>((input, [image.width(), image.height()], decode, preprocess))
         };
         let (input, size, decode, preprocess) =
-            tokio::task::spawn_blocking(prepare).await.map_err(stopped)??;
+            tokio::task::spawn_blocking(prepare).await.map_err(|_| Problem::internal())??;
         let (reply, updates) = unbounded_channel();
-        self.queue.push(Job { input, search, follow, reply, _place: Some(place), arrived: Instant::now() });
+        self.queue.push(Job {
+            input,
+            search,
+            follow,
+            reply,
+            _place: Some(place),
+            arrived: Instant::now(),
+        })?;
         Ok(Waiting { size, decode, preprocess, updates })
     }
 }

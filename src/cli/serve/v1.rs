@@ -10,7 +10,7 @@ use crate::cli::record::{AttentionGrid, FailedRecord, Origin, PhotoError, Record
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -87,8 +87,8 @@ impl Choices {
             };
             let flag = || value.parse().map_err(|_| wrong("true or false"));
             match name.as_str() {
-                // A form's field that was left empty.
-                "model" if value.is_empty() => {}
+                // Fields of a form that were left empty.
+                "model" | "decoder" | "beam" if value.is_empty() => {}
                 "model" => choices.model = Some(value),
                 "decoder" => {
                     let found = DecoderFamily::ALL.into_iter().find(|family| family.name() == value);
@@ -118,6 +118,24 @@ impl Choices {
 pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     let query = Query::try_from_uri(uri);
     query.map(|Query(pairs)| pairs).map_err(|error| Problem::bad_request(error.body_text()))
+}
+
+/// Whether a client accepts events, and names them before all that JSON is.
+fn prefers_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(|part| part.trim().to_lowercase());
+        let media_type = parts.next().unwrap_or_default();
+        let is_refused = parts
+            .any(|part| part.strip_prefix("q=").and_then(|quality| quality.parse::<f32>().ok()) == Some(0.0));
+        match media_type.as_str() {
+            _ if is_refused => {}
+            "text/event-stream" => return true,
+            "application/json" | "application/*" | "*/*" => return false,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// How a request's photos are captioned and told.
@@ -213,8 +231,9 @@ pub(super) struct Failed {
 /// A photo in the body, as it is, is answered with an object, a form with one photo or more with an array in their order. If none
 /// of them can be captioned, the answer is the first one's problem.
 ///
-/// With `Accept: text/event-stream` the words come as they are found: events `words` with `{"photo": 0, "caption": "a man"}`,
-/// where a wider beam may still change its mind, then for each photo an event `caption` with its record, or `error`.
+/// With `Accept: text/event-stream`, if it stands before all that JSON is, the words come as a GPU finds them: events `words` with
+/// `{"photo": 0, "caption": "a man"}`, where a wider beam may still change its mind, then for each photo an event `caption` with its
+/// record, or `error`.
 #[utoipa::path(post, path = "/v1/caption", tag = "captions",
     params(CaptionQuery),
     request_body(content(
@@ -230,6 +249,7 @@ pub(super) struct Failed {
         (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too many bytes, pixels or photos", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not a photo", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "Called by a name that is not the server's", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "A damaged photo", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many photos wait", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "A mistake of ours", body = Problem, content_type = "application/problem+json"),
@@ -249,8 +269,7 @@ pub(super) async fn caption(
     let choices = Choices::of(pairs)?;
     let search = service.models.search(choices.model.as_deref(), choices.decoder, choices.beam)?;
     let places = service.places(upload.photos.len())?;
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let follow = accept.contains("text/event-stream");
+    let follow = prefers_events(&headers);
     let Choices { alternatives, attention, .. } = choices;
     let order = Order { service, search, alternatives, attention, follow };
     if follow {
@@ -271,10 +290,9 @@ pub(super) async fn caption(
 
 /// Captions photos besides each other, and gives names and answers in their order. If nobody waits any more, they are given up.
 async fn all(order: Order, upload: Upload, mut places: OwnedSemaphorePermit) -> Vec<(String, Answer)> {
-    let Upload { photos, memory, .. } = upload;
-    let names: Vec<String> = photos.iter().map(|photo| photo.name.clone()).collect();
+    let names: Vec<String> = upload.photos.iter().map(|photo| photo.name.clone()).collect();
     let mut tasks = JoinSet::new();
-    for (index, photo) in photos.into_iter().enumerate() {
+    for (index, photo) in upload.photos.into_iter().enumerate() {
         let (order, place) = (order.clone(), places.split(1));
         tasks.spawn(async move {
             let answer = match place {
@@ -291,7 +309,6 @@ async fn all(order: Order, upload: Upload, mut places: OwnedSemaphorePermit) -> 
             answers[index].1 = answer;
         }
     }
-    drop(memory);
     answers
 }
 
@@ -300,13 +317,14 @@ async fn all(order: Order, upload: Upload, mut places: OwnedSemaphorePermit) -> 
     (status = 200, body = Vec<ModelInfo>),
     (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(super) async fn models(State(service): State<Arc<Service>>) -> (StatusCode, Json<Vec<ModelInfo>>) {
-    (StatusCode::OK, Json(service.models.list()))
+pub(super) async fn models(State(service): State<Arc<Service>>) -> Json<Vec<ModelInfo>> {
+    Json(service.models.list())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
 
     fn choices(pairs: &[(&str, &str)]) -> Result<Choices, String> {
         let pairs = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
@@ -319,6 +337,31 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.beam, found.decoder), (Some(5), Some(DecoderFamily::ShowTell)));
         assert!(found.attention && found.alternatives);
+        let empty = choices(&[("model", ""), ("decoder", ""), ("beam", "")]).unwrap();
+        assert_eq!((empty.model, empty.decoder, empty.beam), (None, None, None));
+    }
+
+    #[test]
+    fn what_is_accepted_first_is_answered() {
+        let prefers = |lines: &[&'static str]| {
+            let value = |line: &&'static str| (header::ACCEPT, HeaderValue::from_static(line));
+            prefers_events(&lines.iter().map(value).collect())
+        };
+        assert!(prefers(&["text/event-stream"]) && prefers(&["Text/Event-Stream;q=0.5, application/json"]));
+        assert!(prefers(&["text/html", "text/event-stream", "*/*"]));
+        assert!(prefers(&["application/json;q=0, text/event-stream"]));
+        for json in [
+            "",
+            "*/*",
+            "application/json, text/event-stream",
+            "application/*, text/event-stream",
+            "text/event-stream;q=0.0",
+            "text/event-stream; Q=0, */*",
+            "text/event-streams",
+        ] {
+            assert!(!prefers(&[json]), "{json}");
+        }
+        assert!(!prefers(&[]));
     }
 
     #[test]

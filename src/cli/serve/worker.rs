@@ -4,13 +4,15 @@ use super::models::Search;
 use super::problem::Problem;
 use super::queue::{Job, Spoken, Update};
 use super::service::Service;
-use crate::cli::engine::Device;
+use crate::cli::engine::{Device, Engine};
 use axum::http::StatusCode;
 use shadetell::embed::{Budget, Input};
-use shadetell::gpu::{Gpu, GpuError};
+use shadetell::gpu::{Gpu, GpuError, poll};
 use shadetell::{Caption, CaptionOptions, Captioner, Error, wgpu};
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,63 +24,142 @@ const KEPT: usize = 16;
 /// Between two attempts to open a device.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How the device is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Nothing is made ready on it.
+    Fresh,
+    Ready,
+    /// It cannot be used any more.
+    Lost,
+}
+
 pub(super) struct Worker<'a> {
     service: &'a Service,
     device: Device,
+    state: State,
     reopen: Reopen,
+    /// Whether the device was opened again and did not become ready since.
+    is_retry: bool,
     /// The one used last stands last.
-    captioners: Vec<(Search, usize, Captioner)>,
+    captioners: Vec<(Search, usize, Rc<Captioner>)>,
     /// Photos at a time where the device has no room for more.
     most: HashMap<Search, usize>,
 }
 
+/// However the thread ends, nobody waits for it in vain.
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.service.set_ready(false);
+        self.service.queue.close();
+        self.service.queue.fail_all(&Problem::internal());
+    }
+}
+
 impl<'a> Worker<'a> {
-    pub(super) fn new(service: &'a Service, device: Device, reopen: Reopen) -> Worker<'a> {
-        Worker { service, device, reopen, captioners: Vec::new(), most: HashMap::new() }
+    /// A worker on a device that the usual search is made ready on, for one photo.
+    pub(super) fn new(service: &'a Service, engine: Engine, reopen: Reopen) -> Worker<'a> {
+        let Engine { captioner, device } = engine;
+        let usual = service.models.search(None, None, None).ok();
+        let captioners = usual.map(|search| (search, 1, Rc::new(captioner))).into_iter().collect();
+        Worker {
+            service,
+            device,
+            state: State::Fresh,
+            reopen,
+            is_retry: false,
+            captioners,
+            most: HashMap::new(),
+        }
     }
 
-    /// Works until the queue is closed and empty.
+    /// Works until the queue is closed and empty. A panic costs the photos that wait and the device, no more.
     pub(super) fn run(mut self) {
-        self.warm_up();
-        let limits = &self.service.limits;
-        while let Some(jobs) = self.service.queue.next_batch(limits.max_batch, limits.max_wait) {
-            if self.is_lost() {
-                self.open_again();
-            }
-            // Jobs that are dropped by a panic are answered with an internal error.
-            let work = AssertUnwindSafe(|| self.answer(jobs));
-            let whole = catch_unwind(work).unwrap_or_else(|_| {
+        loop {
+            let goes_on = catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(|_| {
                 tracing::error!("the engine panicked");
-                false
+                self.lose();
+                self.service.queue.fail_all(&Problem::internal())
             });
-            if !whole {
-                self.open_again();
+            if !goes_on {
+                return;
             }
         }
     }
 
-    /// Whether the device was lost while nobody asked for anything.
-    fn is_lost(&self) -> bool {
-        let Some(gpu) = &self.device.gpu else { return false };
-        // A device tells what became of it when it is polled.
-        gpu.device.poll(wgpu::PollType::Poll).is_err() || gpu.lost().is_some()
+    /// Makes the device ready if it is not, and answers a batch; `false` at the end.
+    fn step(&mut self) -> bool {
+        let Service { queue, limits, .. } = self.service;
+        if let Err(error) = self.make_ready() {
+            tracing::error!(%error, "there is no device");
+            self.lose();
+            return queue.fail_all(&Problem::from(&lost(&error)));
+        }
+        let Some(jobs) = queue.next_batch(limits.max_batch, limits.max_wait) else { return false };
+        // It may have gone while nobody asked for anything: those who ask now need not hear of it.
+        if self.is_lost() {
+            queue.give_back(jobs);
+            self.lose();
+        } else if !self.answer(jobs) {
+            self.lose();
+        }
+        true
     }
 
-    /// Makes the usual search ready, for all sizes of batches.
-    fn warm_up(&mut self) {
+    /// Gives the device up: the next step opens another.
+    fn lose(&mut self) {
+        self.service.set_ready(false);
+        self.state = State::Lost;
+    }
+
+    /// Whether the device was lost, which is told when it is polled.
+    fn is_lost(&self) -> bool {
+        let Some(gpu) = &self.device.gpu else { return false };
+        gpu.lost().is_some() || poll(&gpu.device, wgpu::PollType::Poll).is_err() || gpu.lost().is_some()
+    }
+
+    /// Opens a device in place of a lost one, and makes the usual search ready.
+    fn make_ready(&mut self) -> Result<(), Error> {
+        if self.state == State::Lost {
+            self.captioners.clear();
+            self.most.clear();
+            if std::mem::replace(&mut self.is_retry, true) {
+                thread::sleep(PAUSE);
+            }
+            self.device = (self.reopen)()?;
+            self.device.introduce();
+            self.service.metrics.reopened();
+            self.service.set_device(self.device.clone());
+            self.state = State::Fresh;
+        }
+        if self.state == State::Fresh {
+            self.warm_up()?;
+            self.state = State::Ready;
+            self.is_retry = false;
+            self.service.set_ready(true);
+        }
+        Ok(())
+    }
+
+    /// Makes the usual search ready, for one photo and for all sizes of batches that there is room for.
+    fn warm_up(&mut self) -> Result<(), Error> {
         let clock = Instant::now();
         if let Ok(search) = self.service.models.search(None, None, None) {
             let sizes =
                 (0..).map(|power| 1 << power).take_while(|&size| size <= self.service.limits.max_batch);
             for size in sizes {
-                if let Err(error) = self.captioner(search, size) {
-                    tracing::warn!(%error, photos = size, "not made ready");
-                    break;
+                match self.captioner(search, size) {
+                    Ok(_) => {}
+                    Err(error) if size == 1 || is_loss(&error) => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(%error, photos = size, "not made ready");
+                        break;
+                    }
                 }
             }
         }
-        self.service.set_ready(true);
         tracing::info!(adapter = self.device.name, ms = clock.elapsed().as_millis() as u64, "ready");
+        Ok(())
     }
 
     /// Answers jobs of one search; `false` if the device is lost.
@@ -87,24 +168,28 @@ impl<'a> Worker<'a> {
             let search = first.search;
             let most = self.most.get(&search).copied().unwrap_or(usize::MAX);
             let size = (1 << jobs.len().ilog2()).min(most);
-            let result = match self.captioner(search, size) {
+            let captioner = self.captioner(search, size);
+            match &captioner {
+                Err(Error::Gpu(GpuError::OutOfMemory(_)))
+                    if self.captioners.iter().any(|(other, ..)| *other != search) =>
+                {
+                    self.captioners.retain(|(other, ..)| *other == search);
+                    continue;
+                }
                 Err(Error::Gpu(GpuError::LimitTooLow { .. } | GpuError::OutOfMemory(_))) if size > 1 => {
                     self.most.insert(search, size / 2);
                     continue;
                 }
-                captioner => captioner.map(|_| ()),
-            };
+                _ => {}
+            }
             let rest = jobs.split_off(size);
             let group = std::mem::replace(&mut jobs, rest);
-            let is_lost = matches!(&result, Err(Error::Gpu(GpuError::DeviceLost(_))));
-            let is_lost = match result {
-                Ok(()) => !self.speak(search, size, &group),
-                Err(error) => {
-                    fail(&group, &Problem::from(&error));
-                    is_lost
+            if let Err(error) = captioner.and_then(|captioner| self.speak(&captioner, &group)) {
+                tracing::error!(%error, model = search.model, "a batch failed");
+                fail(&group, &Problem::from(&error));
+                if !is_loss(&error) {
+                    continue;
                 }
-            };
-            if is_lost {
                 let lost = "the device was lost before this photo's turn; it is opened again, try once more";
                 let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "device_lost", lost);
                 fail(&jobs, &problem.retry_after(2));
@@ -114,38 +199,28 @@ impl<'a> Worker<'a> {
         true
     }
 
-    /// Captions a group with the captioner that was used last; `false` if the device is lost.
-    fn speak(&self, search: Search, size: usize, group: &[Job]) -> bool {
-        let Some((.., captioner)) = self.captioners.last() else { return true };
+    /// Captions a group, which fills the captioner's batch.
+    fn speak(&self, captioner: &Captioner, group: &[Job]) -> Result<(), Error> {
         let metrics = &self.service.metrics;
         for job in group {
             metrics.stage("wait", job.arrived.elapsed());
         }
         let clock = Instant::now();
-        let spoken = match group {
-            [job] if job.follow => self.follow(captioner, job).map(|caption| vec![caption]),
-            _ => captioner.caption_fitted(&group.iter().map(|job| &job.input).collect::<Vec<_>>()),
+        let captions = match group {
+            [job] if job.follow => vec![self.follow(captioner, job)?],
+            _ => captioner.caption_fitted(&group.iter().map(|job| &job.input).collect::<Vec<_>>())?,
         };
-        match spoken {
-            Ok(captions) => {
-                metrics.batch(size, clock.elapsed());
-                if let Some(caption) = captions.first() {
-                    metrics.stage("encode", caption.timings.encode);
-                    metrics.stage("generate", caption.timings.generate);
-                }
-                for (job, caption) in group.iter().zip(captions) {
-                    // Whoever asked may have gone away.
-                    let (grid, adapter) = (captioner.attention_grid(), self.device.name.clone());
-                    let _ = job.reply.send(Update::Done(Box::new(Spoken { caption, grid, adapter })));
-                }
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, model = search.model, "a batch failed");
-                fail(group, &Problem::from(&error));
-                !matches!(error, Error::Gpu(GpuError::DeviceLost(_)))
-            }
+        metrics.batch(group.len(), clock.elapsed());
+        if let Some(caption) = captions.first() {
+            metrics.stage("encode", caption.timings.encode);
+            metrics.stage("generate", caption.timings.generate);
         }
+        for (job, caption) in group.iter().zip(captions) {
+            let (grid, adapter) = (captioner.attention_grid(), self.device.name.clone());
+            // Whoever asked may have gone away.
+            let _ = job.reply.send(Update::Done(Box::new(Spoken { caption, grid, adapter })));
+        }
+        Ok(())
     }
 
     /// Captions a photo and tells its words as they are found.
@@ -154,18 +229,17 @@ impl<'a> Worker<'a> {
             let mut captions = captioner.caption_fitted(&[&job.input])?;
             return Ok(captions.swap_remove(0));
         };
-        let lost = |reason: String| Error::Gpu(GpuError::DeviceLost(reason));
         let mut encoder = device.create_command_encoder(&Default::default());
         let mut ticket = captioner.encode(&mut encoder, Input::Fitted(&job.input), Budget::Word)?;
         let mut said = String::new();
         loop {
             queue.submit([encoder.finish()]);
-            device.poll(wgpu::PollType::wait_indefinitely()).map_err(|error| lost(error.to_string()))?;
+            poll(device, wgpu::PollType::wait_indefinitely())?;
             if let Some(caption) = ticket.poll() {
                 return caption;
             }
             if ticket.is_recorded() {
-                return Err(lost("results did not come back".to_owned()));
+                return Err(lost("results did not come back"));
             }
             if let Some(caption) = ticket.so_far().filter(|caption| caption.text != said) {
                 said.clone_from(&caption.text);
@@ -177,7 +251,7 @@ impl<'a> Worker<'a> {
     }
 
     /// A captioner for a search of so many photos, which becomes the last one.
-    fn captioner(&mut self, search: Search, photos: usize) -> Result<&Captioner, Error> {
+    fn captioner(&mut self, search: Search, photos: usize) -> Result<Rc<Captioner>, Error> {
         let known = self.captioners.iter().position(|(s, size, _)| (*s, *size) == (search, photos));
         let entry = match known {
             Some(index) => self.captioners.remove(index),
@@ -192,38 +266,21 @@ impl<'a> Worker<'a> {
                     ..CaptionOptions::default()
                 };
                 let model = self.service.models.get(search.model);
-                (search, photos, Captioner::new(model, self.device.backend(), &options)?)
+                (search, photos, Rc::new(Captioner::new(model, self.device.backend(), &options)?))
             }
         };
+        let captioner = Rc::clone(&entry.2);
         self.captioners.push(entry);
-        Ok(&self.captioners[self.captioners.len() - 1].2)
+        Ok(captioner)
     }
+}
 
-    /// Leaves a device and opens another, however long that takes; meanwhile all that waits is answered.
-    fn open_again(&mut self) {
-        self.service.set_ready(false);
-        self.captioners.clear();
-        self.most.clear();
-        loop {
-            match (self.reopen)() {
-                Ok(device) => {
-                    device.introduce();
-                    self.service.metrics.reopened();
-                    self.service.set_device(device.clone());
-                    self.device = device;
-                    return self.warm_up();
-                }
-                Err(error) => {
-                    tracing::error!(%error, "there is no device");
-                    let problem = Problem::from(&Error::Gpu(GpuError::DeviceLost(error.to_string())));
-                    if !self.service.queue.fail_all(&problem) {
-                        return;
-                    }
-                    thread::sleep(PAUSE);
-                }
-            }
-        }
-    }
+fn lost(reason: impl Display) -> Error {
+    Error::Gpu(GpuError::DeviceLost(reason.to_string()))
+}
+
+fn is_loss(error: &Error) -> bool {
+    matches!(error, Error::Gpu(GpuError::DeviceLost(_)))
 }
 
 fn fail(jobs: &[Job], problem: &Problem) {
