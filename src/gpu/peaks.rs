@@ -1,6 +1,6 @@
 //! What an adapter can do at best: multiply-adds, memory, latency.
 
-use super::{GpuError, scoped};
+use super::{GpuError, poll, scoped};
 use std::time::{Duration, Instant};
 
 /// Measured limits of an adapter.
@@ -167,8 +167,7 @@ impl<'a> Bench<'a> {
     }
 
     fn wait(&self, index: wgpu::SubmissionIndex) -> Result<(), GpuError> {
-        let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
-        self.device.poll(wait).map(|_| ()).map_err(|e| GpuError::DeviceLost(e.to_string()))
+        poll(self.device, wgpu::PollType::Wait { submission_index: Some(index), timeout: None })
     }
 
     /// Wall-clock time of so many dispatches in one submission, waited for, and read back if wanted.

@@ -1,7 +1,7 @@
 //! How long each step of a plan takes.
 
 use super::executor::{BoundStep, Executor, read_back};
-use super::{GpuError, scoped};
+use super::{GpuError, poll, scoped};
 use crate::graph::Data;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -117,8 +117,7 @@ impl Executor {
                 step.record(&mut encoder.begin_compute_pass(&Default::default()));
                 self.queue.submit([encoder.finish()])
             })?;
-            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: None };
-            self.device.poll(wait).map_err(|e| GpuError::DeviceLost(e.to_string()))?;
+            poll(&self.device, wgpu::PollType::Wait { submission_index: Some(index), timeout: None })?;
             Ok(start..clock.elapsed())
         };
         self.steps.iter().map(time).collect()

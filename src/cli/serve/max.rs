@@ -121,6 +121,6 @@ pub(super) async fn metadata(State(service): State<Arc<Service>>) -> Json<Metada
         ),
         kind: "Image-to-Text",
         license: manifest.licence.clone().unwrap_or_else(|| "not stated".to_owned()),
-        source: "https://crates.io/crates/shadetell",
+        source: concat!("Shade & Tell ", env!("CARGO_PKG_VERSION")),
     })
 }

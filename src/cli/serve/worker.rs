@@ -5,7 +5,6 @@ use super::problem::Problem;
 use super::queue::{Job, Spoken, Update};
 use super::service::Service;
 use crate::cli::engine::{Device, Engine};
-use axum::http::StatusCode;
 use shadetell::embed::{Budget, Input};
 use shadetell::gpu::{Gpu, GpuError, poll};
 use shadetell::{Caption, CaptionOptions, Captioner, Error, wgpu};
@@ -190,9 +189,7 @@ impl<'a> Worker<'a> {
                 if !is_loss(&error) {
                     continue;
                 }
-                let lost = "the device was lost before this photo's turn; it is opened again, try once more";
-                let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "device_lost", lost);
-                fail(&jobs, &problem.retry_after(2));
+                self.service.queue.give_back(jobs);
                 return false;
             }
         }
