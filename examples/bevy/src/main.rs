@@ -115,7 +115,8 @@ mod tests {
         let (first, target) =
             world.query_filtered::<(Entity, &RenderTarget), With<CaptionCamera>>().single(world).unwrap();
         let target = target.clone();
-        let second = world.spawn((Camera2d, Msaa::Off, target, CaptionCamera { every: 1 })).id();
+        let camera = Camera { order: 1, ..default() };
+        let second = world.spawn((Camera2d, camera, Msaa::Off, target, CaptionCamera { every: 1 })).id();
         let start = Instant::now();
         while found.lock().unwrap().len() < 5 {
             app.update();
