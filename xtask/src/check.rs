@@ -103,7 +103,13 @@ impl Checks<'_> {
     /// The checks that run nothing.
     fn read_the_code(&self, report: &mut Report, quick: bool) {
         let cargo = &self.cargo;
-        report.stage("format", || cargo.run(&["fmt", "--all", "--check"]));
+        report.stage("format", || {
+            cargo.run(&["fmt", "--all", "--check"])?;
+            let manifests = ["examples/bevy/Cargo.toml", "examples/egui/Cargo.toml"];
+            manifests
+                .iter()
+                .try_for_each(|manifest| cargo.run(&["fmt", "--check", "--manifest-path", manifest]))
+        });
         let clippy = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
         report.stage("lints", || cargo.run(&clippy));
         if !quick {

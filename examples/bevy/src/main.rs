@@ -49,17 +49,25 @@ fn scene(drift: Drift, budget: Budget) -> Result<App, BevyError> {
     app.add_plugins(
         DefaultPlugins
             .set(WindowPlugin { primary_window: None, exit_condition: ExitCondition::DontExit, ..default() })
-            .set(RenderPlugin { render_creation: RenderCreation::Automatic(Box::new(settings)), ..default() }),
+            .set(RenderPlugin {
+                render_creation: RenderCreation::Automatic(Box::new(settings)),
+                ..default()
+            }),
     )
     .add_plugins(ScheduleRunnerPlugin::run_loop(Duration::from_millis(16)))
     .add_plugins(CaptionPlugin { model, options, budget })
     .insert_resource(drift)
-    .add_systems(Startup, move |commands: Commands, images: ResMut<Assets<Image>>| place(&photo, commands, images))
-    .add_systems(Update, |time: Res<Time>, drift: Res<Drift>, mut photos: Query<&mut Transform, With<Sprite>>| {
-        for mut photo in &mut photos {
-            photo.translation.x = drift.0 * time.elapsed_secs().sin();
-        }
-    });
+    .add_systems(Startup, move |commands: Commands, images: ResMut<Assets<Image>>| {
+        place(&photo, commands, images)
+    })
+    .add_systems(
+        Update,
+        |time: Res<Time>, drift: Res<Drift>, mut photos: Query<&mut Transform, With<Sprite>>| {
+            for mut photo in &mut photos {
+                photo.translation.x = drift.0 * time.elapsed_secs().sin();
+            }
+        },
+    );
     Ok(app)
 }
 
@@ -107,7 +115,9 @@ mod tests {
         let mut app = scene(Drift(0.0), Budget::dispatches(20)).unwrap();
         let found: Arc<Mutex<Vec<Captioned>>> = Arc::default();
         let list = Arc::clone(&found);
-        app.add_observer(move |captioned: On<Captioned>| list.lock().unwrap().push(captioned.event().clone()));
+        app.add_observer(move |captioned: On<Captioned>| {
+            list.lock().unwrap().push(captioned.event().clone())
+        });
         app.finish();
         app.cleanup();
         app.update();
