@@ -97,7 +97,7 @@ impl Resampler {
             }
         };
         let part = window.within(size).map_err(refused)?;
-        let most = 8 * self.device.limits().max_compute_workgroups_per_dimension;
+        let most = self.device.limits().max_compute_workgroups_per_dimension.saturating_mul(8);
         if part[3] > most {
             return Err(refused(format!(
                 "expected at most {most} rows, found {}: give a part of them",
