@@ -52,11 +52,14 @@ fn several_photos_get_an_array_in_their_order() {
     assert_eq!(records[1]["error"]["code"], "corrupt");
     assert_eq!(records[1].get("caption"), None);
 
-    let one = server.post_form("/v1/caption", &[("image", Some("x.jpg"), &camera)]).record();
+    let one = [("image", Some("x.jpg"), &camera[..]), ("decoder", None, b""), ("beam", None, b"")];
+    let one = server.post_form("/v1/caption", &one).record();
     assert_eq!(one.as_array().unwrap().len(), 1);
     let none =
         server.post_form("/v1/caption", &[("a", Some("a"), b"text"), ("b", Some("b"), b"\xff\xd8\xff")]);
     none.problem(415, "not_an_image");
+    // In a query nobody leaves anything empty by accident.
+    server.post("/v1/caption?decoder=", "image/jpeg", &camera).problem(400, "bad_request");
 }
 
 #[test]

@@ -38,7 +38,9 @@ pub fn api(root: &Path, driver: &Driver, shadetell: &Program) -> Result {
         Command::new(folder.join("bin/st"))
             .arg("run")
             .arg(format!("{}openapi.json", server.address))
-            .args(args),
+            .args(args)
+            // Where it keeps what it has found.
+            .current_dir(&folder),
     )
 }
 

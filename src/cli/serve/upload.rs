@@ -106,7 +106,10 @@ impl Upload {
                     shown(&name)
                 )));
             };
-            self.fields.push((name, text.to_owned()));
+            // A field that was left empty says nothing.
+            if !text.is_empty() {
+                self.fields.push((name, text.to_owned()));
+            }
         }
         if self.photos.is_empty() {
             return Err(Problem::bad_request(

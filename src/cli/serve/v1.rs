@@ -87,8 +87,6 @@ impl Choices {
             };
             let flag = || value.parse().map_err(|_| wrong("true or false"));
             match name.as_str() {
-                // Fields of a form that were left empty.
-                "model" | "decoder" | "beam" if value.is_empty() => {}
                 "model" => choices.model = Some(value),
                 "decoder" => {
                     let found = DecoderFamily::ALL.into_iter().find(|family| family.name() == value);
@@ -337,8 +335,6 @@ mod tests {
         let found = found.unwrap();
         assert_eq!((found.beam, found.decoder), (Some(5), Some(DecoderFamily::ShowTell)));
         assert!(found.attention && found.alternatives);
-        let empty = choices(&[("model", ""), ("decoder", ""), ("beam", "")]).unwrap();
-        assert_eq!((empty.model, empty.decoder, empty.beam), (None, None, None));
     }
 
     #[test]
@@ -369,6 +365,7 @@ mod tests {
         for (name, value, told) in [
             ("beam", "0", "beam: expected a whole number from 1 to 32, found \"0\""),
             ("beam", "-1", "beam: expected a whole number from 1 to 32, found \"-1\""),
+            ("decoder", "", "decoder: expected show-tell or show-attend-tell, found \"\""),
             ("decoder", "tell", "decoder: expected show-tell or show-attend-tell, found \"tell\""),
             ("attention", "yes", "attention: expected true or false, found \"yes\""),
             ("beams", "3", "expected model, decoder, beam, alternatives or attention, found \"beams\""),
