@@ -3,7 +3,7 @@
 use crate::cpu;
 use crate::embed::{Lease, Recorder};
 use crate::error::Error;
-use crate::gpu::{DeviceMemory, Executor, Gpu, GpuError, Progress};
+use crate::gpu::{DeviceMemory, Executor, Gpu, Progress};
 use crate::graph::plan::Plan;
 use crate::graph::{Data, Graph};
 use crate::image::{ImageError, Rgb8};
@@ -116,7 +116,7 @@ pub struct Captioner {
     pipeline_cache: Option<wgpu::PipelineCache>,
     /// Held by whoever waits for captions: there is one place for activations.
     turn: Mutex<()>,
-    /// Whether that place belongs to a ticket that is not recorded to its end.
+    /// Whether that place belongs to a ticket that is not recorded to its end, or to somebody who waits.
     taken: Arc<AtomicBool>,
 }
 
@@ -322,7 +322,7 @@ impl Captioner {
     pub(crate) fn lease(&self) -> Result<Lease, Error> {
         let message =
             "expected the caption before to be recorded to its end: call `record` on its ticket, or drop it";
-        Lease::take(&self.taken).ok_or_else(|| Error::Gpu(GpuError::Refused(message.to_owned())))
+        Lease::take(&self.taken).ok_or_else(|| Error::refused(message))
     }
 
     pub(crate) fn speaker(&self) -> Arc<Speaker> {

@@ -22,3 +22,10 @@ pub enum Error {
     #[error(transparent)]
     Image(#[from] ImageError),
 }
+
+impl Error {
+    /// What was asked of a device, or of a captioner on it, cannot be done.
+    pub(crate) fn refused(message: impl Into<String>) -> Error {
+        Error::Gpu(GpuError::Refused(message.into()))
+    }
+}

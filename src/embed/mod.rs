@@ -22,7 +22,7 @@ pub use ticket::Ticket;
 
 use crate::captioner::Captioner;
 use crate::error::Error;
-use crate::gpu::{Executor, GpuError};
+use crate::gpu::Executor;
 use crate::image::Rgb8;
 use pace::Pace;
 use resample::Resampler;
@@ -52,9 +52,8 @@ impl Captioner {
         input: Input<'_>,
         budget: Budget,
     ) -> Result<Ticket, Error> {
-        let refused = |message: &str| Error::Gpu(GpuError::Refused(message.to_owned()));
         let Some(executor) = self.executor() else {
-            return Err(refused("expected a captioner on a device, found one on the CPU"));
+            return Err(Error::refused("expected a captioner on a device, found one on the CPU"));
         };
         let recorder = self.recorder(executor)?;
         let lease = self.lease()?;

@@ -56,12 +56,12 @@ impl Prewarm {
     /// # Errors
     /// As [`Captioner::new`]; or it was given before.
     pub fn wait(mut self) -> Result<Captioner, Error> {
-        let given = || Err(Error::Gpu(GpuError::Refused("the captioner was given before".to_owned())));
+        let given = || Err(Error::refused("the captioner was given before"));
         self.thread.take().map_or_else(given, joined)
     }
 }
 
 fn joined(thread: JoinHandle<Result<Captioner, Error>>) -> Result<Captioner, Error> {
-    let stopped = |_| Err(Error::Gpu(GpuError::Refused("the thread that prepared stopped".to_owned())));
+    let stopped = |_| Err(Error::refused("the thread that prepared stopped"));
     thread.join().unwrap_or_else(stopped)
 }

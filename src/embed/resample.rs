@@ -75,43 +75,40 @@ impl Resampler {
         input: Input<'_>,
         photo: wgpu::BufferBinding<'_>,
     ) -> Result<(), Error> {
-        let refused = |message: String| Error::Gpu(GpuError::Refused(message));
-        let (source, size, stride, window) = match input {
+        // Its pixels, its size, where a row of a buffer ends, whether its values are linear and whether they are grey, its window.
+        let (source, size, stride, kind, window) = match input {
             Input::Texture(texture) => {
-                (Source::View(texture.view), texture.checked_size().map_err(refused)?, 0, texture.window)
+                let size = texture.checked_size().map_err(Error::refused)?;
+                let TextureInput { view, colour, window, .. } = texture;
+                let format = view.texture().format();
+                let kind = [colour.is_linear(format), format.components() == 1];
+                (Source::View(view), size, 0, kind, window)
             }
             Input::Buffer(BufferInput { buffer, width, height, bytes_per_row, window }) => {
                 let rows = u64::from(height.max(1)) - 1;
                 let needed = u64::from(bytes_per_row) * rows + 4 * u64::from(width);
                 if bytes_per_row % 4 != 0 || bytes_per_row / 4 < width || buffer.size() < needed {
-                    return Err(refused(format!(
+                    return Err(Error::refused(format!(
                         "expected a buffer of {height} rows of {width} pixels, found {} bytes, {bytes_per_row} a row",
                         buffer.size()
                     )));
                 }
                 let binding = wgpu::BufferBinding { buffer, offset: 0, size: NonZeroU64::new(needed) };
-                (Source::Buffer(binding), [width, height], bytes_per_row / 4, window)
+                (Source::Buffer(binding), [width, height], bytes_per_row / 4, [false; 2], window)
             }
             Input::Photo(_) | Input::Fitted(_) => {
-                return Err(refused("a photo in memory is resized there".to_owned()));
+                return Err(Error::refused("a photo in memory is resized there"));
             }
         };
-        let part = window.within(size).map_err(refused)?;
+        let part = window.within(size).map_err(Error::refused)?;
         let most = self.device.limits().max_compute_workgroups_per_dimension.saturating_mul(8);
         if part[3] > most {
-            return Err(refused(format!(
+            return Err(Error::refused(format!(
                 "expected at most {most} rows, found {}: give a part of them",
                 part[3]
             )));
         }
-        let (linear, grey) = match input {
-            Input::Texture(TextureInput { view, colour, .. }) => {
-                let format = view.texture().format();
-                (colour.is_linear(format), format.components() == 1)
-            }
-            _ => (false, false),
-        };
-        let words = self.params(part, stride, [linear, grey], window).words();
+        let words = self.params(part, stride, kind, window).words();
         let windows = self.windows([part[2], part[3]])?;
         let (out_width, out_height) = (self.preprocessing.width, self.preprocessing.height);
         let rows = u64::from(part[3]);

@@ -133,7 +133,7 @@ impl Ticket {
             return Ok(());
         }
         if self.is_over {
-            return Err(refused("expected a ticket that goes on, found one that ended with an error"));
+            return Err(Error::refused("expected a ticket that goes on, found one that ended with an error"));
         }
         let recorded = self.record_slice(encoder);
         if recorded.is_err() {
@@ -239,7 +239,7 @@ impl Ticket {
         let bytes = results.get_mapped_range(..).map_err(|error| lost(error.to_string()))?;
         // Every sentence has a probability below 1, and so a logarithm that is not zero.
         if bytes.iter().all(|&byte| byte == 0) {
-            return Err(refused(
+            return Err(Error::refused(
                 "expected results, found none: was the encoder that they were recorded into valid?",
             ));
         }
@@ -257,7 +257,8 @@ impl Ticket {
             return Err(unrecorded());
         }
         poll(&self.executor.device, wgpu::PollType::wait_indefinitely())?;
-        let unsubmitted = || Err(refused("expected an encoder that was submitted, found that it was not"));
+        let unsubmitted =
+            || Err(Error::refused("expected an encoder that was submitted, found that it was not"));
         self.poll().unwrap_or_else(unsubmitted)
     }
 
@@ -283,12 +284,8 @@ impl Ticket {
     }
 }
 
-fn refused(message: &str) -> Error {
-    Error::Gpu(GpuError::Refused(message.to_owned()))
-}
-
 fn unrecorded() -> Error {
-    refused("expected a ticket that is recorded to its end: call `record` until `is_recorded`")
+    Error::refused("expected a ticket that is recorded to its end: call `record` until `is_recorded`")
 }
 
 /// Records a slice between two times.
