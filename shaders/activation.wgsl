@@ -1,7 +1,7 @@
 // y = activation(x), element by element. One invocation per value, bytes 8 a value.
 
-//!import activation
-//!import flat
+#import activation
+#import flat
 
 struct Params {
     count: u32, activation: u32,

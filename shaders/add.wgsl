@@ -1,6 +1,6 @@
 // y = clamp(a + b), element by element. One invocation per value, bytes 12 a value.
 
-//!import flat
+#import flat
 
 struct Params {
     count: u32, low: f32, high: f32,

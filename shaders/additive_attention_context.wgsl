@@ -5,7 +5,7 @@
 // A workgroup is LANES channels of ROWS rows of one image, an invocation a channel: the grid is read once for all rows, and
 // the weights are the same in all lanes. FLOPs 2 R P C, bytes 4 (N P C + R P + 2 R C).
 
-//!import activation
+#import activation
 
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
@@ -30,21 +30,17 @@ fn weights_of(workgroup: vec3<u32>, r: u32) -> u32 {
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     // Lanes past the last channel repeat it.
     let channel = min(workgroup.x * LANES + local, p.width - 1u);
-    let a = vec4(weights_of(workgroup, 0u), weights_of(workgroup, 1u), weights_of(workgroup, 2u), weights_of(workgroup, 3u));
-    let b = vec4(weights_of(workgroup, 4u), weights_of(workgroup, 5u), weights_of(workgroup, 6u), weights_of(workgroup, 7u));
+    // ROWS is a constant: what lies above it is compiled away.
+#for R in 0..8
+    let alpha$R = weights_of(workgroup, $Ru);
+#endfor
     var sums = array(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0);
     var at = workgroup.z * p.pixels * p.width + channel;
     for (var pixel = 0u; pixel < p.pixels; pixel++) {
         let seen = grid[at];
-        // ROWS is a constant: what lies above it is compiled away.
-        sums[0] += alpha[a.x + pixel] * seen;
-        if ROWS > 1u { sums[1] += alpha[a.y + pixel] * seen; }
-        if ROWS > 2u { sums[2] += alpha[a.z + pixel] * seen; }
-        if ROWS > 3u { sums[3] += alpha[a.w + pixel] * seen; }
-        if ROWS > 4u { sums[4] += alpha[b.x + pixel] * seen; }
-        if ROWS > 5u { sums[5] += alpha[b.y + pixel] * seen; }
-        if ROWS > 6u { sums[6] += alpha[b.z + pixel] * seen; }
-        if ROWS > 7u { sums[7] += alpha[b.w + pixel] * seen; }
+#for R in 0..8
+        if ROWS > $Ru { sums[$R] += alpha[alpha$R + pixel] * seen; }
+#endfor
         at += p.width;
     }
 

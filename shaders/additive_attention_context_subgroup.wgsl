@@ -6,8 +6,8 @@
 // grid: [N, P, C], C % 4 == 0; alpha: [R, P]; query: [R, Q], the last C columns are the gate; context: [R, C]
 // FLOPs 2 R P C, bytes 4 (N P C + R P + 2 R C).
 
-//!import activation
-//!import pairs
+#import activation
+#import pairs
 
 override ROWS: u32 = 1u;
 
@@ -29,21 +29,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let first = workgroup.z * p.rows_per_image + workgroup.y * ROWS;
     let rows = min(ROWS, p.rows_per_image - workgroup.y * ROWS);
     let own = (first + min(lane, rows - 1u)) * p.pixels;
-    let start = vec4(0.0);
-    var sums = array(start, start, start, start, start, start, start, start);
+    var sums: array<vec4<f32>, 8>;
     var at = workgroup.z * p.pixels * columns + column;
     for (var pixel = 0u; pixel < p.pixels; pixel++) {
         let a = alpha[own + pixel];
         let seen = unpaired(grid[at]);
         // ROWS is a constant: what lies above it is compiled away.
-        sums[0] += subgroupBroadcast(a, 0u) * seen;
-        if ROWS > 1u { sums[1] += subgroupBroadcast(a, 1u) * seen; }
-        if ROWS > 2u { sums[2] += subgroupBroadcast(a, 2u) * seen; }
-        if ROWS > 3u { sums[3] += subgroupBroadcast(a, 3u) * seen; }
-        if ROWS > 4u { sums[4] += subgroupBroadcast(a, 4u) * seen; }
-        if ROWS > 5u { sums[5] += subgroupBroadcast(a, 5u) * seen; }
-        if ROWS > 6u { sums[6] += subgroupBroadcast(a, 6u) * seen; }
-        if ROWS > 7u { sums[7] += subgroupBroadcast(a, 7u) * seen; }
+#for R in 0..8
+        if ROWS > $Ru { sums[$R] += subgroupBroadcast(a, $Ru) * seen; }
+#endfor
         at += columns;
     }
 

@@ -3,7 +3,7 @@
 // keys: [N, P, A]; query: [R, Q], the first A columns count; v: [A]; b: [1]; alpha: [R, P]
 // A workgroup per row, lanes along the pixels. FLOPs 4 R P A, bytes 4 (N P A + R A + R P).
 
-//!import row
+#import row
 
 struct Params {
     rows: u32, rows_per_image: u32, pixels: u32, width: u32, query_width: u32,

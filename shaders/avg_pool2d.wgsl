@@ -2,7 +2,7 @@
 //
 // x: [N, H, W, C]; y: [N, OH, OW, C]. One invocation per output value.
 
-//!import flat
+#import flat
 
 struct Params {
     count: u32, channels: u32, in_height: u32, in_width: u32, out_height: u32, out_width: u32,

@@ -2,7 +2,7 @@
 //
 // x, y: [.., C]; scale, shift: [C]. One invocation per value. FLOPs 2, bytes 8 a value.
 
-//!import flat
+#import flat
 
 struct Params {
     count: u32, channels: u32,

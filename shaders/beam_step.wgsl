@@ -4,7 +4,7 @@
 // scores, scores_next, totals, tokens, parents: [N, K]; values, ids: [N K, K]
 // One invocation per image. Comparisons N K^3.
 
-//!import flat
+#import flat
 
 struct Params {
     images: u32, beams: u32, end: u32,

@@ -5,7 +5,7 @@
 // An invocation computes 4 neighbouring pixels in a row of 4 channels, so that each weight that
 // is read serves four times. Lanes run along the channels. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
 
-//!import conv2d
+#import conv2d
 
 override LANES: u32 = 8u;
 
@@ -27,10 +27,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // Pixels past the end repeat the last one: they are computed and stored again, with the same result.
     let out_x = min(tile * 4u + vec4(0u, 1u, 2u, 3u), vec4(p.out_width - 1u));
     let start = bias[channel];
-    var a = start;
-    var b = start;
-    var c = start;
-    var d = start;
+#for P in x y z w
+    var sum_$P = start;
+#endfor
     var w = block * p.kernel_height * p.kernel_width * LANES + local.x;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
@@ -39,22 +38,19 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             let at = vec4<u32>(max(tap, vec4(0))) * columns + channel;
             let inside = tap >= vec4(0);
             let weights = weight[w];
-            a += select(vec4(0.0), x[at.x], inside.x) * weights;
-            b += select(vec4(0.0), x[at.y], inside.y) * weights;
-            c += select(vec4(0.0), x[at.z], inside.z) * weights;
-            d += select(vec4(0.0), x[at.w], inside.w) * weights;
+#for P in x y z w
+            sum_$P += select(vec4(0.0), x[at.$P], inside.$P) * weights;
+#endfor
             w += LANES;
         }
     }
     let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * columns + channel;
     if p.has_residual != 0u {
-        a += residual[at.x];
-        b += residual[at.y];
-        c += residual[at.z];
-        d += residual[at.w];
+#for P in x y z w
+        sum_$P += residual[at.$P];
+#endfor
     }
-    y[at.x] = limit(a);
-    y[at.y] = limit(b);
-    y[at.z] = limit(c);
-    y[at.w] = limit(d);
+#for P in x y z w
+    y[at.$P] = limit(sum_$P);
+#endfor
 }

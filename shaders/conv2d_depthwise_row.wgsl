@@ -12,8 +12,8 @@
 //
 // Lanes run along the channels, four in each. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
 
-//!import conv2d
-//!import pairs
+#import conv2d
+#import pairs
 
 override LANES: u32 = 8u;
 // The window's columns: a constant, so that a row of inputs has registers of its own.
@@ -51,57 +51,32 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     let out_x = tile * 4u;
     let start = bias[channel];
-    var a = start;
-    var b = start;
-    var c = start;
-    var d = start;
+    var sums = array(start, start, start, start);
     let left = i32(out_x) - i32(p.pad_left);
     var w = block * p.kernel_height * KERNEL * LANES + local.x;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         let in_y = i32(workgroup.y * p.stride_height + ky) - i32(p.pad_top);
         if in_y >= 0 && in_y < i32(p.in_height) {
             let row = (workgroup.z * p.in_height + u32(in_y)) * p.in_width;
-            let x0 = input(row, left, channel);
-            let x1 = input(row, left + 1, channel);
-            let x2 = input(row, left + 2, channel);
-            let x3 = input(row, left + 3, channel);
-            let x4 = input(row, left + 4, channel);
-            let x5 = input(row, left + 5, channel);
-            let w0 = unpaired(weight[w]);
-            a += x0 * w0;
-            b += x1 * w0;
-            c += x2 * w0;
-            d += x3 * w0;
-            let w1 = unpaired(weight[w + LANES]);
-            a += x1 * w1;
-            b += x2 * w1;
-            c += x3 * w1;
-            d += x4 * w1;
-            let w2 = unpaired(weight[w + 2u * LANES]);
-            a += x2 * w2;
-            b += x3 * w2;
-            c += x4 * w2;
-            d += x5 * w2;
-            if KERNEL > 3u {
-                let x6 = input(row, left + 6, channel);
-                let w3 = unpaired(weight[w + 3u * LANES]);
-                a += x3 * w3;
-                b += x4 * w3;
-                c += x5 * w3;
-                d += x6 * w3;
-                let x7 = input(row, left + 7, channel);
-                let w4 = unpaired(weight[w + 4u * LANES]);
-                a += x4 * w4;
-                b += x5 * w4;
-                c += x6 * w4;
-                d += x7 * w4;
+            // The columns under four windows, each read before the first tap that needs it.
+            var inputs: array<vec4<f32>, 8>;
+#for X in 0..3
+            inputs[$X] = input(row, left + $X, channel);
+#endfor
+#for T in 0..5
+            if KERNEL > $Tu {
+                inputs[$Tu + 3u] = input(row, left + $T + 3, channel);
+                let weights = unpaired(weight[w + $Tu * LANES]);
+#for P in 0..4
+                sums[$P] += inputs[$Tu + $Pu] * weights;
+#endfor
             }
+#endfor
         }
         w += KERNEL * LANES;
     }
     let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * columns + channel;
-    store(at, a);
-    if out_x + 1u < p.out_width { store(at + columns, b); }
-    if out_x + 2u < p.out_width { store(at + 2u * columns, c); }
-    if out_x + 3u < p.out_width { store(at + 3u * columns, d); }
+#for P in 0..4
+    if out_x + $Pu < p.out_width { store(at + $Pu * columns, sums[$P]); }
+#endfor
 }

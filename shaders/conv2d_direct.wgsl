@@ -5,7 +5,7 @@
 // Any channels, groups and windows: one invocation per output value, lanes along the output channels.
 // FLOPs 2 M O KH KW I / groups, bytes 4 (N H W I + KH KW I O / groups + M O).
 
-//!import conv2d
+#import conv2d
 
 override LANES: u32 = 8u;
 

@@ -19,7 +19,7 @@
 //
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
-//!import conv2d
+#import conv2d
 
 override LANES: u32 = 8u;
 override TILES: u32 = 1u;
@@ -60,19 +60,17 @@ fn main(
     let out_x = min(tile * 4u + vec4(0u, 1u, 2u, 3u), vec4(p.out_width - 1u));
 
     let start = first_sum(bias[channel]);
-    var a = start;
-    var b = start;
-    var c = start;
-    var d = start;
+#for P in x y z w
+    var sum_$P = start;
+#endfor
 #ifdef POINTWISE
     var w = (block * p.matrices + image) * p.in_channels * LANES + local.x;
     let from_ = (image * p.in_width + out_x) * p.in_channels;
     for (var k = 0u; k < p.in_channels; k++) {
         let weights = weight[w];
-        a += x[from_.x + k] * weights;
-        b += x[from_.y + k] * weights;
-        c += x[from_.z + k] * weights;
-        d += x[from_.w + k] * weights;
+#for P in x y z w
+        sum_$P += x[from_.$P + k] * weights;
+#endfor
         w += LANES;
     }
 #else
@@ -84,11 +82,10 @@ fn main(
             let from_ = vec4<u32>(max(tap, vec4(0))) * p.in_channels;
             for (var k = 0u; k < p.in_channels; k++) {
                 let weights = weight[w];
-                let l = select(vec4(0.0), vec4(x[from_.x + k], x[from_.y + k], x[from_.z + k], x[from_.w + k]), tap >= vec4(0));
-                a += l.x * weights;
-                b += l.y * weights;
-                c += l.z * weights;
-                d += l.w * weights;
+                let values = select(vec4(0.0), vec4(x[from_.x + k], x[from_.y + k], x[from_.z + k], x[from_.w + k]), tap >= vec4(0));
+#for P in x y z w
+                sum_$P += values.$P * weights;
+#endfor
                 w += LANES;
             }
         }
@@ -98,13 +95,11 @@ fn main(
     let base = (image * p.out_height + row) * p.out_width;
     let at = (base + out_x) * columns + channel;
     if p.has_residual != 0u {
-        a += residual[at.x];
-        b += residual[at.y];
-        c += residual[at.z];
-        d += residual[at.w];
+#for P in x y z w
+        sum_$P += residual[at.$P];
+#endfor
     }
-    y[at.x] = limit(a);
-    y[at.y] = limit(b);
-    y[at.z] = limit(c);
-    y[at.w] = limit(d);
+#for P in x y z w
+    y[at.$P] = limit(sum_$P);
+#endfor
 }

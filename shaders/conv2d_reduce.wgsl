@@ -5,7 +5,7 @@
 //
 // HALF  the sums are multiplied by scale: [O]
 
-//!import flat
+#import flat
 
 struct Params {
     count: u32, columns: u32, splits: u32, low: f32, high: f32, has_residual: u32,

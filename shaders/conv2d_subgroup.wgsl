@@ -20,8 +20,8 @@
 //
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
-//!import conv2d
-//!import quads
+#import conv2d
+#import quads
 
 // Sixteen pixels by four channels in each lane.
 const PIXELS = 16u;
@@ -89,7 +89,9 @@ fn main(
     let start = first_sum(bias[column]);
 #endif
     var sums = array(
-        start, start, start, start, start, start, start, start, start, start, start, start, start, start, start, start,
+#for I in 0..PIXELS
+        start,
+#endfor
     );
     let quads = p.in_channels / 4u;
     let steps = p.kernel_height * p.kernel_width * quads;
@@ -101,8 +103,9 @@ fn main(
     let beside = first_sum(bias[column + 8u]);
 #endif
     var others = array(
-        beside, beside, beside, beside, beside, beside, beside, beside,
-        beside, beside, beside, beside, beside, beside, beside, beside,
+#for I in 0..PIXELS
+        beside,
+#endfor
     );
     let next_block = p.matrices * steps * STEP;
 #endif
@@ -122,40 +125,20 @@ fn main(
                 b = select(vec4(0.0), b, far_tap >= 0);
 #endif
                 let weights = columns_at(w);
-                sums[0] += subgroupBroadcast(a, 0u) * weights;
-                sums[1] += subgroupBroadcast(a, 1u) * weights;
-                sums[2] += subgroupBroadcast(a, 2u) * weights;
-                sums[3] += subgroupBroadcast(a, 3u) * weights;
-                sums[4] += subgroupBroadcast(a, 4u) * weights;
-                sums[5] += subgroupBroadcast(a, 5u) * weights;
-                sums[6] += subgroupBroadcast(a, 6u) * weights;
-                sums[7] += subgroupBroadcast(a, 7u) * weights;
-                sums[8] += subgroupBroadcast(b, 0u) * weights;
-                sums[9] += subgroupBroadcast(b, 1u) * weights;
-                sums[10] += subgroupBroadcast(b, 2u) * weights;
-                sums[11] += subgroupBroadcast(b, 3u) * weights;
-                sums[12] += subgroupBroadcast(b, 4u) * weights;
-                sums[13] += subgroupBroadcast(b, 5u) * weights;
-                sums[14] += subgroupBroadcast(b, 6u) * weights;
-                sums[15] += subgroupBroadcast(b, 7u) * weights;
+#for I in 0..8
+                sums[$I] += subgroupBroadcast(a, $Iu) * weights;
+#endfor
+#for I in 0..8
+                sums[8u + $Iu] += subgroupBroadcast(b, $Iu) * weights;
+#endfor
 #ifdef WIDE
                 let more = columns_at(w + next_block);
-                others[0] += subgroupBroadcast(a, 0u) * more;
-                others[1] += subgroupBroadcast(a, 1u) * more;
-                others[2] += subgroupBroadcast(a, 2u) * more;
-                others[3] += subgroupBroadcast(a, 3u) * more;
-                others[4] += subgroupBroadcast(a, 4u) * more;
-                others[5] += subgroupBroadcast(a, 5u) * more;
-                others[6] += subgroupBroadcast(a, 6u) * more;
-                others[7] += subgroupBroadcast(a, 7u) * more;
-                others[8] += subgroupBroadcast(b, 0u) * more;
-                others[9] += subgroupBroadcast(b, 1u) * more;
-                others[10] += subgroupBroadcast(b, 2u) * more;
-                others[11] += subgroupBroadcast(b, 3u) * more;
-                others[12] += subgroupBroadcast(b, 4u) * more;
-                others[13] += subgroupBroadcast(b, 5u) * more;
-                others[14] += subgroupBroadcast(b, 6u) * more;
-                others[15] += subgroupBroadcast(b, 7u) * more;
+#for I in 0..8
+                others[$I] += subgroupBroadcast(a, $Iu) * more;
+#endfor
+#for I in 0..8
+                others[8u + $Iu] += subgroupBroadcast(b, $Iu) * more;
+#endfor
 #endif
                 w += STEP;
             }

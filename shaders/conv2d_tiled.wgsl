@@ -19,8 +19,8 @@
 //
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
-//!import conv2d
-//!import weights
+#import conv2d
+#import weights
 
 #ifdef WIDE
 const PIXELS = 8u;

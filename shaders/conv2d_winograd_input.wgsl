@@ -6,9 +6,9 @@
 // lies outside of the image is zero. Loops that read or write have bounds that no compiler can guess, not even from the lengths of
 // arrays: unrolled, they take a software driver long to compile. FLOPs about 8 SIDE per row and column, bytes 4 (N H W C + SIDE² tiles C).
 
-//!import flat
-//!import fours
-//!import winograd
+#import flat
+#import fours
+#import winograd
 
 @group(0) @binding(1) var<storage, read_write> x: array<Four>;
 @group(0) @binding(2) var<storage, read_write> v: array<Four>;

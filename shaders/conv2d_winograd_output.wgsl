@@ -5,9 +5,9 @@
 // One invocation per tile and four channels, lanes along the channels: rows first, then columns. What lies outside of the output is
 // dropped. Loops as in conv2d_winograd_input.wgsl. FLOPs about 8 SIDE per row and column, bytes 4 (SIDE² tiles C + N OH OW C).
 
-//!import flat
-//!import fours
-//!import winograd
+#import flat
+#import fours
+#import winograd
 
 @group(0) @binding(1) var<storage, read_write> m: array<Four>;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;

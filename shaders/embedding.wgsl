@@ -2,8 +2,8 @@
 //
 // tokens: [R]; table: [V, E]; y: [R, E]. One invocation per value.
 
-//!import flat
-//!import weights
+#import flat
+#import weights
 
 struct Params {
     count: u32, width: u32, entries: u32,

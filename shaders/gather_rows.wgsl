@@ -2,7 +2,7 @@
 //
 // x: [R, W]; indices: [M]; y: [M, W]. One invocation per value.
 
-//!import flat
+#import flat
 
 struct Params {
     count: u32, width: u32, rows: u32,

@@ -6,7 +6,7 @@
 // that each weight is read once for all of them. Lanes run along the outputs and share x.
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
-//!import weights
+#import weights
 
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
@@ -45,34 +45,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let last = p.rows - 1u;
     let start = bias[column];
     // ROWS is a constant: what lies above it is compiled away.
-    var a = start; let xa = first * p.inputs;
-    var b = start; let xb = min(first + 1u, last) * p.inputs;
-    var c = start; let xc = min(first + 2u, last) * p.inputs;
-    var d = start; let xd = min(first + 3u, last) * p.inputs;
-    var e = start; let xe = min(first + 4u, last) * p.inputs;
-    var f = start; let xf = min(first + 5u, last) * p.inputs;
-    var g = start; let xg = min(first + 6u, last) * p.inputs;
-    var h = start; let xh = min(first + 7u, last) * p.inputs;
+#for R in 0..8
+    var sum$R = start;
+    let x$R = min(first + $Ru, last) * p.inputs;
+#endfor
     var w = workgroup.x * p.inputs * LANES + local.x;
     for (var i = 0u; i < p.inputs; i++) {
         let weights = widened(weight[w]);
-        a += x[xa + i] * weights;
-        if ROWS > 1u { b += x[xb + i] * weights; }
-        if ROWS > 2u { c += x[xc + i] * weights; }
-        if ROWS > 3u { d += x[xd + i] * weights; }
-        if ROWS > 4u { e += x[xe + i] * weights; }
-        if ROWS > 5u { f += x[xf + i] * weights; }
-        if ROWS > 6u { g += x[xg + i] * weights; }
-        if ROWS > 7u { h += x[xh + i] * weights; }
+#for R in 0..8
+        if ROWS > $Ru { sum$R += x[x$R + i] * weights; }
+#endfor
         w += LANES;
     }
     let output = column * 4u;
-    store(first, output, a);
-    if ROWS > 1u { store(first + 1u, output, b); }
-    if ROWS > 2u { store(first + 2u, output, c); }
-    if ROWS > 3u { store(first + 3u, output, d); }
-    if ROWS > 4u { store(first + 4u, output, e); }
-    if ROWS > 5u { store(first + 5u, output, f); }
-    if ROWS > 6u { store(first + 6u, output, g); }
-    if ROWS > 7u { store(first + 7u, output, h); }
+#for R in 0..8
+    if ROWS > $Ru { store(first + $Ru, output, sum$R); }
+#endfor
 }

@@ -6,8 +6,8 @@
 // x: [R, I]       weight: [O / 4 / LANES, I, LANES, 4], zeros beyond O       bias: [O]       y: [R, O]
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
-//!import weights
-//!import slices
+#import weights
+#import slices
 
 struct Params {
     rows: u32, inputs: u32, outputs: u32, low: f32, high: f32,

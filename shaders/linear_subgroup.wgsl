@@ -6,7 +6,7 @@
 // x: [R, I], I % 4 == 0       weight: blocks of quads.wgsl, zeros beyond O       bias: [O]       y: [R, O]
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
-//!import quads
+#import quads
 
 override ROWS: u32 = 1u;
 
@@ -35,7 +35,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let quads = p.inputs / 4u;
     let start = bias[column];
     var sums = array(
-        start, start, start, start, start, start, start, start, start, start, start, start, start, start, start, start,
+#for R in 0..16
+        start,
+#endfor
     );
     var w = workgroup.x * quads * STEP + column - workgroup.x * 8u;
     for (var k = 0u; k < quads; k += 2u) {
@@ -43,73 +45,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         let weights = columns_at(w);
         let more = columns_at(w + select(0u, STEP, k + 1u < quads));
         let own = k + (lane & 1u);
-        let a = input(first + lane / 2u, own, quads);
         // ROWS is a constant: what lies above it is compiled away.
-        sums[0] += subgroupBroadcast(a, 0u) * weights;
-        sums[0] += subgroupBroadcast(a, 1u) * more;
-        if ROWS > 1u {
-            sums[1] += subgroupBroadcast(a, 2u) * weights;
-            sums[1] += subgroupBroadcast(a, 3u) * more;
+#for B in 0..4
+        if ROWS > 4u * $Bu {
+            let values = input(first + 4u * $Bu + lane / 2u, own, quads);
+#for R in 0..4
+            if ROWS > 4u * $Bu + $Ru {
+                sums[4u * $Bu + $Ru] += subgroupBroadcast(values, 2u * $Ru) * weights;
+                sums[4u * $Bu + $Ru] += subgroupBroadcast(values, 2u * $Ru + 1u) * more;
+            }
+#endfor
         }
-        if ROWS > 2u {
-            sums[2] += subgroupBroadcast(a, 4u) * weights;
-            sums[2] += subgroupBroadcast(a, 5u) * more;
-        }
-        if ROWS > 3u {
-            sums[3] += subgroupBroadcast(a, 6u) * weights;
-            sums[3] += subgroupBroadcast(a, 7u) * more;
-        }
-        if ROWS > 4u {
-            let b = input(first + 4u + lane / 2u, own, quads);
-            sums[4] += subgroupBroadcast(b, 0u) * weights;
-            sums[4] += subgroupBroadcast(b, 1u) * more;
-            if ROWS > 5u {
-                sums[5] += subgroupBroadcast(b, 2u) * weights;
-                sums[5] += subgroupBroadcast(b, 3u) * more;
-            }
-            if ROWS > 6u {
-                sums[6] += subgroupBroadcast(b, 4u) * weights;
-                sums[6] += subgroupBroadcast(b, 5u) * more;
-            }
-            if ROWS > 7u {
-                sums[7] += subgroupBroadcast(b, 6u) * weights;
-                sums[7] += subgroupBroadcast(b, 7u) * more;
-            }
-        }
-        if ROWS > 8u {
-            let c = input(first + 8u + lane / 2u, own, quads);
-            sums[8] += subgroupBroadcast(c, 0u) * weights;
-            sums[8] += subgroupBroadcast(c, 1u) * more;
-            if ROWS > 9u {
-                sums[9] += subgroupBroadcast(c, 2u) * weights;
-                sums[9] += subgroupBroadcast(c, 3u) * more;
-            }
-            if ROWS > 10u {
-                sums[10] += subgroupBroadcast(c, 4u) * weights;
-                sums[10] += subgroupBroadcast(c, 5u) * more;
-            }
-            if ROWS > 11u {
-                sums[11] += subgroupBroadcast(c, 6u) * weights;
-                sums[11] += subgroupBroadcast(c, 7u) * more;
-            }
-        }
-        if ROWS > 12u {
-            let d = input(first + 12u + lane / 2u, own, quads);
-            sums[12] += subgroupBroadcast(d, 0u) * weights;
-            sums[12] += subgroupBroadcast(d, 1u) * more;
-            if ROWS > 13u {
-                sums[13] += subgroupBroadcast(d, 2u) * weights;
-                sums[13] += subgroupBroadcast(d, 3u) * more;
-            }
-            if ROWS > 14u {
-                sums[14] += subgroupBroadcast(d, 4u) * weights;
-                sums[14] += subgroupBroadcast(d, 5u) * more;
-            }
-            if ROWS > 15u {
-                sums[15] += subgroupBroadcast(d, 6u) * weights;
-                sums[15] += subgroupBroadcast(d, 7u) * more;
-            }
-        }
+#endfor
         w += 2u * STEP;
     }
 

@@ -7,16 +7,16 @@
 // x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input
 // FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
 
-//!import activation
-//!import weights
-//!import slices
+#import activation
+#import weights
+#import slices
 
 struct Params {
     rows: u32, hidden: u32, first: u32, second: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> h: array<f32>;
+@group(0) @binding(1) var<storage, read_write> hidden: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> weight: array<Weights>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
@@ -32,26 +32,15 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sums: array<vec4<f32>, ROWS_AT_MOST>;
     var w = workgroup.x * (p.first + p.second + p.hidden) * LANES + local.x;
     // Rows past the end repeat the last one and are not stored.
-    for (var i = local.y; i < p.first; i += SLICES) {
+#for INPUT in first second hidden
+    for (var i = local.y; i < p.$INPUT; i += SLICES) {
         let weights = widened(weight[w + i * LANES]);
         for (var r = 0u; r < ROWS; r++) {
-            sums[r] += first[min(row + r, last) * p.first + i] * weights;
+            sums[r] += $INPUT[min(row + r, last) * p.$INPUT + i] * weights;
         }
     }
-    w += p.first * LANES;
-    for (var i = local.y; i < p.second; i += SLICES) {
-        let weights = widened(weight[w + i * LANES]);
-        for (var r = 0u; r < ROWS; r++) {
-            sums[r] += second[min(row + r, last) * p.second + i] * weights;
-        }
-    }
-    w += p.second * LANES;
-    for (var i = local.y; i < p.hidden; i += SLICES) {
-        let weights = widened(weight[w + i * LANES]);
-        for (var r = 0u; r < ROWS; r++) {
-            sums[r] += h[min(row + r, last) * p.hidden + i] * weights;
-        }
-    }
+    w += p.$INPUT * LANES;
+#endfor
     let unit = workgroup.x * LANES + local.x;
     for (var r = 0u; r < ROWS; r++) {
         var gates = sum_of_slices(local, sums[r]);

@@ -7,8 +7,8 @@
 // x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input. All sizes are multiples of four.
 // FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
 
-//!import activation
-//!import quads
+#import activation
+#import quads
 
 override ROWS: u32 = 1u;
 
@@ -44,7 +44,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let unit = min(workgroup.x * 8u + lane, p.hidden - 1u);
     let start = vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
     var sums = array(
-        start, start, start, start, start, start, start, start, start, start, start, start, start, start, start, start,
+#for R in 0..16
+        start,
+#endfor
     );
     let near = min(workgroup.y * ROWS + lane, p.rows - 1u);
     let far = min(near + 8u, p.rows - 1u);
@@ -52,27 +54,17 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let quads = sizes.x + sizes.y + sizes.z;
     var w = workgroup.x * quads * STEP + unit - workgroup.x * 8u;
     for (var k = 0u; k < quads; k++) {
-        let a = input(near, k, sizes);
         let weights = columns_at(w);
         // ROWS is a constant: what lies above it is compiled away.
-        sums[0] += subgroupBroadcast(a, 0u) * weights;
-        if ROWS > 1u { sums[1] += subgroupBroadcast(a, 1u) * weights; }
-        if ROWS > 2u { sums[2] += subgroupBroadcast(a, 2u) * weights; }
-        if ROWS > 3u { sums[3] += subgroupBroadcast(a, 3u) * weights; }
-        if ROWS > 4u { sums[4] += subgroupBroadcast(a, 4u) * weights; }
-        if ROWS > 5u { sums[5] += subgroupBroadcast(a, 5u) * weights; }
-        if ROWS > 6u { sums[6] += subgroupBroadcast(a, 6u) * weights; }
-        if ROWS > 7u { sums[7] += subgroupBroadcast(a, 7u) * weights; }
+        let near_values = input(near, k, sizes);
+#for R in 0..8
+        if ROWS > $Ru { sums[$R] += subgroupBroadcast(near_values, $Ru) * weights; }
+#endfor
         if ROWS > 8u {
-            let b = input(far, k, sizes);
-            sums[8] += subgroupBroadcast(b, 0u) * weights;
-            if ROWS > 9u { sums[9] += subgroupBroadcast(b, 1u) * weights; }
-            if ROWS > 10u { sums[10] += subgroupBroadcast(b, 2u) * weights; }
-            if ROWS > 11u { sums[11] += subgroupBroadcast(b, 3u) * weights; }
-            if ROWS > 12u { sums[12] += subgroupBroadcast(b, 4u) * weights; }
-            if ROWS > 13u { sums[13] += subgroupBroadcast(b, 5u) * weights; }
-            if ROWS > 14u { sums[14] += subgroupBroadcast(b, 6u) * weights; }
-            if ROWS > 15u { sums[15] += subgroupBroadcast(b, 7u) * weights; }
+            let far_values = input(far, k, sizes);
+#for R in 0..8
+            if ROWS > 8u + $Ru { sums[8u + $Ru] += subgroupBroadcast(far_values, $Ru) * weights; }
+#endfor
         }
         w += STEP;
     }

@@ -4,7 +4,7 @@
 // y: [N, H, W, results]: 3, or 4 with a fourth of zeros
 // One invocation per pixel. FLOPs 6, bytes 15 or 16 a pixel.
 
-//!import flat
+#import flat
 
 struct Params {
     pixels: u32, channels: u32, results: u32,

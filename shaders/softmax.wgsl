@@ -3,7 +3,7 @@
 // x, y: [R, V]. A workgroup per row. d_j is 0 where x is the maximum, which keeps inf - inf out.
 // FLOPs 4 R V, bytes 8 R V (x is read three times, mostly from the cache).
 
-//!import row
+#import row
 
 struct Params {
     rows: u32, columns: u32, log: u32,

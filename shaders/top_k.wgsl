@@ -5,7 +5,7 @@
 // after the one before. Values are compared as integers of the same order, in which NaN equals -inf.
 // Comparisons R V K, bytes 4 R V (read K times, mostly from the cache).
 
-//!import row
+#import row
 
 struct Params {
     rows: u32, columns: u32, k: u32,

@@ -3,7 +3,7 @@
 // INT64  in two words of 64 bits
 
 #ifdef INT64
-//!import pairs
+#import pairs
 
 alias Four = vec2<u64>;
 

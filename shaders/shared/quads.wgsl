@@ -5,7 +5,7 @@
 //
 // HALF  of 16-bit floats: `[rows / 4, 8, 4, 4]`
 
-//!import pairs
+#import pairs
 
 #ifdef HALF
 const STEP = 8u;

@@ -20,6 +20,6 @@ pub(crate) fn stems(path: &str, extension: &str) -> BTreeSet<String> {
 
 /// The snippets that a shader imports.
 pub(crate) fn imports(source: &str) -> Vec<String> {
-    let name = |line: &str| line.trim().strip_prefix("//!import").map(|rest| rest.trim().to_owned());
+    let name = |line: &str| line.trim().strip_prefix("#import ").map(|rest| rest.trim().to_owned());
     source.lines().filter_map(name).collect()
 }

@@ -1,9 +1,8 @@
 //! A shader in one variant, as naga reads it.
 
-use crate::files::{folder, stems};
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Handle, Literal, Module, StorageAccess, TypeInner};
-use shadetell::gpu::source::assemble;
+use shadetell::gpu::source::assemble_with_origins;
 use shadetell::ops::{SHADERS, Shader};
 use std::fmt;
 
@@ -30,10 +29,10 @@ pub(crate) fn variants() -> Vec<Result<Variant, String>> {
 impl Variant {
     /// Parses and validates for a device without any optional feature but subgroups.
     pub(crate) fn read(shader: &'static Shader, defines: &'static [&'static str]) -> Result<Variant, String> {
-        let text = assemble(shader, defines)?;
-        let at = |line: Option<u32>| match line {
-            Some(line) => place(shader, defines, line as usize),
-            None => format!("shaders/{}.wgsl", shader.name),
+        let (text, origins) = assemble_with_origins(shader, defines)?;
+        let at = |line: Option<u32>| {
+            let origin = line.and_then(|line| origins.get(line as usize - 1));
+            origin.map_or_else(|| format!("{}.wgsl", shader.name), Clone::clone)
         };
         let module = naga::front::wgsl::parse_str(&text).map_err(|error| {
             let line = error.location(&text).map(|l| l.line_number);
@@ -148,28 +147,4 @@ impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "shaders/{}.wgsl {:?}", self.shader.name, self.defines)
     }
-}
-
-/// The file and line that line `number` of an assembled shader came from.
-fn place(shader: &'static Shader, defines: &[&str], number: usize) -> String {
-    // The same shader with its lines numbered, assembled in the same way. Conditions take nothing behind them.
-    let numbered: String = (1..)
-        .zip(shader.source.lines())
-        .map(|(n, line)| if line.starts_with('#') { format!("{line}\n") } else { format!("{line} //@{n}\n") })
-        .collect();
-    let marked = Shader { source: Box::leak(numbered.into_boxed_str()), ..*shader };
-    let text = assemble(&marked, defines).unwrap_or_default();
-    let line = text.lines().nth(number - 1).unwrap_or_default();
-    if let Some((_, own)) = line.rsplit_once("//@") {
-        return format!("shaders/{}.wgsl:{own}", shader.name);
-    }
-    // A line without a number came from a snippet.
-    for name in stems("shaders/shared", "wgsl") {
-        let path = format!("shaders/shared/{name}.wgsl");
-        let snippet = std::fs::read_to_string(folder(&path)).unwrap_or_default();
-        if let Some(n) = snippet.lines().position(|l| l == line) {
-            return format!("{path}:{}", n + 1);
-        }
-    }
-    format!("shaders/{}.wgsl", shader.name)
 }
