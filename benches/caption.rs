@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a report is what a benchmark is for")]
 
-use shadetell::gpu::{AdapterChoice, Gpu};
+use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::image::{DecodeOptions, Rgb8, read};
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{Backend, CaptionOptions, Captioner};

@@ -12,8 +12,8 @@ mod shapes;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use shadetell::CaptionOptions;
-use shadetell::gpu::{AdapterChoice, Clock, Executor, Gpu, Pipelines};
-use shadetell::graph::{Data, Graph};
+use shadetell::engine::gpu::{AdapterChoice, Clock, Executor, Gpu, Pipelines};
+use shadetell::engine::graph::{Data, Graph};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, SynthOptions, synth};
 use shapes::{CASES, pixels};
 use std::time::{Duration, Instant};

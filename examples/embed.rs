@@ -11,7 +11,7 @@
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use shadetell::embed::{Budget, Input, TextureInput, Ticket};
-use shadetell::gpu::Gpu;
+use shadetell::engine::gpu::Gpu;
 use shadetell::image::{DecodeOptions, read};
 use shadetell::weights::Model;
 use shadetell::{Backend, CaptionOptions, Captioner, required_limits, wgpu};

@@ -1,14 +1,14 @@
 //! From a photo to its caption: the one place that knows the whole way.
 
-use crate::cpu;
 use crate::embed::{Lease, Recorder};
+use crate::engine::cpu;
+use crate::engine::gpu::{DeviceMemory, Executor, Gpu, Progress};
+use crate::engine::graph::{Data, Graph};
+use crate::engine::ops::BeamStep;
+use crate::engine::plan::{AdapterClass, Plan, Target};
 use crate::error::Error;
-use crate::gpu::{DeviceMemory, Executor, Gpu, Progress};
-use crate::graph::plan::Plan;
-use crate::graph::{Data, Graph};
 use crate::image::{ImageError, Rgb8};
 use crate::models::{self, SearchOptions};
-use crate::ops::{AdapterClass, BeamStep, Target};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
 use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
 use std::sync::atomic::AtomicBool;

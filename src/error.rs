@@ -1,7 +1,7 @@
 //! The error of everything that goes from a model file to a caption.
 
-use crate::gpu::GpuError;
-use crate::graph::GraphError;
+use crate::engine::gpu::GpuError;
+use crate::engine::graph::GraphError;
 use crate::image::ImageError;
 use crate::weights::ModelError;
 

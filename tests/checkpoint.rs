@@ -3,10 +3,10 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use serde_json::Value;
-use shadetell::ElementType;
 use shadetell::checkpoint::{
     Checkpoint, CheckpointError, SpecialWords, StateDict, Tensor, Vocabulary, dialect,
 };
+use shadetell::engine::ElementType;
 use shadetell::weights::Special;
 use std::fs;
 use std::path::PathBuf;

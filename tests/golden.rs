@@ -6,8 +6,8 @@ mod common;
 use common::{Case, Tolerance, compare, shared, targets};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
-use shadetell::graph::{Data, Shape, TensorId};
-use shadetell::ops::{
+use shadetell::engine::graph::{Data, Shape, TensorId};
+use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, Conv2d,
     Embedding, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Softmax, TopK,
 };

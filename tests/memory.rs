@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use shadetell::embed::{Budget, BufferInput, Input, TextureInput, Window};
-use shadetell::gpu::{AdapterChoice, Gpu};
+use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::image::{DecodeOptions, read};
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{Backend, CaptionOptions, Captioner, wgpu};

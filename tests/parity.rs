@@ -10,11 +10,12 @@ use common::shared;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::Value;
 use shadetell::checkpoint::{ConvertOptions, Tensor, TensorFile, Vocabulary, convert};
-use shadetell::graph::{Data, TensorId};
+use shadetell::engine::cpu;
+use shadetell::engine::graph::{Data, TensorId};
+use shadetell::engine::plan::{AdapterClass, Target};
 use shadetell::image::{Filter, Rgb8, resize};
-use shadetell::ops::{AdapterClass, Target};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, Preset, SynthOptions, synth};
-use shadetell::{Backend, CaptionOptions, Captioner, cpu, graph};
+use shadetell::{Backend, CaptionOptions, Captioner, graph};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -181,7 +182,7 @@ fn stages_are_those_of_pytorch(family: EncoderFamily, side: u32, half: bool) {
 }
 
 /// The result of a stage: that of the last convolution of its last block.
-fn stage_of(graph: &shadetell::graph::Graph, stage: &str) -> TensorId {
+fn stage_of(graph: &shadetell::engine::graph::Graph, stage: &str) -> TensorId {
     let is_it = |name: &str| match stage {
         "grid" | "pooled" => name == stage,
         "maxpool" => name == "encoder.maxpool",

@@ -7,11 +7,12 @@ mod common;
 
 use common::shared;
 use serde_json::Value;
-use shadetell::graph::{Data, Graph, TensorId};
+use shadetell::engine::cpu;
+use shadetell::engine::graph::{Data, Graph, TensorId};
+use shadetell::engine::plan::{AdapterClass, Target};
 use shadetell::image::Rgb8;
-use shadetell::ops::{AdapterClass, Target};
 use shadetell::weights::{DecoderFamily, Model};
-use shadetell::{Backend, CaptionOptions, Captioner, cpu, graph};
+use shadetell::{Backend, CaptionOptions, Captioner, graph};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/stages.json")).unwrap()

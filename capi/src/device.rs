@@ -1,7 +1,7 @@
 //! Devices.
 
 use crate::{ShadetellError, ShadetellStatus, free, give, guarded, text};
-use shadetell::gpu::{AdapterChoice, Gpu};
+use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use std::ffi::c_char;
 
 /// A device. Captioners on it share kernels and weights, and keep it as long as they need it.

@@ -2,7 +2,7 @@
 
 use crate::{c_text, free};
 use shadetell::Error;
-use shadetell::gpu::GpuError;
+use shadetell::engine::gpu::GpuError;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,7 +1,7 @@
 //! The interface as programs in C use it: the header is what the code says, and a program that is compiled with it runs.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use shadetell::gpu::{AdapterChoice, Gpu};
+use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::image::{DecodeOptions, read};
 use shadetell::weights::Model;
 use shadetell::{Backend, CaptionOptions, Captioner};

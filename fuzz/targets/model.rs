@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shadetell::ops::AdapterClass;
+use shadetell::engine::plan::AdapterClass;
 use shadetell::weights::Model;
 use shadetell::{CaptionOptions, plan};
 

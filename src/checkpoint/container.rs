@@ -8,8 +8,7 @@
 use super::pickle::{Id, Object, Pickle, parse};
 use super::tensor::{Layout, Tensor};
 use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff, zip};
-use crate::bytes::Bytes;
-use crate::element::ElementType;
+use crate::engine::storage::{Bytes, ElementType};
 use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;

@@ -5,7 +5,7 @@ use super::{
     Checkpoint, CheckpointError, CheckpointErrorKind, FileKind, SpecialWords, StateDict, Tensor, Vocabulary,
     open, sniff,
 };
-use crate::bytes::Bytes;
+use crate::engine::storage::Bytes;
 use crate::weights::{DecoderFamily, DecoderManifest, EncoderManifest, Manifest, ModelFile, Preset, Source};
 use std::path::Path;
 

@@ -4,7 +4,6 @@
 //! most checkpoints come from. Sizes are read off the tensors; nothing is asked that the file answers.
 
 use super::{CheckpointErrorKind, StateDict};
-use crate::models::resnet_blocks;
 use crate::weights::{DecoderFamily, EncoderFamily};
 use std::collections::BTreeSet;
 
@@ -210,7 +209,7 @@ fn encoder(dict: &StateDict<'_>, trunk: &Trunk) -> Result<Encoder, CheckpointErr
     let blocks = [1, 2, 3, 4]
         .map(|stage| (0..).take_while(|b| has(&format!("layer{stage}.{b}.conv1.weight"))).count());
     let is_bottleneck = has("layer1.0.conv3.weight");
-    let is_it = |family: &EncoderFamily| resnet_blocks(*family) == Some((blocks, is_bottleneck));
+    let is_it = |family: &EncoderFamily| family.resnet_blocks() == Some((blocks, is_bottleneck));
     let Some(family) = EncoderFamily::ALL.into_iter().find(is_it) else {
         return unknown(format!(
             "expected a ResNet of depth 18, 34, 50, 101 or 152, found one with {blocks:?} {} blocks",

@@ -21,7 +21,7 @@ pub use state_dict::StateDict;
 pub use tensor::Tensor;
 pub use vocabulary::{SpecialWords, Vocabulary};
 
-use crate::bytes::Bytes;
+use crate::engine::storage::Bytes;
 use std::ops::Deref;
 use std::path::Path;
 

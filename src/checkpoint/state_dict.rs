@@ -3,7 +3,7 @@
 use super::pickle::{Id, Object};
 use super::tensor::{Layout, row_major};
 use super::{Checkpoint, CheckpointError, CheckpointErrorKind, Tensor};
-use crate::element::ElementType;
+use crate::engine::storage::ElementType;
 
 /// Tensors by name, in the order of the file.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Tensors of a checkpoint: views of memory that several of them may share.
 
 use super::CheckpointErrorKind;
-use crate::element::ElementType;
+use crate::engine::storage::ElementType;
 
 /// Sizes, strides and place of a tensor, before they are checked against its memory.
 #[derive(Clone, Debug, Default)]

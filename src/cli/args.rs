@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::tuned;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
-use shadetell::gpu::{AdapterChoice, Gpu, GpuError};
+use shadetell::engine::gpu::{AdapterChoice, Gpu, GpuError};
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{CaptionOptions, wgpu};
 use std::fmt::Display;

@@ -311,7 +311,7 @@ fn timings(decode: Duration, caption: &Caption) -> String {
 mod tests {
     use super::*;
     use clap::Parser;
-    use shadetell::gpu::GpuError;
+    use shadetell::engine::gpu::GpuError;
     use shadetell::image::ImageError;
     use std::cell::{Cell, RefCell};
 

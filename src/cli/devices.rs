@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::output::{self, binary_size};
 use clap::Args;
 use serde::Serialize;
-use shadetell::gpu::{AdapterChoice, AdapterReport, adapters};
+use shadetell::engine::gpu::{AdapterChoice, AdapterReport, adapters};
 use shadetell::wgpu::{self, Features};
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@ use super::devices::{backend, kind};
 use super::failure::Failure;
 use super::output::note;
 use clap::ValueEnum;
-use shadetell::gpu::{Gpu, GpuError};
+use shadetell::engine::gpu::{Gpu, GpuError};
 use shadetell::weights::Model;
 use shadetell::wgpu::{AdapterInfo, DeviceType};
 use shadetell::{Backend, CaptionOptions, Captioner, Error};

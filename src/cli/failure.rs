@@ -3,7 +3,7 @@
 use super::output::note;
 use shadetell::Error;
 use shadetell::checkpoint::CheckpointError;
-use shadetell::gpu::GpuError;
+use shadetell::engine::gpu::GpuError;
 use shadetell::weights::ModelError;
 use std::io;
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! What `--json` prints, and the server answers: one object a photo.
 
 use serde::Serialize;
-use shadetell::gpu::GpuError;
+use shadetell::engine::gpu::GpuError;
 use shadetell::image::ImageError;
 use shadetell::{Caption, Error};
 use std::path::Path;

@@ -7,7 +7,7 @@ use super::output::{self, note, table};
 use super::tuned;
 use clap::{Args, ValueHint};
 use shadetell::CaptionOptions;
-use shadetell::gpu::{Gpu, Trial, Tuned, tune};
+use shadetell::engine::gpu::{Gpu, Trial, Tuned, tune};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model};
 use std::path::PathBuf;
 use std::process::ExitCode;

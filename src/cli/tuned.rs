@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::output::note;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use shadetell::ops::Choices;
+use shadetell::engine::plan::TuningTable;
 use shadetell::wgpu::AdapterInfo;
 use std::path::PathBuf;
 
@@ -16,11 +16,11 @@ struct Kept {
     backend: String,
     /// The version of the engine, whose kernels change.
     shadetell: String,
-    kernels: Choices,
+    kernels: TuningTable,
 }
 
 impl Kept {
-    fn new(info: &AdapterInfo, kernels: Choices) -> Kept {
+    fn new(info: &AdapterInfo, kernels: TuningTable) -> Kept {
         Kept {
             adapter: info.name.clone(),
             driver: format!("{} {}", info.driver, info.driver_info),
@@ -38,36 +38,36 @@ impl Kept {
 
 /// The file for an adapter with its driver; `None` where the user has no cache folder.
 pub(crate) fn path(info: &AdapterInfo) -> Option<PathBuf> {
-    let Kept { adapter, driver, backend, shadetell, .. } = Kept::new(info, Choices::default());
+    let Kept { adapter, driver, backend, shadetell, .. } = Kept::new(info, TuningTable::default());
     let digest = Sha256::digest([adapter, driver, backend, shadetell].join("\n"));
     let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Some(dirs::cache_dir()?.join("shadetell").join("kernels").join(format!("{name}.json")))
 }
 
 /// What is kept for an adapter; nothing where there is no file, or one that cannot be used, which is told.
-pub(crate) fn load(info: &AdapterInfo) -> Choices {
+pub(crate) fn load(info: &AdapterInfo) -> TuningTable {
     let Some(path) = path(info).filter(|path| path.exists()) else {
-        return Choices::default();
+        return TuningTable::default();
     };
     let kept = std::fs::read_to_string(&path)
         .map_err(|error| error.to_string())
         .and_then(|text| serde_json::from_str::<Kept>(&text).map_err(|error| error.to_string()));
     match kept {
-        Ok(kept) if kept.is_for_the_same(&Kept::new(info, Choices::default())) => kept.kernels,
-        Ok(_) => Choices::default(),
+        Ok(kept) if kept.is_for_the_same(&Kept::new(info, TuningTable::default())) => kept.kernels,
+        Ok(_) => TuningTable::default(),
         Err(error) => {
             note(&format!(
                 "warning: {}: expected what `shadetell tune` wrote, found {error}: the usual kernels are used; \
                  run `shadetell tune` again",
                 path.display()
             ));
-            Choices::default()
+            TuningTable::default()
         }
     }
 }
 
 /// Keeps the kernels for an adapter, beside those of other shapes that are kept already; gives the file.
-pub(crate) fn save(info: &AdapterInfo, kernels: Choices) -> Result<PathBuf, Failure> {
+pub(crate) fn save(info: &AdapterInfo, kernels: TuningTable) -> Result<PathBuf, Failure> {
     let nowhere =
         || Failure::System("there is no cache folder to keep the kernels in: set XDG_CACHE_HOME".to_owned());
     let path = path(info).ok_or_else(nowhere)?;

@@ -21,8 +21,8 @@ pub use prewarm::Prewarm;
 pub use ticket::Ticket;
 
 use crate::captioner::Captioner;
+use crate::engine::gpu::Executor;
 use crate::error::Error;
-use crate::gpu::Executor;
 use crate::image::Rgb8;
 use pace::Pace;
 use resample::Resampler;

@@ -1,6 +1,6 @@
 //! How much of a network fits into a frame.
 
-use crate::graph::plan::Plan;
+use crate::engine::plan::Plan;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

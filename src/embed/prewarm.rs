@@ -1,8 +1,8 @@
 //! Making a captioner ready while the host goes on drawing.
 
 use crate::captioner::{Backend, CaptionOptions, Captioner};
+use crate::engine::gpu::{Gpu, GpuError, Progress};
 use crate::error::Error;
-use crate::gpu::{Gpu, GpuError, Progress};
 use crate::weights::Model;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};

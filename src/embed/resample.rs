@@ -1,10 +1,10 @@
 //! Brings a picture on the device to the size of a network's input.
 
 use super::input::{BufferInput, Input, TextureInput, Window};
+use crate::engine::gpu::{GpuError, filled_buffer, scoped, source};
+use crate::engine::plan::{Shader, params};
 use crate::error::Error;
-use crate::gpu::{GpuError, filled_buffer, scoped, source};
 use crate::image::fit_windows;
-use crate::ops::{Shader, params};
 use crate::weights::Preprocessing;
 use std::collections::HashMap;
 use std::num::NonZeroU64;

@@ -2,8 +2,8 @@
 
 use super::pace::{Budget, Pace};
 use crate::captioner::{Caption, Speaker, Timings};
+use crate::engine::gpu::{Clock, Executor, GpuError, check_alive, poll, scoped};
 use crate::error::Error;
-use crate::gpu::{Clock, Executor, GpuError, check_alive, poll, scoped};
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;

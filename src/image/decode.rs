@@ -8,23 +8,18 @@
 //! * Damaged and cut-off files are errors. Nothing is filled up with grey. What follows the last pixel's data is
 //!   not looked at, except that a JPEG file must have its end marker.
 
-use std::{
-    fs::{self, File},
-    io::{Cursor, Read},
-    panic,
-    path::Path,
-};
+use std::fs::{self, File};
+use std::io::{Cursor, Read};
+use std::panic;
+use std::path::Path;
 
-use ::image::{
-    DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage, error::ImageError as CodecError,
-    metadata::Orientation,
-};
+use ::image::error::ImageError as CodecError;
+use ::image::metadata::Orientation;
+use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ImageError, Rgb8,
-    sniff::{Sniffed, sniff},
-};
+use super::sniff::{Sniffed, sniff};
+use super::{ImageError, Rgb8};
 
 mod jpeg;
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! Pictures that show where a model looked while it said each word.
 
-use std::{fs::File, io::BufWriter, path::Path};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
 
-use ::image::{ExtendedColorType, ImageEncoder, ImageError as CodecError, codecs::png::PngEncoder};
+use ::image::codecs::png::PngEncoder;
+use ::image::{ExtendedColorType, ImageEncoder, ImageError as CodecError};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
 use super::{Filter, ImageError, Rgb8, resize};

@@ -16,8 +16,9 @@
 //! Weights are computed in f64 and rounded to fixed point with 22 bits after the point, because 32 bits have to
 //! hold 8 bits of pixel and 2 bits of overshoot as well. Sums start at one half and are cut to 0..=255.
 
+use std::fmt;
 use std::ops::Range;
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 

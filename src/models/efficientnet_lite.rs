@@ -2,9 +2,9 @@
 //!
 //! Tensor names and `SAME` padding are those of the weights that were ported from TensorFlow.
 
+use crate::engine::graph::{Graph, TensorId};
+use crate::engine::ops::{Activation, Conv2d, Padding};
 use crate::error::Error;
-use crate::graph::{Graph, TensorId};
-use crate::ops::{Activation, Conv2d, Padding};
 use crate::weights::Section;
 
 /// Added to a batch norm's variance.

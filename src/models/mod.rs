@@ -6,11 +6,12 @@ mod search;
 mod show_attend_tell;
 mod show_tell;
 
-pub(crate) use resnet::blocks as resnet_blocks;
 pub(crate) use search::{SearchOptions, build};
 
+use crate::engine::graph::{Graph, TensorId};
+use crate::engine::ops::LstmWeights;
 use crate::error::Error;
-use crate::graph::{Graph, TensorId};
+use crate::weights::Section;
 
 /// The state of a decoder's LSTM layers: for each `[h, c]`, both `[R, H]`.
 pub(crate) type State = Vec<[TensorId; 2]>;
@@ -38,4 +39,28 @@ pub(crate) trait Decoder {
 
     /// The number of words that it can say.
     fn vocabulary(&self) -> usize;
+}
+
+/// Joins PyTorch's four tensors of an LSTM cell: the weights of input and state, and their biases, called `names` in this order.
+/// `inputs` and `hidden` are the widths of input and state.
+fn lstm_weights(
+    graph: &mut Graph,
+    section: &Section<'_>,
+    names: [&str; 4],
+    [inputs, hidden]: [usize; 2],
+) -> Result<LstmWeights, Error> {
+    let of_input = section.values(names[0], &[4 * hidden, inputs])?;
+    let of_state = section.values(names[1], &[4 * hidden, hidden])?;
+    let mut weight = Vec::with_capacity(of_input.len() + of_state.len());
+    for (input, state) in of_input.chunks_exact(inputs).zip(of_state.chunks_exact(hidden)) {
+        weight.extend_from_slice(input);
+        weight.extend_from_slice(state);
+    }
+    let biases = section.values(names[2], &[4 * hidden])?;
+    let others = section.values(names[3], &[4 * hidden])?;
+    let bias: Vec<f32> = biases.iter().zip(&others).map(|(a, b)| a + b).collect();
+    Ok(LstmWeights {
+        weight: graph.constant(names[0], [4 * hidden, inputs + hidden], weight)?,
+        bias: graph.constant(names[2], [4 * hidden], bias)?,
+    })
 }

@@ -1,25 +1,13 @@
 //! ResNet-18 to ResNet-152 (He et al., arXiv 1512.03385), with the stride in the 3x3 convolution of a bottleneck, as
 //! torchvision has it; tensor names are torchvision's.
 
+use crate::engine::graph::{Graph, TensorId};
+use crate::engine::ops::{Activation, Conv2d, Padding, Pool2d};
 use crate::error::Error;
-use crate::graph::{Graph, TensorId};
-use crate::ops::{Activation, Conv2d, Padding, Pool2d};
-use crate::weights::{EncoderFamily, Section};
+use crate::weights::Section;
 
 /// Added to a batch norm's variance: PyTorch's default.
 pub(super) const EPSILON: f32 = 1e-5;
-
-/// Blocks of a stage, and whether they are bottlenecks; `None` for what is no ResNet.
-pub(crate) fn blocks(family: EncoderFamily) -> Option<([usize; 4], bool)> {
-    Some(match family {
-        EncoderFamily::Resnet18 => ([2, 2, 2, 2], false),
-        EncoderFamily::Resnet34 => ([3, 4, 6, 3], false),
-        EncoderFamily::Resnet50 => ([3, 4, 6, 3], true),
-        EncoderFamily::Resnet101 => ([3, 4, 23, 3], true),
-        EncoderFamily::Resnet152 => ([3, 8, 36, 3], true),
-        EncoderFamily::EfficientnetLite0 => return None,
-    })
-}
 
 /// Normalised pixels `[N, H, W, 3]` to a grid `[N, H / 32, W / 32, C]`.
 pub(super) fn build(

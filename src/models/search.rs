@@ -4,10 +4,10 @@
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
 use super::{Decoder, State, Step, efficientnet_lite, resnet};
-use crate::cpu::top_k::NOTHING;
+use crate::engine::cpu::top_k::NOTHING;
+use crate::engine::graph::{DType, Data, Graph, TensorId};
+use crate::engine::ops::TopK;
 use crate::error::Error;
-use crate::graph::{DType, Data, Graph, TensorId};
-use crate::ops::TopK;
 use crate::weights::{DecoderFamily, DecoderManifest, Model, ModelErrorKind, Preprocessing, Section};
 
 /// Sizes of a search.
@@ -50,7 +50,7 @@ pub(crate) fn build(
     let pixels = g.input("photo", [images, height, width, 3], DType::U8);
     let x = g.preprocess("preprocess", pixels, mean, std)?;
     let section = Section { model, prefix: &manifest.encoder.prefix };
-    let mut features = match resnet::blocks(manifest.encoder.family) {
+    let mut features = match manifest.encoder.family.resnet_blocks() {
         Some(blocks) => resnet::build(g, &section, x, blocks)?,
         None => efficientnet_lite::build(g, &section, x)?,
     };

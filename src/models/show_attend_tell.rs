@@ -1,9 +1,9 @@
 //! Show, Attend and Tell (Xu et al., arXiv 1502.03044) with soft attention and its gate.
 
-use super::{Decoder, State, Step};
+use super::{Decoder, State, Step, lstm_weights};
+use crate::engine::graph::{Graph, TensorId};
+use crate::engine::ops::LstmWeights;
 use crate::error::Error;
-use crate::graph::{Graph, TensorId};
-use crate::ops::LstmWeights;
 use crate::weights::Section;
 
 /// The network's weights in a graph.
@@ -36,7 +36,7 @@ impl<'a> ShowAttendTell<'a> {
         let [words, width] = section.sizes("embedding.weight")?;
         let [_, hidden] = section.sizes("decode_step.weight_hh")?;
         let [attention, _] = section.sizes("attention.decoder_att.weight")?;
-        let lstm = LstmWeights::read(
+        let lstm = lstm_weights(
             graph,
             &section,
             ["decode_step.weight_ih", "decode_step.weight_hh", "decode_step.bias_ih", "decode_step.bias_hh"],

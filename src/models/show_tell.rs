@@ -1,10 +1,10 @@
 //! Show and Tell (Vinyals et al., arXiv 1411.4555): the pooled image is the first input of an LSTM.
 
 use super::resnet::EPSILON;
-use super::{Decoder, State, Step};
+use super::{Decoder, State, Step, lstm_weights};
+use crate::engine::graph::{Constant, DType, Graph, TensorId};
+use crate::engine::ops::LstmWeights;
 use crate::error::Error;
-use crate::graph::{Constant, DType, Graph, TensorId};
-use crate::ops::LstmWeights;
 use crate::weights::Section;
 
 /// The network's weights in a graph.
@@ -31,7 +31,7 @@ impl ShowTell {
             let names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
             let names = names.map(|name| format!("lstm.{name}_l{layer}"));
             let names = names.each_ref().map(String::as_str);
-            layers.push(LstmWeights::read(graph, section, names, [inputs, hidden])?);
+            layers.push(lstm_weights(graph, section, names, [inputs, hidden])?);
         }
         let images = graph.shape(pooled).rows();
         Ok(ShowTell {

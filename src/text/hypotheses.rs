@@ -1,6 +1,6 @@
 //! Reads the hypotheses out of what a beam search left behind.
 
-use crate::graph::Data;
+use crate::engine::graph::Data;
 
 /// A token of a hypothesis.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,7 +122,7 @@ pub(crate) fn hypotheses(trace: &SearchTrace<'_>, image: usize, end: u32, penalt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::top_k::NOTHING;
+    use crate::engine::cpu::top_k::NOTHING;
 
     const END: u32 = 9;
 

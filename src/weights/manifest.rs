@@ -79,6 +79,19 @@ impl EncoderFamily {
         EncoderFamily::Resnet152,
     ];
 
+    /// Residual blocks of the four stages of a ResNet, and whether they are bottlenecks (He et al., arXiv 1512.03385, table 1);
+    /// `None` for another family.
+    pub(crate) fn resnet_blocks(self) -> Option<([usize; 4], bool)> {
+        Some(match self {
+            EncoderFamily::Resnet18 => ([2, 2, 2, 2], false),
+            EncoderFamily::Resnet34 => ([3, 4, 6, 3], false),
+            EncoderFamily::Resnet50 => ([3, 4, 6, 3], true),
+            EncoderFamily::Resnet101 => ([3, 4, 23, 3], true),
+            EncoderFamily::Resnet152 => ([3, 8, 36, 3], true),
+            EncoderFamily::EfficientnetLite0 => return None,
+        })
+    }
+
     /// The name, as in model files and on the command line.
     pub fn name(self) -> &'static str {
         match self {

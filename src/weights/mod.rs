@@ -13,7 +13,7 @@ pub use manifest::{
 pub use model::Model;
 pub(crate) use model::Section;
 pub use preset::Preset;
-pub use synth::{SynthOptions, random_value, synth};
+pub use synth::{SynthOptions, synth};
 
 /// A model file cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -1,11 +1,10 @@
 //! A model file: its description, and its tensors as `f32` on demand.
 
 use super::{Manifest, ModelError, ModelErrorKind, ModelFile};
-use crate::bytes::Bytes;
-use crate::cpu;
-use crate::element::ElementType;
+use crate::engine::cpu;
+use crate::engine::graph::{FileValues, Graph, TensorId};
+use crate::engine::storage::{Bytes, ElementType};
 use crate::error::Error;
-use crate::graph::{FileValues, Graph, TensorId};
 use safetensors::tensor::{Metadata, SafeTensors};
 use std::path::Path;
 use std::sync::Arc;

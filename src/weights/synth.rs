@@ -8,7 +8,7 @@ use super::file::Values;
 use super::{
     DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, ModelFile, Preset, Special,
 };
-use crate::models::resnet_blocks;
+use crate::engine::random::{RANDOM_STEP, random_value};
 
 /// Which model to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +49,13 @@ const fn around(middle: f32, reach: f32) -> Spread {
     Spread { middle, reach }
 }
 
-/// What splitmix64 adds for each number.
-const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
-
 /// The values of a tensor.
 fn values(name: &str, seed: u64, count: usize, spread: Spread) -> Values<'static> {
     // FNV-1a.
     let hash = name
         .bytes()
         .fold(0xCBF2_9CE4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
-    let start = hash.wrapping_add(seed.wrapping_mul(STEP));
+    let start = hash.wrapping_add(seed.wrapping_mul(RANDOM_STEP));
     let value = move |index: usize| random_value(start, index) * spread.reach + spread.middle;
     Box::new(move |sink| {
         const PIECE: usize = 1 << 16;
@@ -67,15 +64,6 @@ fn values(name: &str, seed: u64, count: usize, spread: Spread) -> Values<'static
             sink(&piece);
         }
     })
-}
-
-/// The number of this index in a sequence from -1 to 1 that looks random: splitmix64, 24 bits, without rounding.
-pub fn random_value(start: u64, index: usize) -> f32 {
-    let mut z = start.wrapping_add((index as u64 + 1).wrapping_mul(STEP));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^= z >> 31;
-    (z >> 40) as f32 * (1.0 / 8_388_608.0) - 1.0
 }
 
 /// Makes a model; it is computed while it is written.
@@ -127,7 +115,7 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
 
 /// The tensors of a ResNet; gives the channels of its result.
 fn resnet(family: EncoderFamily, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
-    let (blocks, is_bottleneck) = resnet_blocks(family).unwrap_or_default();
+    let (blocks, is_bottleneck) = family.resnet_blocks().unwrap_or_default();
     let mut layer = |conv: String, norm: String, [outputs, inputs, side]: [usize; 3], gain: f32| {
         let reach = (6.0 / (inputs * side * side) as f32).sqrt();
         push(format!("encoder.{conv}.weight"), &[outputs, inputs, side, side], around(0.0, reach));

@@ -1,6 +1,6 @@
 //! How near two results have to be, and what is said when they are not.
 
-use shadetell::graph::{Data, Shape};
+use shadetell::engine::graph::{Data, Shape};
 use std::ops::Range;
 
 /// How far a result may be from the expected one.

@@ -1,9 +1,8 @@
 //! The one device of a test process: opened once, every kernel compiled once.
 
-use shadetell::gpu::{AdapterChoice, Executor, Gpu, Pipelines};
-use shadetell::graph::plan::{ALIGNMENT, Plan, Port};
-use shadetell::graph::{Data, Graph, TensorId};
-use shadetell::ops::{AdapterClass, Target};
+use shadetell::engine::gpu::{AdapterChoice, Executor, Gpu, Pipelines};
+use shadetell::engine::graph::{Data, Graph, TensorId};
+use shadetell::engine::plan::{ALIGNMENT, AdapterClass, Plan, Port, Target};
 use shadetell::wgpu;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 

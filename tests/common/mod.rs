@@ -11,10 +11,10 @@ use device::Shared;
 pub(crate) use device::{TARGETS, shared, targets};
 pub(crate) use random::Random;
 
-use shadetell::cpu;
-use shadetell::graph::plan::Plan;
-use shadetell::graph::{DType, Data, Graph, Shape, TensorId};
-use shadetell::ops::{Choices, Op};
+use shadetell::engine::cpu;
+use shadetell::engine::graph::{DType, Data, Graph, Shape, TensorId};
+use shadetell::engine::ops::Op;
+use shadetell::engine::plan::{Plan, TuningTable};
 use std::collections::HashSet;
 
 /// A graph of few nodes with values for its inputs.
@@ -131,7 +131,7 @@ impl Case {
         for target in targets() {
             for candidates in Plan::candidates(&self.graph, &target) {
                 for name in candidates.names {
-                    let mut choices = Choices::default();
+                    let mut choices = TuningTable::default();
                     choices.insert(candidates.key.clone(), name.clone());
                     let plan = Plan::tuned(&self.graph, &target, &choices).expect("the graph has a plan");
                     // Targets have candidates in common.

@@ -11,7 +11,7 @@ mod tickets;
 
 use common::shared;
 use shadetell::embed::{Budget, BufferInput, Colour, Input, TextureInput, Ticket, Window};
-use shadetell::gpu::{AdapterChoice, Gpu, GpuError};
+use shadetell::engine::gpu::{AdapterChoice, Gpu, GpuError};
 use shadetell::image::{DecodeOptions, Rgb8, read};
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{Backend, Caption, CaptionOptions, Captioner, Error, required_limits, wgpu};

@@ -1,7 +1,7 @@
 //! Activations on their own.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::Activation;
+use shadetell::engine::ops::Activation;
 
 /// Every activation, with how near its kernel has to come to the twin.
 const ALL: [(Activation, Tolerance); 5] = [

@@ -1,7 +1,7 @@
 //! Means over windows that cover the image for any output size.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::AdaptiveAvgPool2d;
+use shadetell::engine::ops::AdaptiveAvgPool2d;
 
 #[test]
 fn table_of_sizes() {

@@ -2,7 +2,7 @@
 
 use crate::activation::FUSED;
 use crate::common::{Case, Tolerance};
-use shadetell::ops::Add;
+use shadetell::engine::ops::Add;
 
 #[test]
 fn any_length_and_activation() {

@@ -1,8 +1,8 @@
 //! Additive attention: where each row looks, and what it sees.
 
 use crate::common::{Case, Tolerance};
-use shadetell::graph::TensorId;
-use shadetell::ops::{AttentionContext, AttentionWeights};
+use shadetell::engine::graph::TensorId;
+use shadetell::engine::ops::{AttentionContext, AttentionWeights};
 
 /// Images, rows, pixels, keys, channels, and columns of the query between the keys and the gate.
 const TABLE: [[usize; 6]; 12] = [

@@ -2,7 +2,7 @@
 
 use crate::common::{Case, Tolerance};
 use crate::max_pool2d::{TABLE, random_pool};
-use shadetell::ops::{AvgPool2d, Pool2d};
+use shadetell::engine::ops::{AvgPool2d, Pool2d};
 
 #[test]
 fn table_of_sizes() {

@@ -1,7 +1,7 @@
 //! A scale and a shift for each channel.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::BatchNorm;
+use shadetell::engine::ops::BatchNorm;
 
 #[test]
 fn table_of_sizes() {

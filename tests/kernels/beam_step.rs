@@ -1,9 +1,9 @@
 //! A step of beam search.
 
 use crate::common::{Case, Random, Tolerance};
-use shadetell::cpu::beam_step::ENDED;
-use shadetell::cpu::top_k::NOTHING;
-use shadetell::ops::BeamStep;
+use shadetell::engine::cpu::beam_step::ENDED;
+use shadetell::engine::cpu::top_k::NOTHING;
+use shadetell::engine::ops::BeamStep;
 
 const END: u32 = 2;
 

@@ -2,8 +2,8 @@
 
 use crate::activation::FUSED;
 use crate::common::{Case, Random, TARGETS, Tolerance};
-use shadetell::graph::plan::{Plan, Step};
-use shadetell::ops::{Activation, BatchNorm, Choices, Conv2d, Padding, SHADERS, Target};
+use shadetell::engine::ops::{Activation, BatchNorm, Conv2d, Padding, SHADERS};
+use shadetell::engine::plan::{Plan, Step, Target, TuningTable};
 use std::collections::HashSet;
 
 const NONE: [usize; 4] = [0; 4];
@@ -200,7 +200,7 @@ fn the_table_reaches_every_kernel() {
         for target in [TARGETS[0], Target { subgroup: 8, int64: true, ..TARGETS[0] }] {
             for candidates in Plan::candidates(&case.graph, &target) {
                 for name in candidates.names {
-                    let mut choices = Choices::default();
+                    let mut choices = TuningTable::default();
                     choices.insert(candidates.key.clone(), name);
                     let plan = Plan::tuned(&case.graph, &target, &choices).unwrap();
                     found.extend(plan.steps.iter().map(kernel));

@@ -1,7 +1,7 @@
 //! Rows of a table, by token id.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::Embedding;
+use shadetell::engine::ops::Embedding;
 
 #[test]
 fn known_and_unknown_ids() {

@@ -1,12 +1,12 @@
 //! What the executor promises of any graph: limits, large grids, repeatable results.
 
 use crate::common::{Case, TARGETS, Tolerance, compare, shared, targets};
-use shadetell::gpu::{AdapterChoice, Executor, Gpu, GpuError};
-use shadetell::graph::plan::Plan;
-use shadetell::graph::{DType, Data, Graph};
-use shadetell::ops::{
+use shadetell::engine::gpu::{AdapterChoice, Executor, Gpu, GpuError};
+use shadetell::engine::graph::{DType, Data, Graph};
+use shadetell::engine::ops::{
     Activation, AttentionContext, AttentionWeights, Conv2d, Linear, LstmCell, Padding, Softmax, TopK,
 };
+use shadetell::engine::plan::Plan;
 use shadetell::wgpu;
 use std::ops::Range;
 

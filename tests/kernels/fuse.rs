@@ -1,8 +1,8 @@
-//! A graph before and after [`Graph::fuse`](shadetell::graph::Graph::fuse) gives the same.
+//! A graph before and after [`Graph::fuse`](shadetell::engine::graph::Graph::fuse) gives the same.
 
 use crate::common::{Case, Tolerance, compare, shared, targets};
-use shadetell::graph::TensorId;
-use shadetell::ops::{Activation, BatchNorm, Conv2d, Padding};
+use shadetell::engine::graph::TensorId;
+use shadetell::engine::ops::{Activation, BatchNorm, Conv2d, Padding};
 
 /// Convolution and batch norm.
 fn conv2d(case: &mut Case, x: TensorId, outputs: usize, conv: Conv2d) -> TensorId {

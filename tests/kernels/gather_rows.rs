@@ -1,7 +1,7 @@
 //! Rows of a tensor, by index.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::GatherRows;
+use shadetell::engine::ops::GatherRows;
 
 #[test]
 fn rows_inside_and_outside() {

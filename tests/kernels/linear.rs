@@ -2,8 +2,8 @@
 
 use crate::activation::FUSED;
 use crate::common::{Case, Tolerance};
-use shadetell::graph::Shape;
-use shadetell::ops::{Activation, Linear};
+use shadetell::engine::graph::Shape;
+use shadetell::engine::ops::{Activation, Linear};
 
 fn case(seed: u64, x: impl Into<Shape>, outputs: usize, activation: Activation) -> Case {
     let mut case = Case::new(seed);

@@ -1,7 +1,7 @@
 //! A step of an LSTM.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::LstmCell;
+use shadetell::engine::ops::LstmCell;
 
 /// A step for rows, units, and one or two inputs; weights and values are scaled.
 fn case(rows: usize, hidden: usize, inputs: &[usize], scale: f32) -> Case {

@@ -1,7 +1,7 @@
 //! Maxima over windows.
 
 use crate::common::{Case, Random, Tolerance};
-use shadetell::ops::{MaxPool2d, Pool2d};
+use shadetell::engine::ops::{MaxPool2d, Pool2d};
 
 /// Image, kernel, stride and padding.
 type Sizes = ([usize; 4], [usize; 2], [usize; 2], [usize; 2]);

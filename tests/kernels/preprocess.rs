@@ -1,7 +1,7 @@
 //! Bytes to normalised floats.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::Preprocess;
+use shadetell::engine::ops::Preprocess;
 
 const IMAGENET: Preprocess =
     Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], padded: false };

@@ -3,12 +3,12 @@
 use crate::common::{Case, TARGETS, Tolerance, compare, shared, targets};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use shadetell::graph::plan::{ALIGNMENT, Plan};
-use shadetell::graph::{DType, Graph, TensorId};
-use shadetell::ops::{
+use shadetell::engine::graph::{DType, Graph, TensorId};
+use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
     Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Softmax, TopK,
 };
+use shadetell::engine::plan::{ALIGNMENT, Plan};
 use std::collections::HashMap;
 
 /// A graph that grows by one node at a time.

@@ -1,7 +1,7 @@
 //! Softmax and log-softmax over rows.
 
 use crate::common::{Case, Tolerance};
-use shadetell::ops::Softmax;
+use shadetell::engine::ops::Softmax;
 
 #[test]
 fn any_number_of_rows_and_columns() {

@@ -1,8 +1,8 @@
 //! The largest entries of each row.
 
 use crate::common::{Case, Tolerance, compare};
-use shadetell::graph::Shape;
-use shadetell::ops::{Softmax, TopK};
+use shadetell::engine::graph::Shape;
+use shadetell::engine::ops::{Softmax, TopK};
 
 const NONE: u32 = TopK::NONE;
 

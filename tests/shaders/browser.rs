@@ -3,8 +3,9 @@
 
 use crate::zoo;
 use serde::{Deserialize, Serialize};
-use shadetell::gpu::source;
-use shadetell::ops::{SHADERS, Shader};
+use shadetell::engine::gpu::source;
+use shadetell::engine::ops::SHADERS;
+use shadetell::engine::plan::Shader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

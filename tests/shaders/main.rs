@@ -10,7 +10,8 @@ mod zoo;
 
 use files::{folder, stems};
 use module::{Variant, variants};
-use shadetell::ops::{Binding, SHADERS};
+use shadetell::engine::ops::SHADERS;
+use shadetell::engine::plan::Binding;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Fails with all complaints.
@@ -37,7 +38,7 @@ fn every_variant_is_valid() {
 
 #[test]
 fn complaints_name_the_line_of_the_file() {
-    static BROKEN: shadetell::ops::Shader = shadetell::ops::Shader {
+    static BROKEN: shadetell::engine::plan::Shader = shadetell::engine::plan::Shader {
         name: "broken",
         source: "#import flat\n#ifdef X\nfn unused() {}\n#endif\n@compute @workgroup_size(1)\nfn main() { let a = 1u + 1.0f; }\n",
         params: &[],
@@ -174,15 +175,15 @@ fn every_file_is_registered_and_every_snippet_imported() {
     assert_eq!(stems("shaders/shared", "wgsl"), imported, "files in shaders/shared/ and imports");
 }
 
-/// The same stem runs through `shaders/`, `src/ops/`, `src/cpu/` and `tests/kernels/`.
+/// The same stem runs through `shaders/`, `src/engine/ops/`, `src/engine/cpu/` and `tests/kernels/`.
 #[test]
 fn the_columns_match() {
     let operations: BTreeSet<String> =
         zoo::plans().iter().flat_map(|plan| &plan.steps).map(|step| step.op.to_owned()).collect();
     // What carries no operation of its own.
     let helpers = BTreeMap::from([
-        ("src/ops", vec!["mod", "choices", "choose", "dispatch", "packing", "pool2d"]),
-        ("src/cpu", vec!["mod", "executor", "gemm", "test_data"]),
+        ("src/engine/ops", vec!["mod", "operation", "pool2d"]),
+        ("src/engine/cpu", vec!["mod", "executor", "gemm", "test_data"]),
         ("tests/kernels", vec!["main", "executor", "fuse", "random_graphs"]),
     ]);
     let mut complaints = Vec::new();

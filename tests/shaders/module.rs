@@ -2,8 +2,9 @@
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Handle, Literal, Module, StorageAccess, TypeInner};
-use shadetell::gpu::source::assemble_with_origins;
-use shadetell::ops::{SHADERS, Shader};
+use shadetell::engine::gpu::source::assemble_with_origins;
+use shadetell::engine::ops::SHADERS;
+use shadetell::engine::plan::Shader;
 use std::fmt;
 
 /// A shader in one variant, parsed and validated.

@@ -1,12 +1,12 @@
 //! One of each: a graph that reaches every operation and every variant of every shader.
 
-use shadetell::graph::plan::Plan;
-use shadetell::graph::{DType, Graph, GraphError, Shape, TensorId};
-use shadetell::ops::{
-    Activation, AdapterClass, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d,
-    BatchNorm, BeamStep, Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d,
-    Preprocess, Softmax, Target, TopK,
+use shadetell::engine::graph::{DType, Graph, GraphError, Shape, TensorId};
+use shadetell::engine::ops::{
+    Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
+    Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Preprocess, Softmax,
+    TopK,
 };
+use shadetell::engine::plan::{AdapterClass, Plan, Target};
 
 /// The plans of the zoo for every family of kernels.
 pub(crate) fn plans() -> Vec<Plan> {

@@ -12,7 +12,7 @@ use bevy::render::sync_world::MainEntity;
 use bevy::render::view::ViewTarget;
 use bevy::render::{Render, RenderApp, RenderStartup, RenderSystems};
 use shadetell::embed::{Budget, Input, Prewarm, TextureInput, Ticket};
-use shadetell::gpu::Gpu;
+use shadetell::engine::gpu::Gpu;
 use shadetell::weights::Model;
 use shadetell::{Caption, CaptionOptions, Captioner};
 use std::collections::HashMap;

@@ -98,7 +98,7 @@ fn say(captioned: On<Captioned>, mut remaining: ResMut<Remaining>, mut exit: Mes
 #[allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 mod tests {
     use super::*;
-    use shadetell::gpu::{AdapterChoice, Gpu};
+    use shadetell::engine::gpu::{AdapterChoice, Gpu};
     use shadetell::{Backend, Captioner};
     use std::sync::Mutex;
     use std::time::Instant;

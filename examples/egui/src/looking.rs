@@ -2,7 +2,7 @@
 
 use eframe::wgpu;
 use shadetell::embed::{Budget, Input, Prewarm, TextureInput, Ticket, Window};
-use shadetell::gpu::Gpu;
+use shadetell::engine::gpu::Gpu;
 use shadetell::weights::Model;
 use shadetell::{Caption, CaptionOptions, Captioner, Error};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use eframe::egui::{self, Color32, Rect, RichText, Sense, TextureId, Vec2, pos2, 
 use eframe::egui_wgpu::{RenderState, WgpuConfiguration, WgpuSetup, WgpuSetupCreateNew};
 use eframe::wgpu;
 use looking::{Looking, View};
-use shadetell::gpu::Gpu;
+use shadetell::engine::gpu::Gpu;
 use shadetell::image::{DecodeOptions, Rgb8, read};
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{Caption, CaptionOptions, required_limits};

@@ -8,10 +8,11 @@ use crate::cli::failure::{Failure, PHOTOS_FAILED};
 use crate::cli::output::{self, note};
 use clap::Args;
 use serde::Serialize;
-use shadetell::gpu::{Executor, Gpu, Pipelines};
-use shadetell::graph::{Data, Graph};
+use shadetell::CaptionOptions;
+use shadetell::engine::cpu;
+use shadetell::engine::gpu::{Executor, Gpu, Pipelines};
+use shadetell::engine::graph::{Data, Graph};
 use shadetell::weights::{DecoderFamily, Model};
-use shadetell::{CaptionOptions, cpu};
 use std::process::ExitCode;
 
 /// Checks a network with weights of 16 bits against its twin on the CPU, and against the same network with 32 bits

@@ -3,7 +3,7 @@
 use super::layers::{Layer, grouped};
 use super::model::Report;
 use crate::cli::failure::Failure;
-use shadetell::gpu::Peaks;
+use shadetell::engine::gpu::Peaks;
 use std::fmt::Write;
 use std::path::Path;
 

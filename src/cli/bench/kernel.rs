@@ -9,12 +9,11 @@ use crate::cli::output::{self, note};
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use serde::Serialize;
-use shadetell::cpu;
-use shadetell::gpu::source::assemble;
-use shadetell::gpu::{Checks, Clock, Executor, Peaks, Pipelines};
-use shadetell::graph::plan::{Plan, Step};
-use shadetell::graph::{Data, Graph};
-use shadetell::ops::{Kernel, Shader};
+use shadetell::engine::cpu;
+use shadetell::engine::gpu::source::assemble;
+use shadetell::engine::gpu::{Checks, Clock, Executor, Peaks, Pipelines};
+use shadetell::engine::graph::{Data, Graph};
+use shadetell::engine::plan::{Kernel, Plan, Shader, Step};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

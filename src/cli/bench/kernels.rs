@@ -10,9 +10,9 @@ use crate::cli::output::{self, note};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
-use shadetell::cpu;
-use shadetell::gpu::{Clock, Executor, Peaks};
-use shadetell::graph::plan::Plan;
+use shadetell::engine::cpu;
+use shadetell::engine::gpu::{Clock, Executor, Peaks};
+use shadetell::engine::plan::Plan;
 use std::process::ExitCode;
 
 /// Checks kernels against their twins on the CPU and times them, over shapes of ResNet-152, EfficientNet-Lite0 and LSTMs

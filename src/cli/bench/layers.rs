@@ -2,8 +2,8 @@
 
 use crate::cli::failure::Failure;
 use serde::Serialize;
-use shadetell::gpu::{Clock, Executor};
-use shadetell::graph::Data;
+use shadetell::engine::gpu::{Clock, Executor};
+use shadetell::engine::graph::Data;
 use std::ops::Range;
 use std::time::Duration;
 

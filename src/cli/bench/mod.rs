@@ -16,7 +16,7 @@ mod trace;
 use super::args::{AdapterArgs, named, number};
 use super::failure::Failure;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use shadetell::gpu::{Checks, Pipelines};
+use shadetell::engine::gpu::{Checks, Pipelines};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, ModelFile, SynthOptions, synth};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -6,7 +6,7 @@ use crate::cli::failure::Failure;
 use crate::cli::output;
 use clap::Args;
 use serde::Serialize;
-use shadetell::gpu::Peaks;
+use shadetell::engine::gpu::Peaks;
 use std::process::ExitCode;
 
 /// Measures arithmetic, memory and latency of the adapter: all else is set against them

@@ -1,11 +1,11 @@
 //! The shapes of real networks, each as a graph of one operation with values for its inputs.
 
-use shadetell::graph::{DType, Data, Graph, GraphError, TensorId};
-use shadetell::ops::{
+use shadetell::engine::graph::{DType, Data, Graph, GraphError, TensorId};
+use shadetell::engine::ops::{
     AdaptiveAvgPool2d, AttentionContext, AttentionWeights, Conv2d, Embedding, LstmWeights, MaxPool2d, Op,
     Padding, Pool2d, Preprocess, Softmax, TopK,
 };
-use shadetell::weights::random_value;
+use shadetell::engine::random_value;
 
 /// An operation with its sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use super::RunArgs;
 use super::report::Times;
 use crate::cli::failure::Failure;
 use serde::Serialize;
-use shadetell::gpu::{Clock, Executor, Peaks};
-use shadetell::graph::Data;
-use shadetell::ops::Cost;
+use shadetell::engine::gpu::{Clock, Executor, Peaks};
+use shadetell::engine::graph::Data;
+use shadetell::engine::plan::Cost;
 
 /// How far a result may be from the twin's, by the twin's largest value.
 pub(super) const TOLERANCE: f32 = 1e-3;

@@ -2,7 +2,7 @@
 
 use crate::cli::failure::Failure;
 use serde_json::{Value, json};
-use shadetell::graph::plan::Plan;
+use shadetell::engine::plan::Plan;
 use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shadetell::gpu::GpuError;
+use shadetell::engine::gpu::GpuError;
 use shadetell::image::ImageError;
 use shadetell::{Error, image};
 use utoipa::ToSchema;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::cli::args::AdapterArgs;
 use service::Service;
-use shadetell::gpu::GpuError;
+use shadetell::engine::gpu::GpuError;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

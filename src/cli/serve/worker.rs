@@ -6,7 +6,7 @@ use super::queue::{Job, Spoken, Update};
 use super::service::Service;
 use crate::cli::engine::{Device, Engine};
 use shadetell::embed::{Budget, Input};
-use shadetell::gpu::{Gpu, GpuError, poll};
+use shadetell::engine::gpu::{Gpu, GpuError, poll};
 use shadetell::{Caption, CaptionOptions, Captioner, Error, wgpu};
 use std::collections::HashMap;
 use std::fmt::Display;

@@ -7,7 +7,8 @@
 //! What neither finds is a scan that was cut and closed with an end marker again: it is grey from there on, as in
 //! Pillow.
 
-use ::image::{DynamicImage, ImageFormat, RgbImage, metadata::Orientation};
+use ::image::metadata::Orientation;
+use ::image::{DynamicImage, ImageFormat, RgbImage};
 use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat};
 
 use super::{DecodeOptions, ImageError, corrupt, orientation};

@@ -1,0 +1,63 @@
+//! Runs a graph through the reference twins.
+
+use crate::engine::graph::{Data, Graph, GraphError, TensorId};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// Runs the whole graph; inputs and results are in the order in which the graph declares them.
+///
+/// # Errors
+/// An input has another type or number of values than declared.
+pub fn run(graph: &Graph, inputs: &[Data]) -> Result<Vec<Data>, GraphError> {
+    run_timed(graph, inputs).map(|(outputs, _)| outputs)
+}
+
+/// As [`run`], with the time that each phase of the graph took.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_timed(graph: &Graph, inputs: &[Data]) -> Result<(Vec<Data>, Vec<Duration>), GraphError> {
+    graph.check_inputs(inputs)?;
+    let mut last_reader: HashMap<TensorId, usize> = HashMap::new();
+    for (step, node) in graph.nodes().iter().enumerate() {
+        for &id in &node.inputs {
+            last_reader.insert(id, step);
+        }
+    }
+    let mut values: HashMap<TensorId, Data> =
+        graph.inputs().iter().copied().zip(inputs.iter().cloned()).collect();
+    // Weights are read where they lie: only what is computed is kept here.
+    let mut constants: HashMap<TensorId, Data> = HashMap::new();
+    let mut times = Vec::new();
+    let mut clock = Instant::now();
+    for (step, node) in graph.nodes().iter().enumerate() {
+        if step > 0 && graph.phases().iter().any(|p| p.start == step) {
+            times.push(clock.elapsed());
+            clock = Instant::now();
+        }
+        for &id in &node.inputs {
+            if let Some(constant) = &graph.get(id).constant {
+                constants.entry(id).or_insert_with(|| Data::F32(constant.read().into_owned()));
+            }
+        }
+        let operands: Vec<_> = node
+            .inputs
+            .iter()
+            .filter_map(|id| Some((graph.get(*id), values.get(id).or_else(|| constants.get(id))?)))
+            .collect();
+        let results: Vec<_> = node.outputs.iter().map(|&id| graph.get(id)).collect();
+        let computed = node.op.operation().run(&operands, &results);
+        values.extend(node.outputs.iter().copied().zip(computed));
+        for id in &node.inputs {
+            if last_reader.get(id) == Some(&step) {
+                constants.remove(id);
+                if !graph.outputs().contains(id) {
+                    values.remove(id);
+                }
+            }
+        }
+    }
+    times.push(clock.elapsed());
+    let outputs = graph.outputs().iter().filter_map(|id| values.get(id).cloned()).collect();
+    Ok((outputs, times))
+}

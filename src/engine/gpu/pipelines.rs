@@ -1,0 +1,192 @@
+//! Compute pipelines: each kernel compiled once per device.
+
+use super::weights::DeviceWeights;
+use super::{GpuError, scoped, source};
+use crate::engine::plan::{Binding, Dispatch, Kernel, Plan};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+/// A compiled kernel with the layout of its bindings.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+/// Which shaders are compiled with bounds on every index and loop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checks {
+    /// Those of others: our own stay within bounds, as their tests show.
+    #[default]
+    Foreign,
+    /// All.
+    All,
+}
+
+/// How far the making ready of a plan is, for somebody on another thread.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    done: AtomicUsize,
+    expected: AtomicUsize,
+}
+
+impl Progress {
+    pub(crate) fn add_steps(&self, count: usize) {
+        self.expected.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn step(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// From 0 to 1.
+    pub(crate) fn share(&self) -> f32 {
+        let expected = self.expected.load(Ordering::Relaxed).max(1);
+        self.done.load(Ordering::Relaxed).min(expected) as f32 / expected as f32
+    }
+}
+
+/// The kernels compiled on one device so far, and the weights that are there.
+#[derive(Debug, Default)]
+pub struct Pipelines {
+    compiled: HashMap<Kernel, Pipeline>,
+    checks: Checks,
+    /// Where the driver may keep what it compiles.
+    pub(crate) cache: Option<wgpu::PipelineCache>,
+    /// Kernels and weights of the plans that are made ready.
+    pub(crate) progress: Arc<Progress>,
+    /// Of executors that were made with these kernels; those that are gone leave nothing.
+    weights: Vec<Weak<DeviceWeights>>,
+}
+
+impl Pipelines {
+    /// None compiled yet.
+    pub fn new(checks: Checks) -> Pipelines {
+        Pipelines { checks, ..Pipelines::default() }
+    }
+
+    /// Compiles the kernels of a plan that are not there yet, on all cores.
+    ///
+    /// # Errors
+    /// The driver refuses a kernel.
+    pub fn prepare(&mut self, device: &wgpu::Device, plan: &Plan) -> Result<(), GpuError> {
+        let mut missing: Vec<&Dispatch> = Vec::new();
+        for step in &plan.steps {
+            let kernel = &step.dispatch.kernel;
+            if !self.compiled.contains_key(kernel) && missing.iter().all(|d| d.kernel != *kernel) {
+                missing.push(&step.dispatch);
+            }
+        }
+        let (checks, cache, progress) = (self.checks, self.cache.as_ref(), &*self.progress);
+        progress.add_steps(missing.len());
+        let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len().max(1));
+        let compiled: Result<Vec<Vec<_>>, GpuError> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|worker| {
+                    let share: Vec<_> = missing.iter().skip(worker).step_by(threads).copied().collect();
+                    scope.spawn(move || {
+                        let compiled = |d: &Dispatch| {
+                            let pipeline = compile(device, d, checks, cache)?;
+                            progress.step();
+                            Ok((d.kernel.clone(), pipeline))
+                        };
+                        share.into_iter().map(compiled).collect()
+                    })
+                })
+                .collect();
+            let crashed = |_| Err(GpuError::Refused("the shader compiler crashed".to_owned()));
+            workers.into_iter().map(|worker| worker.join().unwrap_or_else(crashed)).collect()
+        });
+        self.compiled.extend(compiled?.into_iter().flatten());
+        Ok(())
+    }
+
+    /// The weights that executors have on the device.
+    pub(super) fn weights(&self) -> Vec<Arc<DeviceWeights>> {
+        self.weights.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Lets later executors use these weights too, as long as they are there.
+    pub(super) fn share(&mut self, weights: &Arc<DeviceWeights>) {
+        self.weights.retain(|weights| weights.strong_count() > 0);
+        self.weights.push(Arc::downgrade(weights));
+    }
+
+    pub(super) fn get(&self, kernel: &Kernel) -> Option<&Pipeline> {
+        self.compiled.get(kernel)
+    }
+
+    /// How many kernels are compiled.
+    pub fn len(&self) -> usize {
+        self.compiled.len()
+    }
+
+    /// Whether no kernel is compiled.
+    pub fn is_empty(&self) -> bool {
+        self.compiled.is_empty()
+    }
+}
+
+fn compile(
+    device: &wgpu::Device,
+    dispatch: &Dispatch,
+    checks: Checks,
+    cache: Option<&wgpu::PipelineCache>,
+) -> Result<Pipeline, GpuError> {
+    let kernel = &dispatch.kernel;
+    let label = kernel.label();
+    let text = source::assemble(kernel.shader, kernel.defines).map_err(GpuError::Refused)?;
+    let storage = |binding: &Binding| wgpu::BufferBindingType::Storage {
+        read_only: matches!(binding, Binding::Weight(_)),
+    };
+    let kinds =
+        std::iter::once(wgpu::BufferBindingType::Uniform).chain(dispatch.bindings.iter().map(storage));
+    let entries: Vec<_> = (0..)
+        .zip(kinds)
+        .map(|(binding, ty)| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        })
+        .collect();
+    let constants: Vec<(&str, f64)> =
+        kernel.constants.iter().map(|&(name, v)| (name, f64::from(v))).collect();
+    scoped(device, || {
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(kernel.shader.name),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        };
+        let runtime_checks = match checks == Checks::Foreign && kernel.shader.is_own() {
+            true => wgpu::ShaderRuntimeChecks::unchecked(),
+            false => wgpu::ShaderRuntimeChecks::checked(),
+        };
+        // SAFETY: our own shaders only are unchecked, each checked by the tests against its twin at the edges of its tensors. Every
+        // index is below a bound that the planner derived from the bound ranges, every loop ends at such a bound,
+        // and no divisor is zero.
+        let module = unsafe { device.create_shader_module_trusted(descriptor, runtime_checks) };
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some(&label),
+            entries: &entries,
+        });
+        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(&label),
+            bind_group_layouts: &[Some(&layout)],
+            immediate_size: 0,
+        });
+        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(&label),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &constants,
+                // No shader reads workgroup memory that it has not written.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache,
+        });
+        Pipeline { pipeline, layout }
+    })
+}

@@ -1,0 +1,213 @@
+//! What to compute: operations on tensors, with shapes, and no idea of any device.
+//!
+//! A [`Graph`] is built by `models/`, rewritten by [`fuse`](Graph::fuse), turned into a
+//! [`Plan`](plan::Plan) for a GPU, or run as it is by the reference twins in `cpu/`.
+
+mod constant;
+mod fuse;
+mod tensor;
+
+pub use constant::Constant;
+pub(crate) use constant::{FileValues, Source};
+pub use tensor::{DType, Data, Shape, Tensor, TensorId};
+
+use crate::engine::ops::Op;
+
+/// A graph could not be built or planned: two shapes do not fit together, or an input is not what it was declared.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{node}: {message}")]
+pub struct GraphError {
+    /// The node that could not be made.
+    pub node: String,
+    /// What was expected and what was found.
+    pub message: String,
+}
+
+/// One operation with its operands.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where it came from, such as `encoder.blocks.3.project`.
+    pub name: String,
+    /// What it does.
+    pub op: Op,
+    /// Its operands, in the order that the operation documents.
+    pub inputs: Vec<TensorId>,
+    /// Its results.
+    pub outputs: Vec<TensorId>,
+}
+
+/// A named run of nodes whose time is measured apart, such as `encode` and `generate`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// The index of its first node.
+    pub start: usize,
+}
+
+/// Operations in an order in which they can run.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    tensors: Vec<Tensor>,
+    nodes: Vec<Node>,
+    inputs: Vec<TensorId>,
+    outputs: Vec<TensorId>,
+    phases: Vec<Phase>,
+}
+
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Declares a tensor that is handed in at each run.
+    pub fn input(&mut self, name: &str, shape: impl Into<Shape>, dtype: DType) -> TensorId {
+        let id = self.tensor(name, shape.into(), dtype, None);
+        self.inputs.push(id);
+        id
+    }
+
+    /// Adds a weight, in PyTorch's layout.
+    ///
+    /// # Errors
+    /// The number of values is not that of the shape.
+    pub fn constant(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        values: impl Into<Constant>,
+    ) -> Result<TensorId, GraphError> {
+        let (shape, values) = (shape.into(), values.into());
+        if shape.elements() != values.len() {
+            return Err(GraphError {
+                node: name.to_owned(),
+                message: format!("shape {shape} needs {} values, found {}", shape.elements(), values.len()),
+            });
+        }
+        Ok(self.tensor(name, shape, DType::F32, Some(values)))
+    }
+
+    /// Marks a tensor as a result of the whole graph.
+    pub fn output(&mut self, id: TensorId) {
+        self.outputs.push(id);
+    }
+
+    /// Lets the nodes that follow belong to a phase of this name.
+    pub fn phase(&mut self, name: &str) {
+        self.phases.push(Phase { name: name.to_owned(), start: self.nodes.len() });
+    }
+
+    /// Appends a node; its operation checks the operands and says what comes out.
+    ///
+    /// # Errors
+    /// The operands do not fit the operation.
+    pub fn add_node(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: Vec<TensorId>,
+    ) -> Result<Vec<TensorId>, GraphError> {
+        let op = op.into();
+        let operands: Vec<&Tensor> = inputs.iter().map(|&id| self.get(id)).collect();
+        let results = op
+            .operation()
+            .infer(&operands)
+            .map_err(|message| GraphError { node: format!("{name} ({})", op.operation().name()), message })?;
+        let outputs: Vec<TensorId> =
+            results.into_iter().map(|(shape, dtype)| self.tensor(name, shape, dtype, None)).collect();
+        self.nodes.push(Node { name: name.to_owned(), op, inputs, outputs: outputs.clone() });
+        Ok(outputs)
+    }
+
+    /// Appends a node with a single result.
+    pub(crate) fn add(
+        &mut self,
+        name: &str,
+        op: impl Into<Op>,
+        inputs: Vec<TensorId>,
+    ) -> Result<TensorId, GraphError> {
+        self.add_node(name, op, inputs).map(|outputs| outputs[0])
+    }
+
+    /// The tensor of this name.
+    pub fn get(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    /// The sizes of a tensor.
+    pub fn shape(&self, id: TensorId) -> &Shape {
+        &self.get(id).shape
+    }
+
+    /// All nodes, in execution order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The tensors that are handed in.
+    pub fn inputs(&self) -> &[TensorId] {
+        &self.inputs
+    }
+
+    /// The results.
+    pub fn outputs(&self) -> &[TensorId] {
+        &self.outputs
+    }
+
+    /// The phases, in order; nodes before the first one belong to it.
+    pub fn phases(&self) -> &[Phase] {
+        &self.phases
+    }
+
+    /// Checks what is handed in at a run against the declared inputs.
+    ///
+    /// # Errors
+    /// Names the first input whose type or number of values differs.
+    pub fn check_inputs(&self, data: &[Data]) -> Result<(), GraphError> {
+        if data.len() != self.inputs.len() {
+            let message = format!("expected {} inputs, found {}", self.inputs.len(), data.len());
+            return Err(GraphError { node: "graph".to_owned(), message });
+        }
+        for (&id, found) in self.inputs.iter().zip(data) {
+            let tensor = self.get(id);
+            if tensor.dtype != found.dtype() || tensor.shape.elements() != found.len() {
+                let message = format!(
+                    "expected {} {} ({} values), found {} {} values",
+                    tensor.dtype,
+                    tensor.shape,
+                    tensor.shape.elements(),
+                    found.len(),
+                    found.dtype()
+                );
+                return Err(GraphError { node: tensor.name.clone(), message });
+            }
+        }
+        Ok(())
+    }
+
+    /// One node as a graph of its own: its weights, and inputs in place of all else that it reads.
+    ///
+    /// # Errors
+    /// There is none: the node fitted its operands before.
+    pub(crate) fn alone(&self, node: &Node) -> Result<Graph, GraphError> {
+        let mut graph = Graph::new();
+        let operands = node.inputs.iter().map(|&id| {
+            let Tensor { name, shape, dtype, constant } = self.get(id);
+            match constant {
+                Some(values) => graph.constant(name, shape.clone(), values.clone()),
+                None => Ok(graph.input(name, shape.clone(), *dtype)),
+            }
+        });
+        let operands = operands.collect::<Result<_, _>>()?;
+        for id in graph.add_node(&node.name, node.op.clone(), operands)? {
+            graph.output(id);
+        }
+        Ok(graph)
+    }
+
+    fn tensor(&mut self, name: &str, shape: Shape, dtype: DType, constant: Option<Constant>) -> TensorId {
+        self.tensors.push(Tensor { name: name.to_owned(), shape, dtype, constant });
+        TensorId(self.tensors.len() - 1)
+    }
+}

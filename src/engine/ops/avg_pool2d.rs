@@ -1,0 +1,51 @@
+//! Mean over windows.
+
+use crate::engine::cpu;
+use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
+use crate::engine::ops::{Infer, Operation, Pool2d, pool2d};
+use crate::engine::plan::{Dispatch, Lowering, Shader};
+
+/// The mean of each window; [`Pool2d::count_include_pad`] says whether padding counts as zeros: `[N, H, W, C]` to `[N, OH, OW, C]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvgPool2d(pub Pool2d);
+
+pub(super) const SHADER: Shader = Shader {
+    name: "avg_pool2d",
+    source: include_str!("../../../shaders/avg_pool2d.wgsl"),
+    params: pool2d::FIELDS,
+    variants: &[&[]],
+};
+
+impl Operation for AvgPool2d {
+    fn name(&self) -> &'static str {
+        "avg_pool2d"
+    }
+
+    fn infer(&self, inputs: &[&Tensor]) -> Infer {
+        self.0.infer(inputs)
+    }
+
+    fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
+        let (tensor, x) = inputs[0];
+        let shape = tensor.shape.sizes().unwrap_or_default();
+        vec![Data::F32(cpu::avg_pool2d::avg_pool2d(x.f32(), shape, &self.0))]
+    }
+
+    fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
+        Ok(self.0.lower(node, &SHADER))
+    }
+
+    fn flops(&self, node: &Lowering<'_>) -> u64 {
+        self.0.flops(node)
+    }
+}
+
+impl Graph {
+    /// Appends a [`AvgPool2d`] node.
+    ///
+    /// # Errors
+    /// The window does not fit into the padded image, or is padded by more than half its size.
+    pub fn avg_pool2d(&mut self, name: &str, x: TensorId, pool: Pool2d) -> Result<TensorId, GraphError> {
+        self.add(name, AvgPool2d(pool), vec![x])
+    }
+}
