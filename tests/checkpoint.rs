@@ -81,7 +81,7 @@ fn every_container_holds_what_pytorch_reads() {
         for (part, tensors) in parts {
             let dict = dicts.iter().find(|dict| dict.name == *part).unwrap();
             let tensors = tensors.as_object().unwrap();
-            assert_eq!(dict.tensors.len(), tensors.len(), "{name} {part}");
+            assert_eq!(dict.tensors().len(), tensors.len(), "{name} {part}");
             for (tensor, expected) in tensors {
                 let bare = tensor.strip_prefix("module.").unwrap_or(tensor);
                 let found = dict.get(bare).unwrap_or_else(|| panic!("{name} {part}: no {tensor}"));
@@ -138,7 +138,7 @@ fn vocabularies_of_every_kind_are_read() {
 /// Everything that can be read of a file's bytes, or the error.
 fn read(name: &str, bytes: Vec<u8>) -> Result<Vec<(String, Vec<f32>)>, CheckpointError> {
     let flat = |dicts: &[StateDict<'_>]| {
-        let tensors = dicts.iter().flat_map(|dict| &dict.tensors);
+        let tensors = dicts.iter().flat_map(|dict| dict.tensors());
         tensors.map(|(name, tensor)| (name.clone(), tensor.to_f32())).collect()
     };
     if VOCABULARIES.contains(&name) {

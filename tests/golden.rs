@@ -206,7 +206,7 @@ impl Golden<'_> {
         let operands =
             vec![keys, query, self.weight(case, "full_att_weight"), self.weight(case, "full_att_bias")];
         let alpha = case.node(AttentionWeights, operands)[0];
-        case.graph.output(alpha);
+        case.graph.output(alpha).unwrap();
         case.last(AttentionContext, vec![grid, alpha, query]);
         vec!["output_alpha", "output_gated"]
     }

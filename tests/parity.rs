@@ -149,7 +149,7 @@ fn stages_are_those_of_pytorch(family: EncoderFamily, side: u32, half: bool) {
     for stage in stages {
         let name = stage["stage"].as_str().unwrap();
         let id = stage_of(&graph, name);
-        graph.output(id);
+        graph.output(id).unwrap();
     }
     let pixels = Rgb8::new(224, 224, include_bytes!("golden/photo.rgb").to_vec()).unwrap();
     let pixels = resize(&pixels, side, side, Filter::Bilinear).unwrap();
@@ -253,9 +253,9 @@ fn a_decoder_may_bring_the_projection() {
     );
     let (encoder, decoder) = (encoder.state_dicts().unwrap(), decoder.state_dicts().unwrap());
     let moved =
-        encoder[0].tensors.iter().filter(|(name, _)| name.starts_with("linear") || name.starts_with("bn"));
+        encoder[0].tensors().iter().filter(|(name, _)| name.starts_with("linear") || name.starts_with("bn"));
     let moved = moved.map(|(name, tensor)| (name.replace("linear", "visual"), tensor));
-    let all = decoder[0].tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).chain(moved);
+    let all = decoder[0].tensors().iter().map(|(name, tensor)| (name.clone(), tensor)).chain(moved);
     write_tensors(&joined, all);
     let trunk = folder.path().join("trunk.safetensors");
     let names = [
@@ -266,7 +266,7 @@ fn a_decoder_may_bring_the_projection() {
         ("resnet.6", "layer3"),
         ("resnet.7", "layer4"),
     ];
-    let renamed = encoder[0].tensors.iter().filter_map(|(name, tensor)| {
+    let renamed = encoder[0].tensors().iter().filter_map(|(name, tensor)| {
         let (from, to) = names.iter().find(|(from, _)| name.starts_with(from))?;
         Some((name.replacen(from, to, 1), tensor))
     });

@@ -64,7 +64,7 @@ fn stages_of_the_encoder() {
     for stage in stages {
         let ids = results(&graph, &node_of(stage["stage"].as_str().unwrap()));
         assert_eq!(ids.len(), 1, "{} is one node", stage["stage"]);
-        graph.output(ids[0]);
+        graph.output(ids[0]).unwrap();
     }
     let inputs: Vec<Data> = [Data::U8(photo())].into_iter().chain(constants).collect();
     for (who, outputs) in run_both(&graph, &inputs) {
@@ -98,7 +98,7 @@ fn first_logits(decoder: DecoderFamily, node: &str) {
     let logits = results(&graph, node);
     assert_eq!(logits.len(), steps.len());
     for id in logits {
-        graph.output(id);
+        graph.output(id).unwrap();
     }
     let inputs: Vec<Data> = [Data::U8(photo())].into_iter().chain(constants).collect();
     for (who, outputs) in run_both(&graph, &inputs) {

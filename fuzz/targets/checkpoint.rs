@@ -6,7 +6,7 @@ use shadetell::checkpoint::{Checkpoint, StateDict, dialect};
 
 fuzz_target!(|bytes: &[u8]| {
     let read = |dict: &StateDict<'_>| {
-        for (_, tensor) in &dict.tensors {
+        for (_, tensor) in dict.tensors() {
             let mut count = 0;
             tensor.for_each_piece(|piece| count += piece.len());
             assert_eq!(count, tensor.elements());

@@ -5,7 +5,8 @@
 //!   memory of each key, with its number of elements in front.
 //! * Tar, before 0.1.10: `pickle`, `tensors` and `storages`.
 
-use super::pickle::{Id, Object, Pickle, parse};
+use super::budget::Budget;
+use super::pickle::{Id, Object, Pickle, Reader, parse};
 use super::tensor::{Layout, Tensor};
 use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff, zip};
 use crate::engine::storage::{Bytes, ElementType};
@@ -65,8 +66,6 @@ struct Parts {
 struct StorageRef {
     key: String,
     element: ElementType,
-    /// Elements.
-    len: usize,
     /// Elements before it: the first releases knew memory within memory.
     offset: usize,
 }
@@ -130,40 +129,49 @@ impl Checkpoint {
         CheckpointError::new(&self.file, kind)
     }
 
+    /// The budget for the values of its tensors.
+    pub(super) fn budget(&self) -> Budget {
+        Budget::of_bytes(self.bytes.len())
+    }
+
     /// The tensor that an object stands for; `None` for other objects.
-    pub(super) fn tensor(
-        &self,
+    pub(super) fn tensor<'a>(
+        &'a self,
+        reader: &Reader<'a>,
         name: &str,
-        object: &Object,
-    ) -> Result<Option<Tensor<'_>>, CheckpointErrorKind> {
-        let pickle = &self.pickle;
+        object: &'a Object,
+    ) -> Result<Option<Tensor<'a>>, CheckpointErrorKind> {
         let wrong = |message: String| CheckpointErrorKind::Tensor { name: name.to_owned(), message };
         if let Object::Persistent(id) = object {
-            let Some((storage, element, layout)) = self.parts.tensors.get(&key_of(pickle, *id)) else {
+            let Some((storage, element, layout)) = self.parts.tensors.get(&key_of(reader, *id)) else {
                 return Ok(None);
             };
             let memory = self.memory(storage).ok_or_else(|| wrong("its memory is missing".to_owned()))?;
             return Tensor::new(name, memory, *element, layout.clone()).map(Some);
         }
-        let Some((call, (module, function))) = pickle.call(object) else { return Ok(None) };
-        let arguments = pickle.sequence(call.arguments).unwrap_or_default();
+        let Some((call, (module, function))) = reader.call(object) else { return Ok(None) };
+        let arguments = reader.sequence(call.arguments).unwrap_or_default();
         let is_wrapper = (module == "torch._utils" && function.starts_with("_rebuild_parameter"))
             || (module.starts_with("torch.nn.parameter") && function == "Parameter");
         // A wrapper holds a tensor, never another wrapper.
-        let inner = if is_wrapper { arguments.first().map(|&id| pickle.get(id)) } else { Some(object) };
-        inner.map_or(Ok(None), |inner| self.dense_tensor(name, inner))
+        let inner = if is_wrapper { arguments.first().map(|&id| reader.get(id)) } else { Some(object) };
+        inner.map_or(Ok(None), |inner| self.dense_tensor(reader, name, inner))
     }
 
-    fn dense_tensor(&self, name: &str, object: &Object) -> Result<Option<Tensor<'_>>, CheckpointErrorKind> {
-        let pickle = &self.pickle;
+    fn dense_tensor<'a>(
+        &'a self,
+        reader: &Reader<'a>,
+        name: &str,
+        object: &'a Object,
+    ) -> Result<Option<Tensor<'a>>, CheckpointErrorKind> {
         let wrong = |message: &str| CheckpointErrorKind::Tensor {
             name: name.to_owned(),
             message: message.to_owned(),
         };
         if let Object::Persistent(_) = object {
-            return self.tensor(name, object);
+            return self.tensor(reader, name, object);
         }
-        let Some((call, (module, function))) = pickle.call(object) else { return Ok(None) };
+        let Some((call, (module, function))) = reader.call(object) else { return Ok(None) };
         if !["torch._utils", "torch._tensor", "torch"].contains(&module) || !function.starts_with("_rebuild")
         {
             return Ok(None);
@@ -172,20 +180,21 @@ impl Checkpoint {
             let message = format!("expected a dense tensor, found one that `{module}.{function}` makes");
             return Err(wrong(&message));
         }
-        let Some(&[storage, offset, shape, strides, ref rest @ ..]) = pickle.sequence(call.arguments) else {
+        let Some(&[storage, offset, shape, strides, ref rest @ ..]) = reader.sequence(call.arguments) else {
             return Err(wrong("expected memory, offset, sizes and strides"));
         };
-        let Object::Persistent(reference) = *pickle.get(storage) else {
+        let Object::Persistent(reference) = *reader.get(storage) else {
             return Err(wrong("expected memory outside of the pickle"));
         };
         let storage =
-            storage_ref(pickle, reference).ok_or_else(|| wrong("its memory is described wrongly"))?;
+            storage_ref(reader, reference).ok_or_else(|| wrong("its memory is described wrongly"))?;
         // The third version names the element type after gradients and hooks.
-        let dtype = rest.iter().filter_map(|&id| pickle.global(id)).find(|g| g.0 == "torch");
+        let dtype = rest.iter().filter_map(|&id| reader.global(id)).find(|g| g.0 == "torch");
         let element = dtype.and_then(|(_, name)| ElementType::of_dtype(name)).unwrap_or(storage.element);
-        let size = |id: Id| pickle.int(id).and_then(|n| usize::try_from(n).ok());
-        let sizes = |id: Id| pickle.sequence(id).and_then(|ids| ids.iter().map(|&id| size(id)).collect());
-        let (Some(offset), Some(shape), Some(strides)) = (size(offset), sizes(shape), sizes(strides)) else {
+        let sizes =
+            |id: Id| reader.sequence(id).and_then(|ids| ids.iter().map(|&id| reader.size(id)).collect());
+        let (Some(offset), Some(shape), Some(strides)) = (reader.size(offset), sizes(shape), sizes(strides))
+        else {
             return Err(wrong("expected sizes and strides that are not negative"));
         };
         let memory = self.memory(&storage.key).ok_or_else(|| wrong("its memory is missing from the file"))?;
@@ -200,28 +209,22 @@ impl Checkpoint {
 }
 
 /// A key, which may be text or a number.
-fn key_of(pickle: &Pickle, id: Id) -> String {
-    pickle.text(id).map_or_else(|| pickle.int(id).map_or_else(String::new, |n| n.to_string()), str::to_owned)
+fn key_of(reader: &Reader<'_>, id: Id) -> String {
+    reader.text(id).map_or_else(|| reader.int(id).map_or_else(String::new, |n| n.to_string()), str::to_owned)
 }
 
 /// `('storage', class, key, device, elements[, (view key, offset, elements)])`. The device does not matter.
-fn storage_ref(pickle: &Pickle, id: Id) -> Option<StorageRef> {
-    let &[kind, class, key, _, len, ref view @ ..] = pickle.sequence(id)? else { return None };
-    if pickle.text(kind) != Some("storage") {
+fn storage_ref(reader: &Reader<'_>, id: Id) -> Option<StorageRef> {
+    let &[kind, class, key, _, _, ref view @ ..] = reader.sequence(id)? else { return None };
+    if reader.text(kind) != Some("storage") {
         return None;
     }
-    let (_, class) = pickle.global(class)?;
-    let size = |id: Id| pickle.int(id).and_then(|n| usize::try_from(n).ok());
-    let offset = match view.first().and_then(|&view| pickle.sequence(view)) {
-        Some(&[_, offset, _]) => size(offset)?,
+    let (_, class) = reader.global(class)?;
+    let offset = match view.first().and_then(|&view| reader.sequence(view)) {
+        Some(&[_, offset, _]) => reader.size(offset)?,
         _ => 0,
     };
-    Some(StorageRef {
-        key: key_of(pickle, key),
-        element: ElementType::of_storage(class)?,
-        len: size(len)?,
-        offset,
-    })
+    Some(StorageRef { key: key_of(reader, key), element: ElementType::of_storage(class)?, offset })
 }
 
 fn read_zip(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
@@ -300,31 +303,40 @@ fn read_legacy(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
         stream.pickle()?;
     }
     let system = stream.pickle()?;
-    let little = system.entries(system.root()).and_then(|e| system.lookup(&e, "little_endian"));
-    if little.is_some_and(|id| *system.get(id) == Object::Bool(false)) {
+    let is_big = system.read(|reader| {
+        let little = reader.entries(reader.root()).and_then(|e| reader.lookup(&e, "little_endian"));
+        Ok::<_, CheckpointErrorKind>(little.is_some_and(|id| *reader.get(id) == Object::Bool(false)))
+    })?;
+    if is_big {
         return Err(damaged("it was written on a big-endian machine"));
     }
     let pickle = stream.pickle()?;
     let keys = stream.pickle()?;
-    let mut elements = HashMap::new();
-    for object in &pickle.objects {
-        if let Object::Persistent(id) = object
-            && let Some(storage) = storage_ref(&pickle, *id)
-        {
-            elements.insert(storage.key, (storage.element, storage.len));
+    let elements = pickle.read(|reader| {
+        let mut elements = HashMap::new();
+        for object in &pickle.objects {
+            if let Object::Persistent(id) = object
+                && let Some(storage) = storage_ref(reader, *id)
+            {
+                elements.insert(storage.key, storage.element);
+            }
         }
-    }
-    let mut parts = Parts::default();
-    let Object::List(ids) = keys.root() else { return Err(damaged("its list of keys is missing")) };
-    for &id in ids {
-        let key = key_of(&keys, id);
-        let Some(&(element, _)) = elements.get(&key) else {
-            return Err(damaged(format!("it has memory of key {key}, which no tensor mentions")));
-        };
-        let range = stream.memory(element)?;
-        parts.storages.insert(key, range);
-    }
-    Ok((pickle, parts))
+        Ok::<_, CheckpointErrorKind>(elements)
+    })?;
+    let storages = keys.read(|reader| {
+        let Object::List(ids) = reader.root() else { return Err(damaged("its list of keys is missing")) };
+        let mut storages = HashMap::new();
+        for &id in ids {
+            let key = key_of(reader, id);
+            let Some(&element) = elements.get(&key) else {
+                return Err(damaged(format!("it has memory of key {key}, which no tensor mentions")));
+            };
+            let range = stream.memory(element)?;
+            storages.insert(key, range);
+        }
+        Ok(storages)
+    })?;
+    Ok((pickle, Parts { storages, ..Parts::default() }))
 }
 
 /// The files of a tar archive by name.
@@ -347,6 +359,30 @@ fn tar_entries(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, Checkpoint
     Ok(entries)
 }
 
+/// Adds memory within memory: a list of `(key, key of the whole, offset, elements)`.
+fn views(
+    reader: &Reader<'_>,
+    parts: &mut Parts,
+    elements: &mut HashMap<String, ElementType>,
+) -> Result<(), CheckpointErrorKind> {
+    let Object::List(ids) = reader.root() else { return Ok(()) };
+    for fields in ids.iter().filter_map(|&id| reader.sequence(id)) {
+        let &[view, whole, offset, len] = fields else { continue };
+        let whole = key_of(reader, whole);
+        let found = elements.get(&whole).zip(parts.storages.get(&whole));
+        if let (Some((&element, range)), Some(offset), Some(len)) =
+            (found, reader.size(offset), reader.size(len))
+        {
+            let start = offset.saturating_mul(element.size()).saturating_add(range.start).min(range.end);
+            let end = len.saturating_mul(element.size()).saturating_add(start).min(range.end);
+            let view = key_of(reader, view);
+            parts.storages.insert(view.clone(), start..end);
+            elements.insert(view, element);
+        }
+    }
+    Ok(())
+}
+
 fn read_tar(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
     let entries = tar_entries(bytes)?;
     let part = |name: &str| {
@@ -361,44 +397,28 @@ fn read_tar(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
     let mut elements = HashMap::new();
     let mut stream = part("storages")?;
     for _ in 0..count(&stream.pickle()?)? {
-        let entry = stream.pickle()?;
-        let Object::Tuple(fields) = entry.root() else {
-            return Err(damaged("its memory is described wrongly"));
-        };
-        let (Some(&key), Some(&class)) = (fields.first(), fields.get(2)) else {
-            return Err(damaged("its memory is described wrongly"));
-        };
-        let element = entry.global(class).and_then(|(_, name)| ElementType::of_storage(name));
-        let Some(element) = element else { return Err(damaged("its memory is of an unknown type")) };
-        let key = key_of(&entry, key);
+        let (key, element) = stream.pickle()?.read(|reader| {
+            let fields = reader.root_id().and_then(|id| reader.sequence(id)).unwrap_or_default();
+            let (Some(&key), Some(&class)) = (fields.first(), fields.get(2)) else {
+                return Err(damaged("its memory is described wrongly"));
+            };
+            let element = reader.global(class).and_then(|(_, name)| ElementType::of_storage(name));
+            let element = element.ok_or_else(|| damaged("its memory is of an unknown type"))?;
+            Ok((key_of(reader, key), element))
+        })?;
         parts.storages.insert(key.clone(), stream.memory(element)?);
         elements.insert(key, element);
     }
-    // Memory within memory: `(key, key of the whole, offset, elements)`.
-    let views = stream.pickle()?;
-    if let Object::List(ids) = views.root() {
-        for fields in ids.iter().filter_map(|&id| views.sequence(id)) {
-            let &[view, whole, offset, len] = fields else { continue };
-            let whole = key_of(&views, whole);
-            let size = |id: Id| views.int(id).and_then(|n| usize::try_from(n).ok());
-            let found = elements.get(&whole).zip(parts.storages.get(&whole));
-            if let (Some((&element, range)), Some(offset), Some(len)) = (found, size(offset), size(len)) {
-                let start = offset.saturating_mul(element.size()).saturating_add(range.start).min(range.end);
-                let end = len.saturating_mul(element.size()).saturating_add(start).min(range.end);
-                parts.storages.insert(key_of(&views, view), start..end);
-                elements.insert(key_of(&views, view), element);
-            }
-        }
-    }
+    stream.pickle()?.read(|reader| views(reader, &mut parts, &mut elements))?;
     let mut stream = part("tensors")?;
     for _ in 0..count(&stream.pickle()?)? {
-        let entry = stream.pickle()?;
-        let Object::Tuple(fields) = entry.root() else {
-            return Err(damaged("a tensor is described wrongly"));
-        };
-        let (Some(&key), Some(&storage)) = (fields.first(), fields.get(1)) else {
-            return Err(damaged("a tensor is described wrongly"));
-        };
+        let (key, storage) = stream.pickle()?.read(|reader| {
+            let fields = reader.root_id().and_then(|id| reader.sequence(id)).unwrap_or_default();
+            let (Some(&key), Some(&storage)) = (fields.first(), fields.get(1)) else {
+                return Err(damaged("a tensor is described wrongly"));
+            };
+            Ok((key_of(reader, key), key_of(reader, storage)))
+        })?;
         let rank = stream.number(4)?;
         stream.take(4)?;
         if rank > 16 {
@@ -407,12 +427,11 @@ fn read_tar(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
         let shape = (0..rank).map(|_| stream.number(8)).collect::<Result<_, _>>()?;
         let strides = (0..rank).map(|_| stream.number(8)).collect::<Result<_, _>>()?;
         let offset = stream.number(8)?;
-        let storage = key_of(&entry, storage);
         let Some(&element) = elements.get(&storage) else {
             return Err(damaged(format!("the memory of key {storage} is missing")));
         };
         let layout = Layout { shape, strides, offset };
-        parts.tensors.insert(key_of(&entry, key), (storage, element, layout));
+        parts.tensors.insert(key, (storage, element, layout));
     }
     let pickle = part("pickle")?.pickle()?;
     Ok((pickle, parts))

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::engine::storage::Bytes;
 use crate::weights::{DecoderFamily, DecoderManifest, EncoderManifest, Manifest, ModelFile, Preset, Source};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// A file with tensors: of PyTorch, or safetensors.
@@ -258,12 +259,15 @@ fn projection<'d, 'a>(
         }
         None => {}
     }
-    let used =
-        |name: &str| decoder.tensors.iter().any(|(_, origin)| *origin == Origin::Tensor(name.to_owned()));
-    let stems: Vec<&str> = decoder_dict
+    let used: HashSet<&str> = decoder
         .tensors
         .iter()
-        .filter(|(name, tensor)| *tensor.shape() == [width, channels] && !used(name))
+        .filter_map(|(_, origin)| if let Origin::Tensor(name) = origin { Some(name.as_str()) } else { None })
+        .collect();
+    let stems: Vec<&str> = decoder_dict
+        .tensors()
+        .iter()
+        .filter(|(name, tensor)| *tensor.shape() == [width, channels] && !used.contains(name.as_str()))
         .filter_map(|(name, _)| name.strip_suffix(".weight"))
         .filter(|stem| decoder_dict.sizes::<1>(&format!("{stem}.bias")) == Some([width]))
         .collect();

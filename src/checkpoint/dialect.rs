@@ -3,9 +3,9 @@
 //! Trunks are renamed to torchvision's names (`conv1`, `layer1.0.bn1`), decoders to those of the two tutorials that
 //! most checkpoints come from. Sizes are read off the tensors; nothing is asked that the file answers.
 
-use super::{CheckpointErrorKind, StateDict};
+use super::{CheckpointErrorKind, StateDict, Tensor};
 use crate::weights::{DecoderFamily, EncoderFamily};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Where a tensor of the model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub fn recognise(dict: &StateDict<'_>) -> Result<Network, CheckpointErrorKind> {
     if dict.get("attention.encoder_att.weight").is_some() {
         return show_attend_tell(dict).map(Network::Decoder);
     }
-    if dict.tensors.iter().any(|(name, _)| name.starts_with("lstm.weight_ih_l")) {
+    if dict.tensors().iter().any(|(name, _)| name.starts_with("lstm.weight_ih_l")) {
         return show_tell(dict).map(Network::Decoder);
     }
     unknown(format!("expected {KNOWN}, found {}", names(dict)))
@@ -125,8 +125,8 @@ const KNOWN: &str = "a ResNet (`conv1.weight`, `layer1.0.conv1.weight` ..., or `
 /// The first names of a state dict, for messages.
 fn names(dict: &StateDict<'_>) -> String {
     let shown: Vec<String> =
-        dict.tensors.iter().take(8).map(|(name, t)| format!("`{name}` {:?}", t.shape())).collect();
-    let more = dict.tensors.len().saturating_sub(shown.len());
+        dict.tensors().iter().take(8).map(|(name, t)| format!("`{name}` {:?}", t.shape())).collect();
+    let more = dict.tensors().len().saturating_sub(shown.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
 }
@@ -140,7 +140,7 @@ struct Trunk {
 impl Trunk {
     fn find(dict: &StateDict<'_>) -> Option<Trunk> {
         let prefix = |ending: &str| {
-            dict.tensors.iter().find_map(|(name, _)| name.strip_suffix(ending).map(str::to_owned))
+            dict.tensors().iter().find_map(|(name, _)| name.strip_suffix(ending).map(str::to_owned))
         };
         if let Some(prefix) = prefix("layer1.0.conv1.weight") {
             return Some(Trunk { prefix, is_sequential: false });
@@ -365,18 +365,11 @@ fn show_attend_tell(dict: &StateDict<'_>) -> Result<Decoder, CheckpointErrorKind
 
 /// Splits a state dict that holds a whole model, by the first part of its names, such as `encoder` and `decoder`.
 pub fn split<'a>(dict: &StateDict<'a>) -> Vec<StateDict<'a>> {
-    let parts: BTreeSet<&str> =
-        dict.tensors.iter().filter_map(|(name, _)| name.split_once('.')).map(|n| n.0).collect();
-    let part = |part: &str| {
-        let inside = |(name, tensor): &(String, super::Tensor<'a>)| {
-            let rest = name.strip_prefix(part)?.strip_prefix('.')?;
-            Some((rest.to_owned(), tensor.clone()))
-        };
-        StateDict {
-            name: part.to_owned(),
-            class: None,
-            tensors: dict.tensors.iter().filter_map(inside).collect(),
+    let mut parts: BTreeMap<&str, Vec<(String, Tensor<'a>)>> = BTreeMap::new();
+    for (name, tensor) in dict.tensors() {
+        if let Some((part, rest)) = name.split_once('.') {
+            parts.entry(part).or_default().push((rest.to_owned(), tensor.clone()));
         }
-    };
-    parts.into_iter().map(part).collect()
+    }
+    parts.into_iter().map(|(part, tensors)| StateDict::new(part.to_owned(), None, tensors)).collect()
 }

@@ -4,6 +4,7 @@
 //! what it says of tensors is checked against the bytes that are there ([`Checkpoint`]); names are brought to one
 //! dialect ([`dialect`]).
 
+mod budget;
 mod container;
 mod convert;
 pub mod dialect;
@@ -14,6 +15,7 @@ mod tensor;
 mod vocabulary;
 mod zip;
 
+pub use budget::BudgetExceeded;
 pub use container::{Checkpoint, Container};
 pub use convert::{ConvertOptions, TensorFile, convert};
 pub use sniff::{FileKind, sniff};
@@ -59,6 +61,9 @@ pub enum CheckpointErrorKind {
     /// Its pickle is damaged, or says something that is not plain data.
     #[error("its pickle cannot be read: {0}")]
     Pickle(#[from] pickle::PickleError),
+    /// It describes far more data than its length allows for.
+    #[error(transparent)]
+    Budget(#[from] BudgetExceeded),
     /// The container around pickles and tensors is damaged.
     #[error("is damaged ({0}): download or save it again")]
     Container(String),

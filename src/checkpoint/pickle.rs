@@ -3,10 +3,16 @@
 //! Protocols 0 to 5, as far as PyTorch and pickled vocabularies use them. Calls become [`Object::Call`], with the
 //! name of what would have been called; nothing is looked up and nothing runs. Every opcode makes at most one object
 //! of a size that the file pays for, so memory is bounded by the length of the file.
+//!
+//! Objects can share each other, so that walking over them may take far longer than parsing. An [`Id`] therefore leads
+//! to its object only through a [`Reader`], which has a budget.
 
 mod machine;
 
 pub use machine::parse;
+
+use super::budget::{Budget, BudgetExceeded};
+use std::borrow::Cow;
 
 /// A pickle cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,23 +84,95 @@ pub struct Call {
 /// The objects of a pickle.
 #[derive(Clone, Debug, Default)]
 pub struct Pickle {
-    pub(crate) objects: Vec<Object>,
-    pub(crate) root: Option<Id>,
+    pub(super) objects: Vec<Object>,
+    root: Option<Id>,
+    /// The length of the pickle in the file.
+    bytes: usize,
 }
 
 impl Pickle {
     /// The object that was pickled.
     pub fn root(&self) -> &Object {
-        self.root.map_or(&Object::None, |id| self.get(id))
+        self.root.and_then(|id| self.objects.get(id.0)).unwrap_or(&Object::None)
+    }
+
+    /// The length of the pickle in bytes.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// Calls `walk` with a reader, whose budget is proportional to the length of the pickle.
+    ///
+    /// # Errors
+    /// That of `walk`; or `walk` has exceeded the budget, whatever its result is.
+    pub fn read<'a, T, E: From<BudgetExceeded>>(
+        &'a self,
+        walk: impl FnOnce(&Reader<'a>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let reader = Reader { pickle: self, budget: Budget::of_bytes(self.bytes) };
+        let result = walk(&reader);
+        // After the end of the budget all objects look empty: only this error is true then.
+        reader.budget.check()?;
+        result
+    }
+}
+
+/// The way to the objects of a [`Pickle`], within a budget.
+///
+/// Every object costs its size, each time it is looked at. When the budget is exceeded, all objects read as
+/// [`Object::None`], so that any walk comes to its end; [`Pickle::read`] then gives an error.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    pickle: &'a Pickle,
+    budget: Budget,
+}
+
+/// The least cost of an object.
+const VISIT: usize = 16;
+
+/// Bytes of what an object itself holds, without the objects that it refers to.
+fn size(object: &Object) -> usize {
+    match object {
+        Object::None
+        | Object::Bool(_)
+        | Object::Int(_)
+        | Object::LongInt(_)
+        | Object::Float(_)
+        | Object::Persistent(_) => 0,
+        Object::Str(text) => text.len(),
+        Object::Bytes(bytes) => bytes.len(),
+        Object::List(ids) | Object::Tuple(ids) => size_of_val(ids.as_slice()),
+        Object::Dict(entries) => size_of_val(entries.as_slice()),
+        Object::Global { module, name, .. } => module.len() + name.len(),
+        Object::Call(call) => size_of_val(call.entries.as_slice()) + size_of_val(call.elements.as_slice()),
+    }
+}
+
+impl<'a> Reader<'a> {
+    /// Pays for a copy of this many bytes.
+    pub(super) fn spend(&self, bytes: usize) -> Result<(), BudgetExceeded> {
+        self.budget.spend(bytes)
+    }
+
+    /// The object that was pickled.
+    pub fn root(&self) -> &'a Object {
+        self.pickle.root.map_or(&Object::None, |id| self.get(id))
+    }
+
+    /// The name of the object that was pickled.
+    pub fn root_id(&self) -> Option<Id> {
+        self.pickle.root
     }
 
     /// An object; `None` for an id of another pickle.
-    pub fn get(&self, id: Id) -> &Object {
-        self.objects.get(id.0).unwrap_or(&Object::None)
+    pub fn get(&self, id: Id) -> &'a Object {
+        let object = self.pickle.objects.get(id.0);
+        object.filter(|object| self.budget.spend(VISIT + size(object)).is_ok()).unwrap_or(&Object::None)
     }
 
     /// Text.
-    pub fn text(&self, id: Id) -> Option<&str> {
+    pub fn text(&self, id: Id) -> Option<&'a str> {
         if let Object::Str(text) = self.get(id) { Some(text) } else { None }
     }
 
@@ -107,8 +185,13 @@ impl Pickle {
         }
     }
 
+    /// An integer that is a size.
+    pub(super) fn size(&self, id: Id) -> Option<usize> {
+        self.int(id).and_then(|value| usize::try_from(value).ok())
+    }
+
     /// The elements of a list or a tuple.
-    pub fn sequence(&self, id: Id) -> Option<&[Id]> {
+    pub fn sequence(&self, id: Id) -> Option<&'a [Id]> {
         match self.get(id) {
             Object::List(ids) | Object::Tuple(ids) => Some(ids),
             _ => None,
@@ -116,7 +199,7 @@ impl Pickle {
     }
 
     /// Module and name of a class or a function.
-    pub fn global(&self, id: Id) -> Option<(&str, &str)> {
+    pub fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
         match *self.get(id) {
             Object::Global { ref module, ref name, .. } => Some((module, name)),
             // PyTorch before 1.6 refers to a module's class with its source: `('module', class, file, source)`.
@@ -132,15 +215,15 @@ impl Pickle {
     }
 
     /// A call with module and name of what is called.
-    pub fn call<'a>(&'a self, object: &'a Object) -> Option<(&'a Call, (&'a str, &'a str))> {
+    pub fn call(&self, object: &'a Object) -> Option<(&'a Call, (&'a str, &'a str))> {
         let Object::Call(call) = object else { return None };
         self.global(call.callable).map(|global| (&**call, global))
     }
 
     /// The entries of anything like a dictionary: `dict`, `OrderedDict`, `defaultdict`, `Counter`.
-    pub fn entries(&self, object: &Object) -> Option<Vec<(Id, Id)>> {
+    pub fn entries(&self, object: &'a Object) -> Option<Cow<'a, [(Id, Id)]>> {
         if let Object::Dict(entries) = object {
-            return Some(entries.clone());
+            return Some(Cow::Borrowed(entries));
         }
         let (call, (module, name)) = self.call(object)?;
         if module != "collections" || !["OrderedDict", "defaultdict", "Counter"].contains(&name) {
@@ -158,11 +241,11 @@ impl Pickle {
             }
         }
         entries.extend(&call.entries);
-        Some(entries)
+        Some(Cow::Owned(entries))
     }
 
     /// The fields of an object of a class: the dictionary that is its state.
-    pub fn fields(&self, object: &Object) -> Option<Vec<(Id, Id)>> {
+    pub fn fields(&self, object: &'a Object) -> Option<Cow<'a, [(Id, Id)]>> {
         let Object::Call(call) = object else { return None };
         let state = self.get(call.state?);
         match state {
@@ -175,5 +258,11 @@ impl Pickle {
     /// The value of a field, or of an entry, by its name.
     pub fn lookup(&self, entries: &[(Id, Id)], name: &str) -> Option<Id> {
         entries.iter().find(|(key, _)| self.text(*key) == Some(name)).map(|&(_, value)| value)
+    }
+
+    /// What was spent of the budget.
+    #[cfg(test)]
+    pub(super) fn spent(&self) -> usize {
+        self.budget.spent()
     }
 }

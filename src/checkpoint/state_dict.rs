@@ -1,6 +1,7 @@
 //! Named tensors, as they are found in the objects of a checkpoint.
 
-use super::pickle::{Id, Object};
+use super::budget::Budget;
+use super::pickle::{Id, Object, Reader};
 use super::tensor::{Layout, row_major};
 use super::{Checkpoint, CheckpointError, CheckpointErrorKind, Tensor};
 use crate::engine::storage::ElementType;
@@ -12,14 +13,32 @@ pub struct StateDict<'a> {
     pub name: String,
     /// The class of the module, if one was pickled whole: `models.Encoder`.
     pub class: Option<String>,
-    /// The tensors, without the `module.` that `DataParallel` puts in front.
-    pub tensors: Vec<(String, Tensor<'a>)>,
+    tensors: Vec<(String, Tensor<'a>)>,
+    /// Indices of `tensors`, ordered by name.
+    by_name: Vec<usize>,
 }
 
 impl<'a> StateDict<'a> {
-    /// The tensor of this name.
+    pub(super) fn new(
+        name: String,
+        class: Option<String>,
+        tensors: Vec<(String, Tensor<'a>)>,
+    ) -> StateDict<'a> {
+        let mut by_name: Vec<usize> = (0..tensors.len()).collect();
+        by_name.sort_by_key(|&index| tensors[index].0.as_str());
+        StateDict { name, class, tensors, by_name }
+    }
+
+    /// The tensors with their names, without the `module.` that `DataParallel` puts in front.
+    pub fn tensors(&self) -> &[(String, Tensor<'a>)] {
+        &self.tensors
+    }
+
+    /// The tensor of this name; the first one if there are several.
     pub fn get(&self, name: &str) -> Option<&Tensor<'a>> {
-        self.tensors.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor)
+        let place = self.by_name.partition_point(|&index| self.tensors[index].0.as_str() < name);
+        let (found, tensor) = &self.tensors[*self.by_name.get(place)?];
+        (found == name).then_some(tensor)
     }
 
     /// The sizes of the tensor of this name, if it has this many.
@@ -30,60 +49,67 @@ impl<'a> StateDict<'a> {
 
 /// How deep modules and dictionaries may lie in each other: networks have five or six levels.
 const MAX_DEPTH: usize = 32;
-/// Most tensors of a file: a network with its optimiser has a few thousand.
-const MAX_TENSORS: usize = 1_000_000;
 
 impl Checkpoint {
     /// Everything in the file that holds tensors: bare state dicts, those inside of dictionaries, and whole pickled
     /// modules, which are walked as data.
     ///
     /// # Errors
-    /// A tensor does not fit its memory, or the file holds none.
+    /// A tensor does not fit its memory, or the file holds none; the file describes far more data than it has bytes.
     pub fn state_dicts(&self) -> Result<Vec<StateDict<'_>>, CheckpointError> {
-        let mut walk = Walk { checkpoint: self, found: Vec::new(), tensors: 0 };
-        walk.object("", self.pickle().root(), 0).map_err(|kind| self.error(kind))?;
-        let mut found = walk.found;
-        found.retain(|dict| !dict.tensors.is_empty());
+        let found = self.pickle().read(|reader| {
+            let mut walk = Walk { checkpoint: self, reader, found: Vec::new(), values: self.budget() };
+            walk.object("", reader.root(), 0)?;
+            Ok::<_, CheckpointErrorKind>(walk.found)
+        });
+        let found = found.map_err(|kind| self.error(kind))?;
         if found.is_empty() {
             let expected = "a PyTorch file with tensors";
             let found = "one without any".to_owned();
             return Err(self.error(CheckpointErrorKind::Foreign { expected, found }));
         }
-        for dict in &mut found {
-            while dict.tensors.iter().all(|(name, _)| name.starts_with("module.")) {
-                for (name, _) in &mut dict.tensors {
-                    name.drain(.."module.".len());
-                }
-            }
-        }
         Ok(found)
     }
 }
 
-struct Walk<'a> {
+struct Walk<'a, 'r> {
     checkpoint: &'a Checkpoint,
+    reader: &'r Reader<'a>,
     found: Vec<StateDict<'a>>,
-    tensors: usize,
+    /// What is left for the values of tensors, which may share memory.
+    values: Budget,
 }
 
-fn joined(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+/// Removes the `module.` that every name begins with, as often as it does.
+fn unwrap(tensors: &mut [(String, Tensor<'_>)]) {
+    const WRAPPER: &str = "module.";
+    let wrappers =
+        |name: &str| name.as_bytes().chunks(WRAPPER.len()).take_while(|c| *c == WRAPPER.as_bytes()).count();
+    let common = tensors.iter().map(|(name, _)| wrappers(name)).min().unwrap_or(0);
+    for (name, _) in tensors {
+        name.drain(..common * WRAPPER.len());
+    }
 }
 
-impl<'a> Walk<'a> {
-    fn tensor(&mut self, name: &str, object: &Object) -> Result<Option<Tensor<'a>>, CheckpointErrorKind> {
-        let tensor = self.checkpoint.tensor(name, object)?;
-        self.tensors += usize::from(tensor.is_some());
-        if self.tensors > MAX_TENSORS {
-            return Err(CheckpointErrorKind::Container(format!("it has more than {MAX_TENSORS} tensors")));
+impl<'a> Walk<'a, '_> {
+    fn tensor(&mut self, name: &str, object: &'a Object) -> Result<Option<Tensor<'a>>, CheckpointErrorKind> {
+        let tensor = self.checkpoint.tensor(self.reader, name, object)?;
+        if let Some(tensor) = &tensor {
+            self.values.spend(tensor.elements().saturating_mul(tensor.element_type().size()))?;
         }
         Ok(tensor)
     }
 
+    /// The name of something inside of something else.
+    fn joined(&self, prefix: &str, name: &str) -> Result<String, CheckpointErrorKind> {
+        // A long prefix is copied for each of its parts.
+        self.reader.spend(prefix.len() + name.len())?;
+        Ok(if prefix.is_empty() { name.to_owned() } else { [prefix, ".", name].concat() })
+    }
+
     /// The entries of a dictionary whose keys are text.
     fn named(&self, entries: &[(Id, Id)]) -> Vec<(&'a str, &'a Object)> {
-        let pickle = self.checkpoint.pickle();
-        let text = |&(key, value): &(Id, Id)| Some((pickle.text(key)?, pickle.get(value)));
+        let text = |&(key, value): &(Id, Id)| Some((self.reader.text(key)?, self.reader.get(value)));
         entries.iter().filter_map(text).collect()
     }
 
@@ -96,32 +122,40 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
+    /// Keeps what was found, if it was anything.
+    fn keep(&mut self, name: &str, class: Option<String>, mut tensors: Vec<(String, Tensor<'a>)>) {
+        if !tensors.is_empty() {
+            unwrap(&mut tensors);
+            self.found.push(StateDict::new(name.to_owned(), class, tensors));
+        }
+    }
+
     /// A dictionary of tensors, a dictionary of such things, or a module.
     fn object(&mut self, name: &str, object: &'a Object, depth: usize) -> Result<(), CheckpointErrorKind> {
         Self::too_deep(depth)?;
-        let pickle = self.checkpoint.pickle();
-        if let Some(fields) = pickle.fields(object)
-            && pickle.lookup(&fields, "_modules").is_some()
+        let reader = self.reader;
+        if let Some(fields) = reader.fields(object)
+            && reader.lookup(&fields, "_modules").is_some()
         {
-            let class = pickle.call(object).map(|(_, (module, class))| format!("{module}.{class}"));
+            let class = reader.call(object).map(|(_, (module, class))| format!("{module}.{class}"));
             let mut tensors = Vec::new();
             self.module("", &fields, &mut tensors, depth)?;
-            self.found.push(StateDict { name: name.to_owned(), class, tensors });
+            self.keep(name, class, tensors);
             return Ok(());
         }
-        let Some(entries) = pickle.entries(object) else { return Ok(()) };
+        let Some(entries) = reader.entries(object) else { return Ok(()) };
         let mut tensors = Vec::new();
         for (key, value) in self.named(&entries) {
             match self.tensor(key, value)? {
                 Some(tensor) => tensors.push((key.to_owned(), tensor)),
                 // Optimisers hold tensors too, by number or under `state`.
                 None if !key.contains("optim") && key != "_metadata" => {
-                    self.object(&joined(name, key), value, depth + 1)?;
+                    self.object(&self.joined(name, key)?, value, depth + 1)?;
                 }
                 None => {}
             }
         }
-        self.found.push(StateDict { name: name.to_owned(), class: None, tensors });
+        self.keep(name, None, tensors);
         Ok(())
     }
 
@@ -134,19 +168,19 @@ impl<'a> Walk<'a> {
         depth: usize,
     ) -> Result<(), CheckpointErrorKind> {
         Self::too_deep(depth)?;
-        let pickle = self.checkpoint.pickle();
-        let entries = |name| pickle.lookup(fields, name).and_then(|id| pickle.entries(pickle.get(id)));
+        let reader = self.reader;
+        let entries = |name| reader.lookup(fields, name).and_then(|id| reader.entries(reader.get(id)));
         for field in ["_parameters", "_buffers"] {
             for (key, value) in self.named(&entries(field).unwrap_or_default()) {
-                let name = joined(prefix, key);
+                let name = self.joined(prefix, key)?;
                 if let Some(tensor) = self.tensor(&name, value)? {
                     tensors.push((name, tensor));
                 }
             }
         }
         for (key, value) in self.named(&entries("_modules").unwrap_or_default()) {
-            if let Some(fields) = pickle.fields(value) {
-                self.module(&joined(prefix, key), &fields, tensors, depth + 1)?;
+            if let Some(fields) = reader.fields(value) {
+                self.module(&self.joined(prefix, key)?, &fields, tensors, depth + 1)?;
             }
         }
         Ok(())
@@ -177,6 +211,56 @@ impl<'a> StateDict<'a> {
             let tensor = Tensor::new(&name, memory, element, layout).map_err(error)?;
             found.push((name, tensor));
         }
-        Ok(StateDict { name: String::new(), class: None, tensors: found })
+        Ok(StateDict::new(String::new(), None, found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::budget::PER_BYTE;
+    use std::path::Path;
+
+    #[test]
+    fn ordinary_files_stay_far_below_the_limit() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let files = [
+            "checkpoints/encoder-legacy.pkl",
+            "checkpoints/decoder-parallel-zip.pth",
+            "checkpoints/modules-zip.pth.tar",
+            "checkpoints/modules-legacy.pth.tar",
+            "checkpoints/views-zip.pth",
+            "checkpoints/tensors.tar",
+            "parity/pair-encoder.pkl",
+            "parity/whole.pth.tar",
+        ];
+        for file in files {
+            let bytes = std::fs::read(folder.join(file)).unwrap();
+            let checkpoint = Checkpoint::from_bytes(file, bytes).unwrap();
+            let spent = checkpoint.pickle().read(|reader| {
+                let mut walk =
+                    Walk { checkpoint: &checkpoint, reader, found: Vec::new(), values: checkpoint.budget() };
+                walk.object("", reader.root(), 0)?;
+                assert!(!walk.found.is_empty());
+                Ok::<_, CheckpointErrorKind>(reader.spent())
+            });
+            let per_byte = spent.unwrap() as f64 / checkpoint.pickle().len() as f64;
+            assert!((1.0..PER_BYTE as f64 / 8.0).contains(&per_byte), "{file}: {per_byte} a byte");
+        }
+    }
+
+    #[test]
+    fn names_are_found_and_the_first_of_a_name_wins() {
+        let file = [1u8, 2, 3];
+        let tensor = |name: &str, offset| {
+            let layout = Layout { shape: vec![1], strides: vec![1], offset };
+            (name.to_owned(), Tensor::new(name, &file, ElementType::U8, layout).unwrap())
+        };
+        let mut tensors = vec![tensor("module.module.b", 0), tensor("module.a", 1), tensor("module.a", 2)];
+        unwrap(&mut tensors);
+        let dict = StateDict::new(String::new(), None, tensors);
+        let value = |name: &str| dict.get(name).map(Tensor::to_f32);
+        assert_eq!([value("module.b"), value("a")], [Some(vec![1.0]), Some(vec![2.0])]);
+        assert_eq!([value(""), value("aa"), value("z")], [None, None, None]);
     }
 }

@@ -1,6 +1,6 @@
 //! Vocabularies: pickled classes, word maps in JSON, plain text.
 
-use super::pickle::{Id, Object, Pickle, parse};
+use super::pickle::{Id, Object, Reader, parse};
 use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff};
 use crate::weights::Special;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -57,7 +57,7 @@ impl Vocabulary {
     /// As [`Vocabulary::open`].
     pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Vocabulary, CheckpointError> {
         let read = || match sniff(bytes) {
-            FileKind::Pickle => from_pickle(&parse(bytes)?.0),
+            FileKind::Pickle => parse(bytes)?.0.read(from_pickle),
             FileKind::Json => from_json(bytes),
             FileKind::Text => from_text(bytes),
             other => {
@@ -186,26 +186,26 @@ struct Mapping {
     words: BTreeMap<u64, String>,
 }
 
-fn from_pickle(pickle: &Pickle) -> Result<Vocabulary, CheckpointErrorKind> {
+fn from_pickle(reader: &Reader<'_>) -> Result<Vocabulary, CheckpointErrorKind> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
-    let mut todo: Vec<(String, Id)> = pickle.root.map(|id| (String::new(), id)).into_iter().collect();
+    let mut todo: Vec<(String, Id)> = reader.root_id().map(|id| (String::new(), id)).into_iter().collect();
     let mut contradictory = Vec::new();
     while let Some((field, id)) = todo.pop() {
         if !seen.insert(id) {
             continue;
         }
-        let object = pickle.get(id);
-        if let Some(pairs) = pairs_of(pickle, object) {
+        let object = reader.get(id);
+        if let Some(pairs) = pairs_of(reader, object) {
             match by_id(pairs.clone()) {
                 Ok(words) => found.push(Mapping { field, words }),
                 Err(error) => contradictory.push((pairs, error)),
             }
             continue;
         }
-        let fields = pickle.fields(object).or_else(|| pickle.entries(object)).unwrap_or_default();
-        for (key, value) in fields {
-            todo.extend(pickle.text(key).map(|name| (name.to_owned(), value)));
+        let fields = reader.fields(object).or_else(|| reader.entries(object)).unwrap_or_default();
+        for &(key, value) in fields.iter() {
+            todo.extend(reader.text(key).map(|name| (name.to_owned(), value)));
         }
     }
     // The largest mapping is the vocabulary; others, such as counts, may have fewer words.
@@ -245,19 +245,19 @@ fn from_pickle(pickle: &Pickle) -> Result<Vocabulary, CheckpointErrorKind> {
 }
 
 /// Words with ids, if an object is a mapping between them in either direction, or a list of words.
-fn pairs_of(pickle: &Pickle, object: &Object) -> Option<Vec<(String, u64)>> {
-    let id = |id: Id| pickle.int(id).and_then(|n| u64::try_from(n).ok());
+fn pairs_of<'a>(reader: &Reader<'a>, object: &'a Object) -> Option<Vec<(String, u64)>> {
+    let id = |id: Id| reader.int(id).and_then(|n| u64::try_from(n).ok());
     let pairs: Option<Vec<_>> = if let Object::List(ids) = object {
-        (0..).zip(ids).map(|(id, &word)| Some((pickle.text(word)?.to_owned(), id))).collect()
+        (0..).zip(ids).map(|(id, &word)| Some((reader.text(word)?.to_owned(), id))).collect()
     } else {
-        let pair = |&(key, value): &(Id, Id)| match (pickle.text(key), pickle.text(value)) {
+        let pair = |&(key, value): &(Id, Id)| match (reader.text(key), reader.text(value)) {
             (Some(word), None) => Some((word.to_owned(), id(value)?)),
             // Ids may be text as well: `{"4": "dog"}`.
             (None, Some(word)) => Some((word.to_owned(), id(key)?)),
             (Some(key), Some(word)) => Some((word.to_owned(), key.parse().ok()?)),
             (None, None) => None,
         };
-        pickle.entries(object)?.iter().map(pair).collect()
+        reader.entries(object)?.iter().map(pair).collect()
     };
     pairs.filter(|pairs| pairs.len() > 1)
 }

@@ -139,7 +139,7 @@ impl Part {
             shape: tensor.shape().to_vec(),
             range: Range::of(tensor),
         };
-        let tensors = dict.tensors.iter().map(row).collect();
+        let tensors = dict.tensors().iter().map(row).collect();
         Part { name: dict.name.clone(), class: dict.class.clone(), network, tensors }
     }
 }

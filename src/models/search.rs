@@ -47,7 +47,7 @@ pub(crate) fn build(
     g.phase("encode");
     let &Preprocessing { width, height, mean, std, .. } = preprocessing;
     let (height, width) = (height as usize, width as usize);
-    let pixels = g.input("photo", [images, height, width, 3], DType::U8);
+    let pixels = g.input("photo", [images, height, width, 3], DType::U8)?;
     let x = g.preprocess("preprocess", pixels, mean, std)?;
     let section = Section { model, prefix: &manifest.encoder.prefix };
     let mut features = match manifest.encoder.family.resnet_blocks() {
@@ -83,13 +83,13 @@ pub(crate) fn build(
     }
     let mut state = decoder.start(g)?;
     // Each image begins with one live hypothesis: the start token.
-    let mut scores = g.input("scores", [images, beams], DType::F32);
-    let mut tokens = g.input("start", [rows], DType::U32);
+    let mut scores = g.input("scores", [images, beams], DType::F32)?;
+    let mut tokens = g.input("start", [rows], DType::U32)?;
     let first = |row: usize| if row.is_multiple_of(beams) { 0.0 } else { NOTHING };
     constant_inputs.push(Data::F32((0..rows).map(first).collect()));
     constant_inputs.push(Data::U32(vec![manifest.special.start; rows]));
     if beams > 1 {
-        let image_of_row = g.input("images", [rows], DType::U32);
+        let image_of_row = g.input("images", [rows], DType::U32)?;
         constant_inputs.push(Data::U32((0..rows).map(|row| (row / beams) as u32).collect()));
         state = gather(g, state, image_of_row)?;
     }
@@ -105,7 +105,7 @@ pub(crate) fn build(
         let top = g.top_k("top_k", log_probs, TopK { k: beams, suppressed, log_probs: false })?;
         let beam = g.beam_step("beam_step", scores, top, manifest.special.end)?;
         for id in [beam.totals, beam.tokens, beam.parents].into_iter().chain(attention) {
-            g.output(id);
+            g.output(id)?;
         }
         (scores, tokens, state) = (beam.scores, beam.tokens, next);
         if beams > 1 && step + 1 < max_length {

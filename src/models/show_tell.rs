@@ -36,7 +36,7 @@ impl ShowTell {
         let images = graph.shape(pooled).rows();
         Ok(ShowTell {
             image: project(graph, section, pooled, width)?,
-            zeros: graph.input("zeros", [images, hidden], DType::F32),
+            zeros: graph.input("zeros", [images, hidden], DType::F32)?,
             embedding: section.constant(graph, "embed.weight", [words, width])?,
             layers,
             output: [

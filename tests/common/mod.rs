@@ -33,19 +33,19 @@ impl Case {
     /// An input of these values.
     pub(crate) fn input(&mut self, shape: impl Into<Shape>, values: Vec<f32>) -> TensorId {
         self.inputs.push(Data::F32(values));
-        self.graph.input("x", shape, DType::F32)
+        self.graph.input("x", shape, DType::F32).unwrap()
     }
 
     /// An input of ids.
     pub(crate) fn ids(&mut self, shape: impl Into<Shape>, values: Vec<u32>) -> TensorId {
         self.inputs.push(Data::U32(values));
-        self.graph.input("ids", shape, DType::U32)
+        self.graph.input("ids", shape, DType::U32).unwrap()
     }
 
     /// An input of bytes.
     pub(crate) fn bytes(&mut self, shape: impl Into<Shape>, values: Vec<u8>) -> TensorId {
         self.inputs.push(Data::U8(values));
-        self.graph.input("bytes", shape, DType::U8)
+        self.graph.input("bytes", shape, DType::U8).unwrap()
     }
 
     /// An input of values from -1 to 1.
@@ -85,7 +85,7 @@ impl Case {
     #[track_caller]
     pub(crate) fn last(&mut self, op: impl Into<Op>, inputs: Vec<TensorId>) {
         for id in self.node(op, inputs) {
-            self.graph.output(id);
+            self.graph.output(id).unwrap();
         }
     }
 

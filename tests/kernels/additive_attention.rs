@@ -30,7 +30,7 @@ fn both([images, rows, pixels, keys, channels, extra]: [usize; 6], case: &mut Ca
         case.random_weight([1]),
     ];
     let alpha = case.node(AttentionWeights, operands)[0];
-    case.graph.output(alpha);
+    case.graph.output(alpha).unwrap();
     assert_eq!(case.graph.shape(query).to_vec(), [rows, keys + extra + channels]);
     let grid = case.random_input([images, pixels, channels]);
     case.last(AttentionContext, vec![grid, alpha, query]);
@@ -64,7 +64,7 @@ fn extreme_scores() {
         ];
         let query = operands[1];
         let alpha = case.node(AttentionWeights, operands)[0];
-        case.graph.output(alpha);
+        case.graph.output(alpha).unwrap();
         let grid = case.random_input([2, 70, 5]);
         case.last(AttentionContext, vec![grid, alpha, query]);
         for row in case.expected()[0].f32().chunks(70) {

@@ -164,7 +164,7 @@ fn weights_of_16_bits() {
                 case.graph.fuse();
                 assert_eq!(case.graph.nodes().len(), 1);
             } else {
-                case.graph.output(y);
+                case.graph.output(y).unwrap();
             }
             let label = format!("folds {folds} {sizes:?}");
             case.check(&label, Tolerance::Approximate);

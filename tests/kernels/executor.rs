@@ -75,7 +75,7 @@ fn more_than_65535_workgroups_of_pixels() {
 fn an_input_may_be_a_result() {
     let mut case = Case::new(4);
     let x = case.random_input([3, 50]);
-    case.graph.output(x);
+    case.graph.output(x).unwrap();
     case.last(Activation::Relu, vec![x]);
     let found = shared().run(&case.graph, &TARGETS[0], &case.inputs);
     assert_eq!(found, case.expected());
@@ -100,9 +100,9 @@ fn limits_that_are_too_low_are_named() {
     let activation = |sizes: &[usize]| {
         let mut graph = Graph::new();
         for &size in sizes {
-            let x = graph.input("x", [size], DType::F32);
+            let x = graph.input("x", [size], DType::F32).unwrap();
             let y = graph.activation("y", x, Activation::Relu).unwrap();
-            graph.output(y);
+            graph.output(y).unwrap();
         }
         graph
     };
@@ -167,7 +167,7 @@ fn mixture(images: Range<usize>, beams: usize) -> Case {
     let operands =
         vec![states[0], states[1], case.random_weight([48, 20]), case.random_weight([48]), context];
     let states = case.node(LstmCell, operands);
-    case.graph.output(states[1]);
+    case.graph.output(states[1]).unwrap();
     for outputs in [201, 200] {
         let operands = vec![states[0], case.random_weight([outputs, 12]), case.random_weight([outputs])];
         let logits = case.node(Linear::default(), operands)[0];
@@ -227,12 +227,12 @@ fn wrong_inputs_are_refused_and_do_no_harm() {
 #[test]
 fn phases_are_timed_and_change_nothing() {
     let mut graph = Graph::new();
-    let x = graph.input("x", [5], DType::F32);
+    let x = graph.input("x", [5], DType::F32).unwrap();
     graph.phase("first");
     let y = graph.activation("y", x, Activation::Relu).unwrap();
     graph.phase("second");
     let z = graph.sum("z", x, y).unwrap();
-    graph.output(z);
+    graph.output(z).unwrap();
     let executor = shared().executor(&graph, &TARGETS[0]);
     let names: Vec<&str> = executor.plan().phases.iter().map(|p| p.0.as_str()).collect();
     assert_eq!(names, ["first", "second"]);

@@ -230,14 +230,14 @@ fn grown(seed: u64, images: usize, steps: &[(usize, bool)]) -> Case {
     for &(kind, kept) in steps {
         let before = growing.tensors.len();
         if growing.grow(kind).is_some() && kept {
-            growing.tensors[before..].iter().for_each(|&id| growing.case.graph.output(id));
+            growing.tensors[before..].iter().for_each(|&id| growing.case.graph.output(id).unwrap());
         }
     }
     let mut case = growing.case;
     // Something has to come out.
     if let (true, Some(node)) = (case.graph.outputs().is_empty(), case.graph.nodes().last()) {
         let id = node.outputs[0];
-        case.graph.output(id);
+        case.graph.output(id).unwrap();
     }
     case
 }

@@ -33,11 +33,11 @@ struct Zoo {
 
 impl Zoo {
     fn input(&mut self, shape: impl Into<Shape>) -> TensorId {
-        self.graph.input("x", shape, DType::F32)
+        self.graph.input("x", shape, DType::F32).unwrap()
     }
 
     fn ids(&mut self, shape: impl Into<Shape>) -> TensorId {
-        self.graph.input("ids", shape, DType::U32)
+        self.graph.input("ids", shape, DType::U32).unwrap()
     }
 
     fn weight(&mut self, shape: impl Into<Shape>) -> Result<TensorId, GraphError> {
@@ -81,7 +81,7 @@ impl Zoo {
 
 fn graph(value: f32) -> Result<Graph, GraphError> {
     let mut zoo = Zoo { graph: Graph::new(), value };
-    let pixels = zoo.graph.input("pixels", [1, 5, 5, 3], DType::U8);
+    let pixels = zoo.graph.input("pixels", [1, 5, 5, 3], DType::U8).unwrap();
     zoo.node(Preprocess { mean: [0.5; 3], std: [0.25; 3], padded: false }, vec![pixels])?;
     let convolutions = [
         (5, 4, 8, 1, 1),

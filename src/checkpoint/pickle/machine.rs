@@ -6,6 +6,9 @@ use std::collections::HashMap;
 /// Most objects of one pickle: a whole-module checkpoint with its optimiser has a few hundred thousand.
 const MAX_OBJECTS: usize = 20_000_000;
 
+/// Longest name of a module or a class that a pickle may refer to.
+const MAX_NAME: usize = 255;
+
 /// Reads one pickle from the beginning of `bytes`; gives it with its length.
 ///
 /// # Errors
@@ -13,6 +16,7 @@ const MAX_OBJECTS: usize = 20_000_000;
 pub fn parse(bytes: &[u8]) -> Result<(Pickle, usize), PickleError> {
     let mut machine = Machine { bytes, at: 0, opcode_at: 0, ..Machine::default() };
     while machine.step()? {}
+    machine.pickle.bytes = machine.at;
     Ok((machine.pickle, machine.at))
 }
 
@@ -393,9 +397,16 @@ impl<'a> Machine<'a> {
             }
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
-                match (self.pickle.text(module), self.pickle.text(name)) {
-                    (Some(module), Some(name)) => self.global(module.to_owned(), name.to_owned()),
-                    _ => self.error("expected the names of a module and of what is in it"),
+                let text = |id: Id| match self.pickle.objects.get(id.0) {
+                    // Two references to long text would name it at no cost.
+                    Some(Object::Str(text)) if text.len() <= MAX_NAME => Some(text.clone()),
+                    _ => None,
+                };
+                match (text(module), text(name)) {
+                    (Some(module), Some(name)) => self.global(module, name),
+                    _ => self.error(format!(
+                        "expected the names of a module and of what is in it, of up to {MAX_NAME} bytes"
+                    )),
                 }
             }
             // `(class, arguments)`; the third part of the last one are named arguments, which no state needs.
@@ -512,6 +523,7 @@ fn unescape(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::BudgetExceeded;
 
     fn root(bytes: &[u8]) -> Object {
         parse(bytes).unwrap().0.root().clone()
@@ -560,9 +572,13 @@ mod tests {
     #[test]
     fn calls_are_not_made() {
         let (pickle, _) = parse(b"cos\nsystem\n(S'true'\ntR.").unwrap();
-        let (call, global) = pickle.call(pickle.root()).unwrap();
-        assert_eq!(global, ("os", "system"));
-        assert_eq!(pickle.sequence(call.arguments).unwrap().len(), 1);
+        let read = pickle.read(|reader| {
+            let (call, global) = reader.call(reader.root()).unwrap();
+            assert_eq!(global, ("os", "system"));
+            assert_eq!(reader.sequence(call.arguments).unwrap().len(), 1);
+            Ok::<_, BudgetExceeded>(())
+        });
+        assert_eq!(read, Ok(()));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl Network {
         let encoder_end = graph.phases().get(1).map_or(graph.nodes().len(), |phase| phase.start);
         let features = graph.nodes()[..encoder_end].last().map(|node| node.outputs[0]);
         if let Some(features) = features {
-            graph.output(features);
+            graph.output(features).map_err(shadetell::Error::from)?;
         }
         let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
         let executor = Executor::new(&gpu.device, &gpu.queue, pipelines, &graph, plan)?;

@@ -106,7 +106,7 @@ impl Making {
         (0..count).map(|i| scale * random_value(self.seed << 40, i)).collect()
     }
 
-    fn input(&mut self, shape: &[usize]) -> TensorId {
+    fn input(&mut self, shape: &[usize]) -> Result<TensorId, GraphError> {
         let values = self.values(shape.iter().product(), 1.0);
         self.inputs.push(Data::F32(values));
         self.graph.input("x", shape.to_vec(), DType::F32)
@@ -120,7 +120,7 @@ impl Making {
 
     fn last(&mut self, name: &str, op: impl Into<Op>, operands: Vec<TensorId>) -> Result<(), GraphError> {
         for id in self.graph.add_node(name, op, operands)? {
-            self.graph.output(id);
+            self.graph.output(id)?;
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ impl Case {
             Case::Conv { side, inputs, outputs, window, stride, depthwise } => {
                 let groups = if depthwise { inputs } else { 1 };
                 let shape = [outputs, inputs / groups, window, window];
-                let x = making.input(&[1, side, side, inputs]);
+                let x = making.input(&[1, side, side, inputs])?;
                 let weight = making.weight(&shape, shape[1] * window * window)?;
                 let bias = making.weight(&[outputs], 1)?;
                 let padding = Padding::uniform(window / 2);
@@ -159,60 +159,64 @@ impl Case {
                 making.last(name, op, vec![x, weight, bias])?;
             }
             Case::Linear { rows, inputs, outputs } => {
-                let x = making.input(&[1, rows, inputs]);
+                let x = making.input(&[1, rows, inputs])?;
                 let weight = making.weight(&[outputs, inputs], inputs)?;
                 let bias = making.weight(&[outputs], 1)?;
                 let y = making.graph.linear(name, x, weight, bias)?;
-                making.graph.output(y);
+                making.graph.output(y)?;
             }
             Case::Lstm { rows, units } => {
-                let [x, h, c] = [(); 3].map(|()| making.input(&[rows, units]));
+                let [x, h, c] = [
+                    making.input(&[rows, units])?,
+                    making.input(&[rows, units])?,
+                    making.input(&[rows, units])?,
+                ];
                 let weight = making.weight(&[4 * units, 2 * units], 2 * units)?;
                 let bias = making.weight(&[4 * units], 1)?;
                 let weights = LstmWeights { weight, bias };
                 for y in making.graph.lstm_cell(name, &[x], [h, c], weights)? {
-                    making.graph.output(y);
+                    making.graph.output(y)?;
                 }
             }
             Case::MaxPool { side, channels } => {
                 let pool =
                     Pool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2], count_include_pad: true };
-                let x = making.input(&[1, side, side, channels]);
+                let x = making.input(&[1, side, side, channels])?;
                 making.last(name, MaxPool2d(pool), vec![x])?;
             }
             Case::Mean { side, channels } => {
-                let x = making.input(&[1, side, side, channels]);
+                let x = making.input(&[1, side, side, channels])?;
                 making.last(name, AdaptiveAvgPool2d { output: [1; 2] }, vec![x])?;
             }
             Case::Preprocess { side } => {
                 making.inputs.push(Data::U8(pixels(3 * side * side)));
-                let x = making.graph.input("pixels", vec![1, side, side, 3], DType::U8);
+                let x = making.graph.input("pixels", vec![1, side, side, 3], DType::U8)?;
                 let op = Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], padded: true };
                 making.last(name, op, vec![x])?;
             }
             Case::LogSoftmax { rows, columns } => {
-                let x = making.input(&[rows, columns]);
+                let x = making.input(&[rows, columns])?;
                 making.last(name, Softmax { log: true }, vec![x])?;
             }
             Case::TopK { rows, columns, k } => {
-                let x = making.input(&[rows, columns]);
+                let x = making.input(&[rows, columns])?;
                 making.last(name, TopK { k, suppressed: [TopK::NONE; 4], log_probs: false }, vec![x])?;
             }
             Case::Embedding { rows, words, width } => {
                 making.inputs.push(Data::U32((0..rows).map(|row| (row * words / rows) as u32).collect()));
-                let ids = making.graph.input("ids", vec![rows], DType::U32);
+                let ids = making.graph.input("ids", vec![rows], DType::U32)?;
                 let table = making.weight(&[words, width], 1)?;
                 making.last(name, Embedding, vec![ids, table])?;
             }
             Case::Weights { rows, places, width } => {
-                let (keys, query) = (making.input(&[1, places, width]), making.input(&[rows, width]));
+                let (keys, query) = (making.input(&[1, places, width])?, making.input(&[rows, width])?);
                 let weight = making.weight(&[width], width)?;
                 let bias = making.weight(&[1], 1)?;
                 making.last(name, AttentionWeights, vec![keys, query, weight, bias])?;
             }
             Case::Context { rows, places, width } => {
-                let (grid, alpha) = (making.input(&[1, places, width]), making.input(&[rows, places]));
-                let gate = making.input(&[rows, width]);
+                let (grid, alpha) = (making.input(&[1, places, width])?, making.input(&[rows, places])?);
+                let gate = making.input(&[rows, width])?;
                 making.last(name, AttentionContext, vec![grid, alpha, gate])?;
             }
         }

@@ -183,7 +183,7 @@ mod tests {
     /// A bottleneck in miniature: two convolutions with batch norm, a shortcut, relu; then a lone relu6.
     fn block() -> Graph {
         let mut g = Graph::new();
-        let x = g.input("x", [1, 3, 3, 2], DType::F32);
+        let x = g.input("x", [1, 3, 3, 2], DType::F32).unwrap();
         let conv = |g: &mut Graph, name: &str, x: TensorId| {
             let w = g
                 .constant("w", [2, 2, 3, 3], (0..36).map(|i| (i % 7) as f32 - 3.0).collect::<Vec<_>>())
@@ -202,8 +202,8 @@ mod tests {
         let sum = g.sum("shortcut", b, x).unwrap();
         let y = g.activation("relu", sum, Activation::Relu).unwrap();
         let z = g.activation("relu6", y, Activation::Relu6).unwrap();
-        g.output(y);
-        g.output(z);
+        g.output(y).unwrap();
+        g.output(z).unwrap();
         g
     }
 
@@ -211,14 +211,14 @@ mod tests {
     fn colors_are_padded() {
         let graph = |is_result: bool| {
             let mut g = Graph::new();
-            let pixels = g.input("pixels", [1, 2, 2, 3], DType::U8);
+            let pixels = g.input("pixels", [1, 2, 2, 3], DType::U8).unwrap();
             let x = g.preprocess("x", pixels, [0.25; 3], [0.5; 3]).unwrap();
             let w = g.constant("w", [2, 3, 2, 2], (0..24).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
             let b = g.constant("b", [2], vec![0.5, -0.25]).unwrap();
             let y = g.conv2d("y", x, w, b, Conv2d::default()).unwrap();
-            g.output(y);
+            g.output(y).unwrap();
             if is_result {
-                g.output(x);
+                g.output(x).unwrap();
             }
             g
         };

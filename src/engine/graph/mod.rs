@@ -62,16 +62,26 @@ impl Graph {
     }
 
     /// Declares a tensor that is handed in at each run.
-    pub fn input(&mut self, name: &str, shape: impl Into<Shape>, dtype: DType) -> TensorId {
-        let id = self.tensor(name, shape.into(), dtype, None);
+    ///
+    /// # Errors
+    /// A size is zero, or there are 2^32 elements or more.
+    pub fn input(
+        &mut self,
+        name: &str,
+        shape: impl Into<Shape>,
+        dtype: DType,
+    ) -> Result<TensorId, GraphError> {
+        let shape = shape.into();
+        check_shape(name, &shape)?;
+        let id = self.tensor(name, shape, dtype, None);
         self.inputs.push(id);
-        id
+        Ok(id)
     }
 
     /// Adds a weight, in PyTorch's layout.
     ///
     /// # Errors
-    /// The number of values is not that of the shape.
+    /// The number of values is not that of the shape, a size is zero, or there are 2^32 elements or more.
     pub fn constant(
         &mut self,
         name: &str,
@@ -79,6 +89,7 @@ impl Graph {
         values: impl Into<Constant>,
     ) -> Result<TensorId, GraphError> {
         let (shape, values) = (shape.into(), values.into());
+        check_shape(name, &shape)?;
         if shape.elements() != values.len() {
             return Err(GraphError {
                 node: name.to_owned(),
@@ -88,9 +99,14 @@ impl Graph {
         Ok(self.tensor(name, shape, DType::F32, Some(values)))
     }
 
-    /// Marks a tensor as a result of the whole graph.
-    pub fn output(&mut self, id: TensorId) {
+    /// Marks a tensor as a result of the whole graph: a computed one, an input or a constant.
+    ///
+    /// # Errors
+    /// The tensor is of another graph.
+    pub fn output(&mut self, id: TensorId) -> Result<(), GraphError> {
+        self.check_id("output", id)?;
         self.outputs.push(id);
+        Ok(())
     }
 
     /// Lets the nodes that follow belong to a phase of this name.
@@ -98,10 +114,13 @@ impl Graph {
         self.phases.push(Phase { name: name.to_owned(), start: self.nodes.len() });
     }
 
-    /// Appends a node; its operation checks the operands and says what comes out.
+    /// Appends a node and returns its results.
+    ///
+    /// This is the one place where operands are checked: their number, element types and constants against what the operation
+    /// declares, and their shapes by its shape rule.
     ///
     /// # Errors
-    /// The operands do not fit the operation.
+    /// The operands do not fit the operation, are of another graph, or a result would have 2^32 elements or more.
     pub fn add_node(
         &mut self,
         name: &str,
@@ -109,11 +128,13 @@ impl Graph {
         inputs: Vec<TensorId>,
     ) -> Result<Vec<TensorId>, GraphError> {
         let op = op.into();
+        let operation = op.operation();
+        let node = format!("{name} ({})", operation.name());
+        inputs.iter().try_for_each(|&id| self.check_id(&node, id))?;
         let operands: Vec<&Tensor> = inputs.iter().map(|&id| self.get(id)).collect();
-        let results = op
-            .operation()
-            .infer(&operands)
-            .map_err(|message| GraphError { node: format!("{name} ({})", op.operation().name()), message })?;
+        let results = operation.operands().check(&operands).and_then(|()| operation.infer(&operands));
+        let results = results.map_err(|message| GraphError { node: node.clone(), message })?;
+        results.iter().try_for_each(|(shape, _)| check_shape(&node, shape))?;
         let outputs: Vec<TensorId> =
             results.into_iter().map(|(shape, dtype)| self.tensor(name, shape, dtype, None)).collect();
         self.nodes.push(Node { name: name.to_owned(), op, inputs, outputs: outputs.clone() });
@@ -130,7 +151,22 @@ impl Graph {
         self.add_node(name, op, inputs).map(|outputs| outputs[0])
     }
 
-    /// The tensor of this name.
+    fn check_id(&self, node: &str, id: TensorId) -> Result<(), GraphError> {
+        if id.0 < self.tensors.len() {
+            return Ok(());
+        }
+        let message = format!(
+            "expected a tensor of this graph, which has {}, found number {} of another graph",
+            self.tensors.len(),
+            id.0
+        );
+        Err(GraphError { node: node.to_owned(), message })
+    }
+
+    /// A tensor of this graph.
+    ///
+    /// # Panics
+    /// The tensor is of another graph, which has more of them.
     pub fn get(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]
     }
@@ -189,19 +225,19 @@ impl Graph {
     /// One node as a graph of its own: its weights, and inputs in place of all else that it reads.
     ///
     /// # Errors
-    /// There is none: the node fitted its operands before.
+    /// Never: the node fitted its operands before.
     pub(crate) fn alone(&self, node: &Node) -> Result<Graph, GraphError> {
         let mut graph = Graph::new();
         let operands = node.inputs.iter().map(|&id| {
             let Tensor { name, shape, dtype, constant } = self.get(id);
             match constant {
                 Some(values) => graph.constant(name, shape.clone(), values.clone()),
-                None => Ok(graph.input(name, shape.clone(), *dtype)),
+                None => graph.input(name, shape.clone(), *dtype),
             }
         });
         let operands = operands.collect::<Result<_, _>>()?;
         for id in graph.add_node(&node.name, node.op.clone(), operands)? {
-            graph.output(id);
+            graph.output(id)?;
         }
         Ok(graph)
     }
@@ -210,4 +246,16 @@ impl Graph {
         self.tensors.push(Tensor { name: name.to_owned(), shape, dtype, constant });
         TensorId(self.tensors.len() - 1)
     }
+}
+
+/// Kernels number the elements of a tensor with 32 bits, and divide by its sizes.
+fn check_shape(node: &str, shape: &Shape) -> Result<(), GraphError> {
+    let message = if shape.contains(&0) {
+        format!("expected sizes of at least 1, found {shape}")
+    } else if u32::try_from(shape.elements()).is_err() {
+        format!("expected fewer than 2^32 elements, found {shape}")
+    } else {
+        return Ok(());
+    };
+    Err(GraphError { node: node.to_owned(), message })
 }

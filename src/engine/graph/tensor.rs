@@ -9,9 +9,9 @@ use std::ops::Deref;
 pub struct Shape(Vec<usize>);
 
 impl Shape {
-    /// The number of elements.
+    /// The number of elements; `usize::MAX` where the product is larger.
     pub fn elements(&self) -> usize {
-        self.0.iter().product()
+        self.0.iter().fold(1, |product, &size| product.saturating_mul(size))
     }
 
     /// The sizes as an array of known rank, or `None` if the rank differs.
@@ -26,7 +26,7 @@ impl Shape {
 
     /// How many rows of the innermost size there are.
     pub fn rows(&self) -> usize {
-        self.0.split_last().map_or(1, |(_, outer)| outer.iter().product())
+        self.elements().checked_div(self.last()).unwrap_or(0)
     }
 }
 

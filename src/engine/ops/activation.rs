@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 
 /// The function applied to every value of an op's output.
@@ -73,12 +73,13 @@ impl Operation for Activation {
         "activation"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("x")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        match inputs {
-            [x] if x.dtype == DType::F32 => Ok(vec![(x.shape.clone(), DType::F32)]),
-            [x] => Err(format!("expected f32, found {} {}", x.dtype, x.shape)),
-            _ => Err(format!("expected 1 operand, found {}", inputs.len())),
-        }
+        let [x] = exactly(inputs)?;
+        Ok(vec![(x.shape.clone(), DType::F32)])
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {

@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 
 /// Output row `i` of `OH` is the mean of input rows `floor(i H / OH)` to `ceil((i + 1) H / OH)`, columns alike.
@@ -30,16 +30,21 @@ impl Operation for AdaptiveAvgPool2d {
         "adaptive_avg_pool2d"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("x")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         let [height, width] = self.output;
-        match inputs {
-            [x] => match x.shape.sizes() {
-                Some([n, h, w, c]) if h > 0 && w > 0 && height > 0 && width > 0 => {
-                    Ok(vec![([n, height, width, c].into(), DType::F32)])
-                }
-                _ => Err(format!("expected [N, H, W, C] and an output of at least 1x1, found {}", x.shape)),
-            },
-            _ => Err(format!("expected 1 operand, found {}", inputs.len())),
+        let [x] = exactly(inputs)?;
+        match x.shape.sizes() {
+            Some([n, _, _, c]) if height > 0 && width > 0 => {
+                Ok(vec![([n, height, width, c].into(), DType::F32)])
+            }
+            _ => Err(format!(
+                "expected [N, H, W, C] and an output of at least 1x1, found {} and {height}x{width}",
+                x.shape
+            )),
         }
     }
 

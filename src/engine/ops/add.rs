@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Activation, Infer, Operation};
+use crate::engine::ops::{Activation, Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 
 /// `activation(a + b)`, element by element, for two tensors of one shape.
@@ -26,18 +26,17 @@ impl Operation for Add {
         "add"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("a"), Operand::f32("b")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         self.activation.fusible()?;
-        match inputs {
-            [a, b] if a.shape == b.shape && a.dtype == DType::F32 && b.dtype == DType::F32 => {
-                Ok(vec![(a.shape.clone(), DType::F32)])
-            }
-            [a, b] => Err(format!(
-                "expected two f32 tensors of one shape, found {} {} and {} {}",
-                a.dtype, a.shape, b.dtype, b.shape
-            )),
-            _ => Err(format!("expected 2 operands, found {}", inputs.len())),
+        let [a, b] = exactly(inputs)?;
+        if a.shape != b.shape {
+            return Err(format!("expected two tensors of one shape, found {} and {}", a.shape, b.shape));
         }
+        Ok(vec![(a.shape.clone(), DType::F32)])
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {

@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Kernel, Lowering, Packing, ROW_VARIANTS, Shader, heuristics, params};
 
 /// Where a row looks (Xu et al., "Show, Attend and Tell", arXiv 1502.03044, equations 4 and 5):
@@ -68,10 +68,14 @@ impl Operation for AttentionWeights {
         "additive_attention"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(
+            const { &[Operand::f32("keys"), Operand::f32("query"), Operand::weight("v"), Operand::weight("bias")] },
+        )
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        let [keys, query, v, bias] = inputs else {
-            return Err(format!("expected 4 operands, found {}", inputs.len()));
-        };
+        let [keys, query, v, bias] = exactly(inputs)?;
         let ([_, pixels, width], [rows, _]) = sizes(keys, query)?;
         if v.shape.elements() != width || bias.shape.elements() != 1 {
             return Err(format!("expected v [{width}] and a bias [1], found {} and {}", v.shape, bias.shape));
@@ -110,10 +114,12 @@ impl Operation for AttentionContext {
         "additive_attention"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("grid"), Operand::f32("alpha"), Operand::f32("query")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        let [grid, alpha, query] = inputs else {
-            return Err(format!("expected 3 operands, found {}", inputs.len()));
-        };
+        let [grid, alpha, query] = exactly(inputs)?;
         let ([_, pixels, width], [rows, _]) = sizes(grid, query)?;
         if *alpha.shape != [rows, pixels] {
             return Err(format!("expected weights [{rows}, {pixels}], found {}", alpha.shape));

@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Packing, Shader, params};
 
 /// `x * scale + shift` over the last axis (Ioffe and Szegedy, arXiv 1502.03167, with running statistics).
@@ -25,14 +25,16 @@ impl Operation for BatchNorm {
         "batch_norm"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("x"), Operand::weight("scale"), Operand::weight("shift")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        let [x, scale, shift] = inputs else {
-            return Err(format!("expected 3 operands, found {}", inputs.len()));
-        };
+        let [x, scale, shift] = exactly(inputs)?;
         let channels = x.shape.last();
         for operand in [scale, shift] {
-            if operand.shape.elements() != channels || operand.constant.is_none() {
-                return Err(format!("expected a constant of {channels} channels, found {}", operand.shape));
+            if *operand.shape != [channels] {
+                return Err(format!("expected scale and shift [{channels}], found {}", operand.shape));
             }
         }
         Ok(vec![(x.shape.clone(), DType::F32)])

@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 
 /// Extends the hypotheses of each image by one token.
@@ -39,10 +39,12 @@ impl Operation for BeamStep {
         "beam_step"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("scores"), Operand::f32("values"), Operand::u32("ids")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        let [scores, values, ids] = inputs else {
-            return Err(format!("expected 3 operands, found {}", inputs.len()));
-        };
+        let [scores, values, ids] = exactly(inputs)?;
         let Some([n, k]) = scores.shape.sizes() else {
             return Err(format!("expected scores [N, K], found {}", scores.shape));
         };

@@ -6,7 +6,7 @@ pub(crate) mod winograd;
 use super::activation::Activation;
 use crate::engine::cpu;
 use crate::engine::graph::{Constant, DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::conv2d::{ConvAlgorithm, ConvKernel, ConvShape};
 use crate::engine::plan::{
     Binding, Block, Dispatch, Kernel, KernelCandidates, Lowering, Packing, Shader, heuristics,
@@ -106,6 +106,10 @@ pub(crate) fn window_count(
     }
     let reach = kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)?;
     let padded = input.checked_add(padding[0])?.checked_add(padding[1])?;
+    // Shaders compute positions in 32 bits, signed ones where there is padding.
+    if padded.max(stride) > i32::MAX as usize {
+        return None;
+    }
     padded.checked_sub(reach)?.checked_div(stride)?.checked_add(1)
 }
 
@@ -162,6 +166,11 @@ impl Operation for Conv2d {
         "conv2d"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        const REQUIRED: &[Operand] = &[Operand::f32("x"), Operand::weight("weight"), Operand::weight("bias")];
+        Operands { required: REQUIRED, optional: const { &[Operand::f32("residual")] }, repeats: false }
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         let [x, weight, bias, residual @ ..] = inputs else {
             return Err(format!("expected 3 or 4 operands, found {}", inputs.len()));
@@ -184,15 +193,15 @@ impl Operation for Conv2d {
                 x.shape
             ));
         }
-        if weight.constant.is_none() || bias.constant.is_none() || *bias.shape != [outputs] {
-            return Err(format!("expected a constant weight and bias [{outputs}], found {}", bias.shape));
+        if *bias.shape != [outputs] {
+            return Err(format!("expected a bias [{outputs}], found {}", bias.shape));
         }
         let Some([out_height, out_width]) = self.output_size([height, width], [kh, kw]) else {
             return Err(format!("a {kh}x{kw} window of {self:?} does not fit into {}", x.shape));
         };
         let output = [n, out_height, out_width, outputs];
-        if residual.len() > 1 || residual.iter().any(|r| *r.shape != output) {
-            return Err(format!("expected a residual of {output:?}, found {}", residual[0].shape));
+        if let Some(residual) = residual.iter().find(|r| *r.shape != output) {
+            return Err(format!("expected a residual of {output:?}, found {}", residual.shape));
         }
         Ok(vec![(output.into(), DType::F32)])
     }

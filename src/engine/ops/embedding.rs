@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Cost, Dispatch, Kernel, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
 
 /// Row `tokens[r]` of the table for each `r`: `[R]` ids and a constant `[V, E]` give `[R, E]`.
@@ -24,19 +24,15 @@ impl Operation for Embedding {
         "embedding"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::u32("ids"), Operand::weight("table")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        match inputs {
-            [tokens, table] if tokens.dtype == DType::U32 && table.constant.is_some() => {
-                match table.shape.sizes() {
-                    Some([_, width]) => Ok(vec![([tokens.shape.elements(), width].into(), DType::F32)]),
-                    None => Err(format!("expected a table [V, E], found {}", table.shape)),
-                }
-            }
-            [tokens, table] => Err(format!(
-                "expected u32 ids and a constant table, found {} {} and {}",
-                tokens.dtype, tokens.shape, table.shape
-            )),
-            _ => Err(format!("expected 2 operands, found {}", inputs.len())),
+        let [ids, table] = exactly(inputs)?;
+        match table.shape.sizes() {
+            Some([_, width]) => Ok(vec![([ids.shape.elements(), width].into(), DType::F32)]),
+            None => Err(format!("expected a table [V, E], found {}", table.shape)),
         }
     }
 

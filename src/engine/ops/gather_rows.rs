@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 
 /// Row `indices[m]` of `x [.., W]` for each `m`, as `[M, W]`. An index outside of `x` gives zeros.
@@ -23,16 +23,13 @@ impl Operation for GatherRows {
         "gather_rows"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("x"), Operand::u32("indices")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        match inputs {
-            [x, indices] if x.dtype == DType::F32 && indices.dtype == DType::U32 => {
-                Ok(vec![([indices.shape.elements(), x.shape.last()].into(), DType::F32)])
-            }
-            [x, indices] => {
-                Err(format!("expected f32 rows and u32 indices, found {} and {}", x.dtype, indices.dtype))
-            }
-            _ => Err(format!("expected 2 operands, found {}", inputs.len())),
-        }
+        let [x, indices] = exactly(inputs)?;
+        Ok(vec![([indices.shape.elements(), x.shape.last()].into(), DType::F32)])
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {

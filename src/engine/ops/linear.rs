@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{Constant, DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Activation, Infer, Operation, conv2d};
+use crate::engine::ops::{Activation, Infer, Operand, Operands, Operation, conv2d, exactly};
 use crate::engine::plan::heuristics::conv2d::ConvShape;
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
@@ -59,22 +59,21 @@ impl Operation for Linear {
         "linear"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("x"), Operand::weight("weight"), Operand::weight("bias")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        let [x, weight, bias] = inputs else {
-            return Err(format!("expected 3 operands, found {}", inputs.len()));
-        };
+        let [x, weight, bias] = exactly(inputs)?;
         self.activation.fusible()?;
         let Some([outputs, width]) = weight.shape.sizes() else {
             return Err(format!("expected a weight [O, I], found {}", weight.shape));
         };
-        if x.dtype != DType::F32 || x.shape.last() != width {
-            return Err(format!(
-                "expected rows of {width} f32 for weight {}, found {} {}",
-                weight.shape, x.dtype, x.shape
-            ));
+        if x.shape.is_empty() || x.shape.last() != width {
+            return Err(format!("expected rows of {width} for weight {}, found {}", weight.shape, x.shape));
         }
-        if *bias.shape != [outputs] || weight.constant.is_none() || bias.constant.is_none() {
-            return Err(format!("expected a constant bias [{outputs}], found {}", bias.shape));
+        if *bias.shape != [outputs] {
+            return Err(format!("expected a bias [{outputs}], found {}", bias.shape));
         }
         let mut sizes = x.shape.to_vec();
         if let Some(last) = sizes.last_mut() {

@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
 
@@ -51,6 +51,17 @@ impl Operation for LstmCell {
         "lstm_cell"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        const REQUIRED: &[Operand] = &[
+            Operand::f32("h"),
+            Operand::f32("c"),
+            Operand::weight("weight"),
+            Operand::weight("bias"),
+            Operand::f32("x"),
+        ];
+        Operands { required: REQUIRED, optional: const { &[Operand::f32("second x")] }, repeats: false }
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
         let [h, c, weight, bias, x @ ..] = inputs else {
             return Err(format!("expected 5 or 6 operands, found {}", inputs.len()));
@@ -59,7 +70,7 @@ impl Operation for LstmCell {
         if c.shape != h.shape {
             return Err(format!("expected two states of one shape, found {} and {}", h.shape, c.shape));
         }
-        if x.is_empty() || x.len() > 2 || x.iter().any(|x| x.shape.rows() != rows || x.dtype != DType::F32) {
+        if x.is_empty() || x.iter().any(|x| x.shape.rows() != rows) {
             let found: Vec<String> = x.iter().map(|x| x.shape.to_string()).collect();
             return Err(format!("expected one or two inputs of {rows} rows, found {}", found.join(" and ")));
         }

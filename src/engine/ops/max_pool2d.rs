@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation, Pool2d, pool2d};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, Pool2d, pool2d};
 use crate::engine::plan::{Dispatch, Lowering, Shader};
 
 /// The maximum of each window; what lies in the padding does not count: `[N, H, W, C]` to `[N, OH, OW, C]`.
@@ -19,6 +19,10 @@ pub(super) const SHADER: Shader = Shader {
 impl Operation for MaxPool2d {
     fn name(&self) -> &'static str {
         "max_pool2d"
+    }
+
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("x")] })
     }
 
     fn infer(&self, inputs: &[&Tensor]) -> Infer {

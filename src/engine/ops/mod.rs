@@ -34,7 +34,7 @@ pub use gather_rows::GatherRows;
 pub use linear::Linear;
 pub use lstm_cell::{LstmCell, LstmWeights};
 pub use max_pool2d::MaxPool2d;
-pub(crate) use operation::{Infer, Operation};
+pub(crate) use operation::{Infer, Operand, Operands, Operation, exactly};
 pub use pool2d::Pool2d;
 pub use preprocess::Preprocess;
 pub use softmax::Softmax;

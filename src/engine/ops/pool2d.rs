@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::conv2d::window_count;
 use crate::engine::graph::{DType, Tensor};
-use crate::engine::ops::Infer;
+use crate::engine::ops::{Infer, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 
 params! {
@@ -57,9 +57,7 @@ impl Pool2d {
 impl Pool2d {
     /// The shape rule of both pooling operations.
     pub(super) fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        let [x] = inputs else {
-            return Err(format!("expected 1 operand, found {}", inputs.len()));
-        };
+        let [x] = exactly(inputs)?;
         let sizes = x.shape.sizes().and_then(|[n, h, w, c]| Some((n, self.output_size([h, w])?, c)));
         match sizes {
             Some((n, [height, width], c)) => Ok(vec![([n, height, width, c].into(), DType::F32)]),

@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 
 /// `(v / 255 - mean) / std` for each of three channels.
@@ -43,15 +43,15 @@ impl Operation for Preprocess {
         "preprocess"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::u8("pixels")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        match inputs {
-            [x] => match x.shape.sizes() {
-                Some([n, h, w, 3 | 4]) if x.dtype == DType::U8 => {
-                    Ok(vec![([n, h, w, self.results()].into(), DType::F32)])
-                }
-                _ => Err(format!("expected u8 [N, H, W, 3 or 4], found {} {}", x.dtype, x.shape)),
-            },
-            _ => Err(format!("expected 1 operand, found {}", inputs.len())),
+        let [x] = exactly(inputs)?;
+        match x.shape.sizes() {
+            Some([n, h, w, 3 | 4]) => Ok(vec![([n, h, w, self.results()].into(), DType::F32)]),
+            _ => Err(format!("expected [N, H, W, 3 or 4], found {}", x.shape)),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
-use crate::engine::ops::{Infer, Operation};
+use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, ROW_VARIANTS, Shader, params};
 
 /// The `k` largest entries of each row, in descending order, ties by the lowest column; `k = 1` is argmax.
@@ -42,18 +42,21 @@ impl Operation for TopK {
         "top_k"
     }
 
+    fn operands(&self) -> Operands<'_> {
+        Operands::exactly(const { &[Operand::f32("x")] })
+    }
+
     fn infer(&self, inputs: &[&Tensor]) -> Infer {
-        match inputs {
-            [x] if (1..=TopK::MAX.min(x.shape.last())).contains(&self.k) => {
-                let shape = [x.shape.rows(), self.k];
-                Ok(vec![(shape.into(), DType::F32), (shape.into(), DType::U32)])
-            }
-            [x] => {
-                let most = TopK::MAX.min(x.shape.last());
-                Err(format!("expected rows and k from 1 to {most}, found {} and k = {}", x.shape, self.k))
-            }
-            _ => Err(format!("expected 1 operand, found {}", inputs.len())),
+        let [x] = exactly(inputs)?;
+        let most = TopK::MAX.min(x.shape.last());
+        if !(1..=most).contains(&self.k) {
+            return Err(format!(
+                "expected rows and k from 1 to {most}, found {} and k = {}",
+                x.shape, self.k
+            ));
         }
+        let shape = [x.shape.rows(), self.k];
+        Ok(vec![(shape.into(), DType::F32), (shape.into(), DType::U32)])
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {

@@ -1,0 +1,78 @@
+//! A bound on the work that one file can ask for.
+
+use std::cell::Cell;
+
+/// Cost that every file may cause, however short it is.
+const BASE: usize = 4 << 20;
+/// Cost that a file may cause for each of its bytes. Files that PyTorch writes take less than an eighth of it, as
+/// `ordinary_files_stay_far_below_the_limit` shows.
+pub(super) const PER_BYTE: usize = 64;
+
+/// The work that is left for reading a file.
+///
+/// The objects of a file can refer to each other, so that a short file describes endless data. Reading therefore pays
+/// for every object that it looks at, each time anew, and for every copy that it makes. The unit is a byte, so that
+/// the budget bounds both time and memory. It is proportional to the length of the file.
+///
+/// A budget that was exceeded stays exceeded.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limit: usize,
+    /// `None` once the budget is exceeded.
+    left: Cell<Option<usize>>,
+}
+
+impl Budget {
+    /// The budget of a file of this length.
+    pub(super) fn of_bytes(bytes: usize) -> Budget {
+        let limit = bytes.saturating_mul(PER_BYTE).saturating_add(BASE);
+        Budget { limit, left: Cell::new(Some(limit)) }
+    }
+
+    /// Pays for some work in bytes.
+    pub(super) fn spend(&self, cost: usize) -> Result<(), BudgetExceeded> {
+        self.left.set(self.left.get().and_then(|left| left.checked_sub(cost)));
+        self.check()
+    }
+
+    /// An error if the budget is exceeded.
+    pub(super) fn check(&self) -> Result<(), BudgetExceeded> {
+        if self.left.get().is_some() { Ok(()) } else { Err(BudgetExceeded { limit: self.limit }) }
+    }
+
+    /// What was spent.
+    #[cfg(test)]
+    pub(super) fn spent(&self) -> usize {
+        self.limit - self.left.get().unwrap_or(0)
+    }
+}
+
+/// A file describes far more data than its length allows for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "its objects refer to each other so often that they unfold to more than {limit} bytes, {PER_BYTE} for each byte of \
+     the file: it is damaged, or made to exhaust memory"
+)]
+pub struct BudgetExceeded {
+    /// The limit in bytes.
+    pub limit: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_that_is_exceeded_stays_so() {
+        let budget = Budget::of_bytes(10);
+        assert_eq!(budget.spend(BASE), Ok(()));
+        assert_eq!(budget.spend(10 * PER_BYTE), Ok(()));
+        assert_eq!(budget.check(), Ok(()));
+        let exceeded = Err(BudgetExceeded { limit: BASE + 10 * PER_BYTE });
+        assert_eq!(
+            [budget.spend(1), budget.spend(0), budget.check()],
+            [exceeded.clone(), exceeded.clone(), exceeded]
+        );
+        assert_eq!(Budget::of_bytes(usize::MAX).spend(usize::MAX), Ok(()));
+    }
+}
