@@ -12,7 +12,7 @@ mod shapes;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use shadetell::CaptionOptions;
-use shadetell::engine::gpu::{AdapterChoice, Clock, Executor, Gpu, Pipelines};
+use shadetell::engine::gpu::{AdapterChoice, Clock, Executor, Gpu};
 use shadetell::engine::graph::{Data, Graph};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, SynthOptions, synth};
 use shapes::{CASES, pixels};
@@ -20,9 +20,8 @@ use std::time::{Duration, Instant};
 
 fn executor(gpu: &Gpu, graph: &Graph) -> Executor {
     let mut plan = gpu.plan(graph).expect("every shape has a plan");
-    plan.keep_first_phase(graph);
-    Executor::new(&gpu.device, &gpu.queue, &mut Pipelines::default(), graph, plan)
-        .expect("the device is large enough")
+    plan.keep_first_phase();
+    Executor::new(gpu, plan).expect("the device is large enough")
 }
 
 /// Each shape, as one operation.
@@ -58,7 +57,7 @@ fn encoders(criterion: &mut Criterion) {
         let options = CaptionOptions { max_length: Some(1), beam: Some(1), ..CaptionOptions::default() };
         let (graph, constants) = shadetell::graph(&model, &options).expect("a graph");
         let executor = executor(&gpu, &graph);
-        let count = executor.plan().inputs[0].shape.elements();
+        let count = executor.plan().inputs()[0].shape.elements();
         let inputs: Vec<Data> = [Data::U8(pixels(count))].into_iter().chain(constants).collect();
         group.bench_with_input(BenchmarkId::from_parameter(arch.name()), &inputs, |bencher, inputs| {
             bencher.iter_custom(|iterations| {

@@ -164,13 +164,7 @@ impl Captioner {
                 let mut pipelines = gpu.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
                 pipelines.cache = gpu.pipeline_cache.clone();
                 pipelines.progress = progress;
-                Engine::Gpu(Arc::new(Executor::new(
-                    &gpu.device,
-                    &gpu.queue,
-                    &mut pipelines,
-                    &built.graph,
-                    plan,
-                )?))
+                Engine::Gpu(Arc::new(Executor::prepared(gpu, &mut pipelines, plan)?))
             }
         };
         let manifest = model.manifest();
@@ -348,10 +342,10 @@ impl Speaker {
 
     /// Where the dispatches end that find the next word after so many; all are taken after the last word.
     pub(crate) fn next_word(&self, plan: &Plan, recorded: usize) -> usize {
-        let there = plan.outputs.iter().take_while(|port| port.ready <= recorded).count();
+        let there = plan.outputs().iter().take_while(|port| port.ready <= recorded).count();
         let first = self.whole_steps(there);
-        let step = plan.outputs.get(first..first + self.width()).unwrap_or_default();
-        step.iter().map(|port| port.ready).max().unwrap_or(plan.steps.len())
+        let step = plan.outputs().get(first..first + self.width()).unwrap_or_default();
+        step.iter().map(|port| port.ready).max().unwrap_or(plan.steps().len())
     }
 
     /// The caption of an image, from what the search left behind.
@@ -426,10 +420,8 @@ pub fn required_limits(model: &Model, options: &CaptionOptions) -> Result<wgpu::
     let mut limits = wgpu::Limits::default();
     for class in [AdapterClass::Software, AdapterClass::Hardware] {
         let plan = Plan::new(&graph, &Target::baseline(class))?;
-        let weights = plan.weights.iter().map(|weight| weight.bytes(&graph.get(weight.tensor).shape));
-        let activations = plan.ranges.values().chain(&plan.scratch).map(ExactSizeIterator::len);
-        let binding = weights.chain(activations).max().unwrap_or(0) as u64;
-        let buffer = binding.max(plan.arena_bytes as u64);
+        let binding = plan.largest_binding() as u64;
+        let buffer = binding.max(plan.arena_bytes() as u64);
         limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.max(binding);
         limits.max_buffer_size = limits.max_buffer_size.max(buffer);
     }

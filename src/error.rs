@@ -1,5 +1,6 @@
 //! The error of everything that goes from a model file to a caption.
 
+use crate::engine::EngineError;
 use crate::engine::gpu::GpuError;
 use crate::engine::graph::GraphError;
 use crate::image::ImageError;
@@ -27,5 +28,14 @@ impl Error {
     /// What was asked of a device, or of a captioner on it, cannot be done.
     pub(crate) fn refused(message: impl Into<String>) -> Error {
         Error::Gpu(GpuError::Refused(message.into()))
+    }
+}
+
+impl From<EngineError> for Error {
+    fn from(error: EngineError) -> Error {
+        match error {
+            EngineError::Graph(error) => Error::Graph(error),
+            EngineError::Gpu(error) => Error::Gpu(error),
+        }
     }
 }

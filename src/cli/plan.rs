@@ -59,10 +59,10 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let model = args.search.open_model()?;
     let options = args.search.options();
     let plan = shadetell::plan(&model, &options, args.class.into())?;
-    let phases = plan
-        .phases
-        .iter()
-        .map(|(name, range)| Phase { name, steps: plan.steps[range.clone()].iter().map(Row::of).collect() });
+    let phases = plan.phases().iter().map(|(name, range)| Phase {
+        name,
+        steps: plan.steps()[range.clone()].iter().map(Row::of).collect(),
+    });
     let mut decoders = model.manifest().decoders.iter();
     let decoder = decoders.find(|decoder| options.decoder.is_none_or(|family| decoder.family == family));
     let report = Report {
@@ -257,18 +257,18 @@ impl Summary {
     /// Counts.
     pub(crate) fn of(plan: &Plan) -> Summary {
         let Cost { flops, bytes } = plan.cost();
-        let kernels: HashSet<_> = plan.steps.iter().map(|step| &step.dispatch.kernel).collect();
+        let kernels: HashSet<_> = plan.steps().iter().map(|step| &step.dispatch.kernel).collect();
         Summary {
             // The cost of an operation stands at its first dispatch.
-            ops: plan.steps.iter().filter(|step| step.cost != Cost::default()).count(),
-            dispatches: plan.steps.len(),
+            ops: plan.steps().iter().filter(|step| step.cost != Cost::default()).count(),
+            dispatches: plan.steps().len(),
             pipelines: kernels.len(),
             flops,
             bytes,
-            weights: plan.weights.len(),
-            weight_bytes: plan.weight_bytes,
-            arena_bytes: plan.arena_bytes,
-            naive_bytes: plan.naive_bytes,
+            weights: plan.weights().len(),
+            weight_bytes: plan.weight_bytes(),
+            arena_bytes: plan.arena_bytes(),
+            naive_bytes: plan.naive_bytes(),
         }
     }
 }

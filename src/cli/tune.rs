@@ -70,7 +70,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
             }
         }
         rows.push(cells(tuned));
-    })?;
+    })
+    .map_err(shadetell::Error::from)?;
     let path = tuned::save(&gpu.info, choices)?;
     output::print(&(table(&rows, 2).join("\n") + "\n"))?;
     note(&format!("kept in {}", path.display()));

@@ -54,8 +54,8 @@ fn guess(flops: u64, bytes: u64) -> f64 {
 
 impl Pace {
     pub(super) fn of(plan: &Plan) -> Pace {
-        let mut cost = Vec::with_capacity(plan.steps.len());
-        let mut steps = plan.steps.iter().peekable();
+        let mut cost = Vec::with_capacity(plan.steps().len());
+        let mut steps = plan.steps().iter().peekable();
         while let Some(first) = steps.next() {
             // The plan counts a node's cost at its first dispatch: it is shared among all.
             let mut count = 1;

@@ -214,7 +214,7 @@ fn passes(
     cache: Option<&wgpu::PipelineCache>,
 ) -> Result<Passes, GpuError> {
     let defines = SHADER.variants[usize::from(!texture)];
-    let text = source::assemble(&SHADER, defines).map_err(GpuError::Refused)?;
+    let text = source::assemble(SHADER.name, SHADER.source, defines).map_err(GpuError::Refused)?;
     let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
     let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
     let source = match texture {

@@ -159,9 +159,9 @@ impl Ticket {
             self.executor.record_steps(encoder, slice.clone(), None);
         }
         self.next = slice.end;
-        if self.next == self.executor.plan().steps.len() {
+        if self.next == self.executor.plan().steps().len() {
             let arrival = Arc::clone(&self.arrival);
-            let count = self.executor.plan().outputs.len();
+            let count = self.executor.plan().outputs().len();
             let told = move |result| arrival.tell(result);
             self.results = Some(self.executor.record_outputs(encoder, count, told)?);
             self.lease = None;
@@ -183,7 +183,7 @@ impl Ticket {
     }
 
     fn record_glimpse(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
-        let ready = self.executor.plan().outputs.iter().take_while(|port| port.ready <= self.next).count();
+        let ready = self.executor.plan().outputs().iter().take_while(|port| port.ready <= self.next).count();
         let outputs = self.speaker.whole_steps(ready);
         if outputs > self.seen {
             self.seen = outputs;

@@ -94,7 +94,10 @@ impl Case {
         let plans = targets()
             .into_iter()
             .map(|target| Plan::new(&self.graph, &target).expect("the graph has a plan"));
-        plans.flat_map(|plan| plan.steps).map(|step| step.dispatch.kernel.label()).collect()
+        let labels = |plan: Plan| -> Vec<String> {
+            plan.steps().iter().map(|step| step.dispatch.kernel.label()).collect()
+        };
+        plans.flat_map(labels).collect()
     }
 
     /// What the reference twins give.
@@ -135,11 +138,11 @@ impl Case {
                     choices.insert(candidates.key.clone(), name.clone());
                     let plan = Plan::tuned(&self.graph, &target, &choices).expect("the graph has a plan");
                     // Targets have candidates in common.
-                    let steps = plan.steps.iter().map(|step| format!("{:?}", step.dispatch));
+                    let steps = plan.steps().iter().map(|step| format!("{:?}", step.dispatch));
                     if !done.insert(steps.collect()) {
                         continue;
                     }
-                    let found = shared().run_plan_guarded(&self.graph, plan, &self.inputs);
+                    let found = shared().run_plan_guarded(plan, &self.inputs);
                     for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
                         let shape = self.graph.shape(self.graph.outputs()[index]);
                         if let Err(complaint) = compare(found, expected, shape, tolerance) {

@@ -177,7 +177,7 @@ fn weights_of_16_bits() {
 
 #[test]
 fn the_table_reaches_every_kernel() {
-    let kernel = |step: &Step| (step.dispatch.kernel.shader.name, step.dispatch.kernel.defines);
+    let kernel = |step: &Step| (step.dispatch.kernel.name().to_owned(), step.dispatch.kernel.defines());
     let mut found = HashSet::new();
     let more = [
         plain([1, 5, 4, 520], 36, 1),
@@ -203,15 +203,15 @@ fn the_table_reaches_every_kernel() {
                     let mut choices = TuningTable::default();
                     choices.insert(candidates.key.clone(), name);
                     let plan = Plan::tuned(&case.graph, &target, &choices).unwrap();
-                    found.extend(plan.steps.iter().map(kernel));
+                    found.extend(plan.steps().iter().map(kernel));
                 }
             }
-            found.extend(Plan::new(&case.graph, &target).unwrap().steps.iter().map(kernel));
+            found.extend(Plan::new(&case.graph, &target).unwrap().steps().iter().map(kernel));
         }
     }
     for shader in SHADERS.iter().filter(|s| s.name.starts_with("conv2d_")) {
         for &defines in shader.variants {
-            assert!(found.contains(&(shader.name, defines)), "{} {defines:?}", shader.name);
+            assert!(found.contains(&(shader.name.to_owned(), defines)), "{} {defines:?}", shader.name);
         }
     }
 }

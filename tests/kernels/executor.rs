@@ -28,7 +28,7 @@ fn the_device_has_the_default_limits_and_no_features_but_five() {
 /// Runs a case whose grid is too large for one dimension with the limit that every device has.
 fn check_large(label: &str, case: &Case, tolerance: Tolerance) {
     let plan = Plan::new(&case.graph, &TARGETS[0]).unwrap();
-    for workgroups in plan.steps.iter().map(|step| step.dispatch.workgroups) {
+    for workgroups in plan.steps().iter().map(|step| step.dispatch.workgroups) {
         assert!(workgroups.iter().product::<u32>() > 65_535, "{label} is not large: {workgroups:?}");
         assert!(workgroups.iter().all(|&count| count <= 65_535), "{label} is not split: {workgroups:?}");
     }
@@ -86,13 +86,12 @@ type Change = fn(&mut wgpu::Limits);
 
 /// Why a graph cannot run on a device whose limits are changed so.
 fn refusal(graph: &Graph, change: Change) -> GpuError {
-    let mut shared = shared();
     let plan = Plan::new(graph, &TARGETS[0]).unwrap();
     let mut lower = wgpu::Limits::default();
     change(&mut lower);
     let gpu = Gpu::open_with(&AdapterChoice::default(), |_| lower).unwrap();
     // Nothing is compiled on the other device: limits come first.
-    Executor::new(&gpu.device, &gpu.queue, &mut shared.pipelines, graph, plan).unwrap_err()
+    Executor::new(&gpu, plan).unwrap_err()
 }
 
 #[test]
@@ -234,7 +233,7 @@ fn phases_are_timed_and_change_nothing() {
     let z = graph.sum("z", x, y).unwrap();
     graph.output(z).unwrap();
     let executor = shared().executor(&graph, &TARGETS[0]);
-    let names: Vec<&str> = executor.plan().phases.iter().map(|p| p.0.as_str()).collect();
+    let names: Vec<&str> = executor.plan().phases().iter().map(|p| p.0.as_str()).collect();
     assert_eq!(names, ["first", "second"]);
     let run = executor.run(&[Data::F32(vec![-1.0, 0.0, 1.0, 2.0, -3.0])]).unwrap();
     assert_eq!(run.outputs[0].f32(), [-1.0, 0.0, 2.0, 4.0, -3.0]);

@@ -261,25 +261,25 @@ fn lives(graph: &Graph) -> HashMap<TensorId, (isize, isize)> {
 
 fn check_memory(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
     let lives = lives(graph);
-    prop_assert_eq!(lives.len(), plan.ranges.len());
+    prop_assert_eq!(lives.len(), plan.ranges().len());
     for (a, life) in &lives {
-        let range = &plan.ranges[a];
+        let range = &plan.ranges()[a];
         prop_assert_eq!(range.start % ALIGNMENT, 0);
         prop_assert_eq!(range.len(), graph.get(*a).bytes());
-        prop_assert!(range.start >= ALIGNMENT && range.end <= plan.arena_bytes);
+        prop_assert!(range.start >= ALIGNMENT && range.end <= plan.arena_bytes());
         for (b, other) in lives.iter().filter(|(b, _)| *b > a) {
             let together = life.0 <= other.1 && other.0 <= life.1;
-            let apart = range.end <= plan.ranges[b].start || plan.ranges[b].end <= range.start;
+            let apart = range.end <= plan.ranges()[b].start || plan.ranges()[b].end <= range.start;
             prop_assert!(
                 apart || !together,
                 "{a:?} {life:?} {range:?} and {b:?} {other:?} {:?}",
-                plan.ranges[b]
+                plan.ranges()[b]
             );
         }
     }
     for id in graph.outputs() {
-        let range = &plan.ranges[id];
-        prop_assert!(plan.output_range.start <= range.start && range.end <= plan.output_range.end);
+        let range = &plan.ranges()[id];
+        prop_assert!(plan.output_range().start <= range.start && range.end <= plan.output_range().end);
     }
     Ok(())
 }

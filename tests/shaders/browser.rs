@@ -46,10 +46,11 @@ impl Drop for Browser {
 fn kernels() -> Vec<Kernel> {
     let mut kernels: Vec<Kernel> = Vec::new();
     for plan in zoo::plans() {
-        for step in &plan.steps {
+        for step in plan.steps() {
             let kernel = &step.dispatch.kernel;
-            let code = for_browsers(source::assemble(kernel.shader, kernel.defines).unwrap());
-            let constants = kernel.constants.iter().copied().collect();
+            let code =
+                for_browsers(source::assemble(kernel.name(), kernel.source(), kernel.defines()).unwrap());
+            let constants = kernel.constants().iter().copied().collect();
             let kernel = Kernel { label: kernel.label(), code, entries: &["main"], constants };
             if !kernels.contains(&kernel) {
                 kernels.push(kernel);
@@ -58,7 +59,7 @@ fn kernels() -> Vec<Kernel> {
     }
     kernels.extend(RESAMPLE.variants.iter().map(|defines| Kernel {
         label: format!("{} {defines:?}", RESAMPLE.name),
-        code: for_browsers(source::assemble(&RESAMPLE, defines).unwrap()),
+        code: for_browsers(source::assemble(RESAMPLE.name, RESAMPLE.source, defines).unwrap()),
         entries: &["across", "down"],
         constants: BTreeMap::new(),
     }));
@@ -114,7 +115,7 @@ fn every_variant_compiles_in_a_browser() {
     let variants: BTreeSet<_> = kernels.iter().chain(&native).map(|kernel| kernel.code.as_str()).collect();
     for shader in SHADERS {
         for defines in shader.variants {
-            let code = for_browsers(source::assemble(shader, defines).unwrap());
+            let code = for_browsers(source::assemble(shader.name, shader.source, defines).unwrap());
             assert!(variants.contains(code.as_str()), "the zoo has no {} {defines:?}", shader.name);
         }
     }

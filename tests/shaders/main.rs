@@ -99,11 +99,12 @@ fn overrides_are_the_known_ones() {
 fn dispatches_fit_their_shaders() {
     let mut complaints = Vec::new();
     for plan in zoo::plans() {
-        for step in &plan.steps {
+        for step in plan.steps() {
             let dispatch = &step.dispatch;
             let kernel = &dispatch.kernel;
             let label = kernel.label();
-            let variant = match Variant::read(kernel.shader, kernel.defines) {
+            let shader = kernel.shader().unwrap();
+            let variant = match Variant::read(shader, kernel.defines()) {
                 Ok(variant) => variant,
                 Err(complaint) => {
                     complaints.push(complaint);
@@ -111,16 +112,16 @@ fn dispatches_fit_their_shaders() {
                 }
             };
             let overrides = variant.overrides();
-            for (name, _) in &kernel.constants {
+            for (name, _) in kernel.constants() {
                 if !overrides.iter().any(|o| o == name) {
                     complaints.push(format!("{label}: the shader has no override {name}"));
                 }
             }
-            let invocations = variant.invocations(&kernel.constants);
+            let invocations = variant.invocations(kernel.constants());
             if !(1..=256).contains(&invocations) {
                 complaints.push(format!("{label}: {invocations} invocations"));
             }
-            if dispatch.params.len() != kernel.shader.params.len() {
+            if dispatch.params.len() != shader.params.len() {
                 complaints.push(format!("{label}: {} words of Params", dispatch.params.len()));
             }
             let written: Vec<bool> =
@@ -141,8 +142,8 @@ fn dispatches_fit_their_shaders() {
 fn every_variant_is_planned_by_some_operation() {
     let used: HashSet<_> = zoo::plans()
         .iter()
-        .flat_map(|plan| &plan.steps)
-        .map(|step| (step.dispatch.kernel.shader.name, step.dispatch.kernel.defines))
+        .flat_map(|plan| plan.steps())
+        .map(|step| (step.dispatch.kernel.name(), step.dispatch.kernel.defines()))
         .collect();
     let mut complaints = Vec::new();
     for shader in SHADERS {
@@ -179,12 +180,12 @@ fn every_file_is_registered_and_every_snippet_imported() {
 #[test]
 fn the_columns_match() {
     let operations: BTreeSet<String> =
-        zoo::plans().iter().flat_map(|plan| &plan.steps).map(|step| step.op.to_owned()).collect();
+        zoo::plans().iter().flat_map(|plan| plan.steps()).map(|step| step.op.to_owned()).collect();
     // What carries no operation of its own.
     let helpers = BTreeMap::from([
-        ("src/engine/ops", vec!["mod", "operation", "pool2d"]),
+        ("src/engine/ops", vec!["mod", "custom", "operation", "pool2d"]),
         ("src/engine/cpu", vec!["mod", "executor", "gemm", "test_data"]),
-        ("tests/kernels", vec!["main", "executor", "fuse", "random_graphs"]),
+        ("tests/kernels", vec!["main", "custom", "executor", "fuse", "random_graphs", "session"]),
     ]);
     let mut complaints = Vec::new();
     for (column, helpers) in &helpers {

@@ -30,7 +30,7 @@ pub(crate) fn variants() -> Vec<Result<Variant, String>> {
 impl Variant {
     /// Parses and validates for a device without any optional feature but subgroups.
     pub(crate) fn read(shader: &'static Shader, defines: &'static [&'static str]) -> Result<Variant, String> {
-        let (text, origins) = assemble_with_origins(shader, defines)?;
+        let (text, origins) = assemble_with_origins(shader.name, shader.source, defines)?;
         let at = |line: Option<u32>| {
             let origin = line.and_then(|line| origins.get(line as usize - 1));
             origin.map_or_else(|| format!("{}.wgsl", shader.name), Clone::clone)

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use shadetell::CaptionOptions;
 use shadetell::engine::cpu;
-use shadetell::engine::gpu::{Executor, Gpu, Pipelines};
+use shadetell::engine::gpu::{Executor, Gpu};
 use shadetell::engine::graph::{Data, Graph};
 use shadetell::weights::{DecoderFamily, Model};
 use std::process::ExitCode;
@@ -70,13 +70,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let full = args.network.open(false)?;
     let half = stored(&full.copy(true)?)?;
     let gpu = args.report.adapter.open()?;
-    let mut pipelines = Pipelines::default();
-    let mut network = |model| Network::of(model, args.network.decoder, &gpu, &mut pipelines);
+    let network = |model| Network::of(model, args.network.decoder, &gpu);
     let (full, half) = (network(&full)?, network(&half)?);
 
     let same = Difference { error: 0.0, cosine: 1.0, same_words: 0 };
     let (mut kernels, mut rounding) = (same, same);
-    let bytes = half.executor.plan().inputs.first().map_or(0, |port| port.shape.elements());
+    let bytes = half.executor.plan().inputs().first().map_or(0, |port| port.shape.elements());
     let noise = pixels(bytes + args.pictures);
     for picture in 0..args.pictures {
         // Each picture is another stretch of the same noise.
@@ -115,12 +114,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 }
 
 impl Network {
-    fn of(
-        model: &Model,
-        decoder: Option<DecoderFamily>,
-        gpu: &Gpu,
-        pipelines: &mut Pipelines,
-    ) -> Result<Network, Failure> {
+    fn of(model: &Model, decoder: Option<DecoderFamily>, gpu: &Gpu) -> Result<Network, Failure> {
         let options = CaptionOptions { decoder, beam: Some(1), ..CaptionOptions::default() };
         let (mut graph, constants) = shadetell::graph(model, &options)?;
         let encoder_end = graph.phases().get(1).map_or(graph.nodes().len(), |phase| phase.start);
@@ -129,7 +123,7 @@ impl Network {
             graph.output(features).map_err(shadetell::Error::from)?;
         }
         let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
-        let executor = Executor::new(&gpu.device, &gpu.queue, pipelines, &graph, plan)?;
+        let executor = Executor::new(gpu, plan)?;
         Ok(Network { graph, constants, executor })
     }
 

@@ -11,9 +11,9 @@ use clap::{Args, ValueHint};
 use serde::Serialize;
 use shadetell::engine::cpu;
 use shadetell::engine::gpu::source::assemble;
-use shadetell::engine::gpu::{Checks, Clock, Executor, Peaks, Pipelines};
-use shadetell::engine::graph::{Data, Graph};
-use shadetell::engine::plan::{Kernel, Plan, Shader, Step};
+use shadetell::engine::gpu::{Checks, Clock, Executor, Peaks};
+use shadetell::engine::graph::Data;
+use shadetell::engine::plan::{Plan, Step, UserShader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -78,23 +78,20 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let gpu = args.report.adapter.open()?;
     let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
     let place = args.place(&plan)?;
-    let step = &plan.steps[place];
+    let step = &plan.steps()[place];
     let Some(path) = &args.shader else {
         return source(step);
     };
-    let mut theirs = plan.clone();
-    theirs.steps[place].dispatch.kernel = foreign(path, &step.dispatch.kernel)?;
+    let theirs = plan.clone().with_shader(place, user_shader(path)?).map_err(shadetell::Error::from)?;
 
     let clock = Clock::of(&gpu.device);
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
     let kernel = step.dispatch.kernel.label();
     let setting = Setting::of(&gpu, &[&plan, &theirs])?;
     // Bounds for both, or the comparison would be of those.
-    let mut pipelines = Pipelines::new(Checks::All);
-    let mut executor =
-        |graph: &Graph, plan| Executor::new(&gpu.device, &gpu.queue, &mut pipelines, graph, plan);
-    let ours = executor(&graph, plan)?;
-    let theirs = executor(&graph, theirs).map_err(|error| {
+    let checked = gpu.with_checks(Checks::All);
+    let ours = Executor::new(&checked, plan)?;
+    let theirs = Executor::new(&checked, theirs).map_err(|error| {
         Failure::Usage(format!(
             "{}: {error}\nIt has to have the interface of {kernel}, which `shadetell bench kernel --shape {} --source` prints.",
             path.display(),
@@ -105,7 +102,7 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let error = speed::error(&theirs.run(&inputs)?.outputs, &expected);
     let is_wrong = speed::is_wrong(error);
     let (our_times, their_times) = args.times(&ours, (!is_wrong).then_some(&theirs), &inputs, clock)?;
-    let speed = |ms: Times| Speed::of(ms, ours.plan().cost(), ours.plan().steps.len(), &peaks);
+    let speed = |ms: Times| Speed::of(ms, ours.plan().cost(), ours.plan().steps().len(), &peaks);
     let report = Report {
         setting,
         clock: clock.name(),
@@ -147,7 +144,7 @@ impl KernelArgs {
 
     /// The step whose kernel is replaced.
     fn place(&self, plan: &Plan) -> Result<usize, Failure> {
-        let names: Vec<&str> = plan.steps.iter().map(|step| step.dispatch.kernel.shader.name).collect();
+        let names: Vec<&str> = plan.steps().iter().map(|step| step.dispatch.kernel.name()).collect();
         let place = match &self.kernel {
             Some(wanted) => names.iter().position(|name| name == wanted),
             None => Some(0).filter(|_| names.len() == 1),
@@ -177,34 +174,29 @@ impl KernelArgs {
     }
 }
 
-/// The kernel with another shader, which lives as long as the command.
-fn foreign(path: &Path, ours: &Kernel) -> Result<Kernel, Failure> {
+/// The shader in a file. Reports call it yours.
+fn user_shader(path: &Path) -> Result<UserShader, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
     let name =
         path.file_stem().map_or_else(|| "shader".to_owned(), |stem| stem.to_string_lossy().into_owned());
-    let shader: &'static Shader = Box::leak(Box::new(Shader {
-        // Kernels are told apart by their names.
-        name: Box::leak(format!("your {name}").into_boxed_str()),
-        source: Box::leak(text.into_boxed_str()),
-        params: ours.shader.params,
-        variants: ours.shader.variants,
-    }));
-    Ok(Kernel { shader, defines: ours.defines, constants: ours.constants.clone() })
+    Ok(UserShader::new(format!("your {name}"), text))
 }
 
 /// Prints our shader with what a shader of one's own has to know.
 fn source(step: &Step) -> Result<ExitCode, Failure> {
     let dispatch = &step.dispatch;
-    let Kernel { shader, defines, constants } = &dispatch.kernel;
+    let kernel = &dispatch.kernel;
+    let names = dispatch.kernel.shader().map_or(&[][..], |shader| shader.params);
     let mut text = format!("// {}, {:?} workgroups\n//\n", dispatch.kernel.label(), dispatch.workgroups);
-    for (name, value) in constants {
+    for (name, value) in dispatch.kernel.constants() {
         text += &format!("// override {name} is {value}\n");
     }
-    for (name, value) in shader.params.iter().zip(&dispatch.params) {
+    for (name, value) in names.iter().zip(&dispatch.params) {
         text += &format!("// p.{name} is {value}\n");
     }
-    text += &format!("\n{}", assemble(shader, defines).map_err(Failure::Usage)?);
+    text +=
+        &format!("\n{}", assemble(kernel.name(), kernel.source(), kernel.defines()).map_err(Failure::Usage)?);
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

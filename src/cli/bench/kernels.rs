@@ -70,19 +70,19 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
     let gpu = args.report.adapter.open()?;
     let clock = Clock::of(&gpu.device);
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
-    let mut pipelines = args.runs.pipelines();
+    let gpu = gpu.with_checks(args.runs.checks());
     let (mut rows, mut plans) = (Vec::new(), Vec::new());
     for &&(shape, case) in &wanted {
         let (graph, inputs) = case.graph().map_err(shadetell::Error::from)?;
         let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
-        let executor = Executor::new(&gpu.device, &gpu.queue, &mut pipelines, &graph, plan)?;
+        let executor = Executor::new(&gpu, plan)?;
         let found = executor.run(&inputs)?.outputs;
         let error = speed::error(&found, &cpu::run(&graph, &inputs).map_err(shadetell::Error::from)?);
         let speed = match speed::is_wrong(error) {
             true => None,
             false => {
                 let ms = speed::times(&args.runs, &executor, &inputs, clock)?;
-                Some(Speed::of(ms, executor.plan().cost(), executor.plan().steps.len(), &peaks))
+                Some(Speed::of(ms, executor.plan().cost(), executor.plan().steps().len(), &peaks))
             }
         };
         rows.push(Row { shape, kernels: speed::kernels(&executor), error, speed });

@@ -50,7 +50,7 @@ pub(super) fn measure(
         }
     }
     let mut layers: Vec<Layer> = Vec::new();
-    for (step, time) in executor.plan().steps.iter().zip(best) {
+    for (step, time) in executor.plan().steps().iter().zip(best) {
         if layers.last().is_none_or(|layer| layer.node != step.node) {
             layers.push(Layer {
                 node: step.node.clone(),

@@ -16,7 +16,7 @@ mod trace;
 use super::args::{AdapterArgs, named, number};
 use super::failure::Failure;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use shadetell::engine::gpu::{Checks, Pipelines};
+use shadetell::engine::gpu::Checks;
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, ModelFile, SynthOptions, synth};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,8 +98,8 @@ struct RunArgs {
 
 impl RunArgs {
     /// Where kernels are compiled.
-    fn pipelines(&self) -> Pipelines {
-        Pipelines::new(if self.checked { Checks::All } else { Checks::Foreign })
+    fn checks(&self) -> Checks {
+        if self.checked { Checks::All } else { Checks::Foreign }
     }
 
     /// What the runs that count give: at least one, and no more once the time is over.

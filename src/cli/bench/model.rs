@@ -122,15 +122,16 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     let (graph, constants) = shadetell::graph(&model, &options)?;
     let mut plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
     if args.network.decoder.is_none() {
-        plan.keep_first_phase(&graph);
+        plan.keep_first_phase();
     }
     let plan_time = lap("plan");
-    let mut pipelines = args.runs.pipelines();
-    pipelines.prepare(&gpu.device, &plan)?;
+    let gpu = gpu.with_checks(args.runs.checks());
+    gpu.compile(&plan)?;
     let pipelines_time = lap("pipelines");
-    let executor = Executor::new(&gpu.device, &gpu.queue, &mut pipelines, &graph, plan)?;
+    let executor = Executor::new(&gpu, plan)?;
     let upload_time = lap("upload");
-    let mut inputs = vec![Data::U8(pixels(executor.plan().inputs.first().map_or(0, |p| p.shape.elements())))];
+    let mut inputs =
+        vec![Data::U8(pixels(executor.plan().inputs().first().map_or(0, |p| p.shape.elements())))];
     inputs.extend(constants);
     executor.run(&inputs)?;
     let first_time = lap("first run");
@@ -172,7 +173,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         photos_per_second: args.batch as f64 * 1e3 / warm_ms.median,
         device_bytes: DeviceBytes { weights, activations },
         flops: plan.cost().flops,
-        dispatches: plan.steps.len(),
+        dispatches: plan.steps().len(),
         clock: clock.name(),
         layers,
     };

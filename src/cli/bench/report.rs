@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use shadetell::engine::gpu::Gpu;
 use shadetell::engine::gpu::source::assemble;
-use shadetell::engine::plan::{Kernel, Plan};
+use shadetell::engine::plan::Plan;
 use shadetell::wgpu::Features;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -48,14 +48,15 @@ impl Setting {
     pub(super) fn of(gpu: &Gpu, plans: &[&Plan]) -> Result<Setting, Failure> {
         let (info, limits) = (&gpu.info, gpu.device.limits());
         let mut shaders = BTreeMap::new();
-        for step in plans.iter().flat_map(|plan| &plan.steps) {
-            let Kernel { shader, defines, .. } = &step.dispatch.kernel;
-            let name = match defines.is_empty() {
-                true => shader.name.to_owned(),
-                false => format!("{}[{}]", shader.name, defines.join(",")),
+        for step in plans.iter().flat_map(|plan| plan.steps()) {
+            let kernel = &step.dispatch.kernel;
+            let name = match kernel.defines().is_empty() {
+                true => kernel.name().to_owned(),
+                false => format!("{}[{}]", kernel.name(), kernel.defines().join(",")),
             };
             if let Entry::Vacant(place) = shaders.entry(name) {
-                let text = assemble(shader, defines).map_err(Failure::Usage)?;
+                let text =
+                    assemble(kernel.name(), kernel.source(), kernel.defines()).map_err(Failure::Usage)?;
                 place.insert(Sha256::digest(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect());
             }
         }

@@ -76,7 +76,7 @@ pub(super) fn times(
 /// The labels of the kernels that a plan runs, each once.
 pub(super) fn kernels(executor: &Executor) -> Vec<String> {
     let mut kernels: Vec<String> = Vec::new();
-    for step in &executor.plan().steps {
+    for step in executor.plan().steps() {
         let label = step.dispatch.kernel.label();
         if !kernels.contains(&label) {
             kernels.push(label);

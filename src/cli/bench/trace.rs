@@ -30,7 +30,7 @@ fn timeline(host: &Events, plan: &Plan, start: Duration, spans: &[Range<Duration
         thread(DEVICE, "device, step by step"),
     ];
     events.extend(host.iter().map(|(name, span)| event(HOST, name, "host", span, json!({}))));
-    events.extend(plan.steps.iter().zip(spans).map(|(step, span)| {
+    events.extend(plan.steps().iter().zip(spans).map(|(step, span)| {
         let span = start + span.start..start + span.end;
         let args = json!({
             "kernel": step.dispatch.kernel.label(),

@@ -1,6 +1,6 @@
 //! Runs a graph through the reference twins.
 
-use crate::engine::graph::{Data, Graph, GraphError, TensorId};
+use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ pub fn run_timed(graph: &Graph, inputs: &[Data]) -> Result<(Vec<Data>, Vec<Durat
             .collect();
         let results: Vec<_> = node.outputs.iter().map(|&id| graph.get(id)).collect();
         let computed = node.op.operation().run(&operands, &results);
+        check_results(&node.name, &results, &computed)?;
         values.extend(node.outputs.iter().copied().zip(computed));
         for id in &node.inputs {
             if last_reader.get(id) == Some(&step) {
@@ -58,6 +59,25 @@ pub fn run_timed(graph: &Graph, inputs: &[Data]) -> Result<(Vec<Data>, Vec<Durat
         }
     }
     times.push(clock.elapsed());
-    let outputs = graph.outputs().iter().filter_map(|id| values.get(id).cloned()).collect();
-    Ok((outputs, times))
+    let constant = |id| graph.get(id).constant.as_ref().map(|values| Data::F32(values.read().into_owned()));
+    let outputs = graph.outputs().iter().filter_map(|&id| values.get(&id).cloned().or_else(|| constant(id)));
+    Ok((outputs.collect(), times))
+}
+
+/// References of the engine give results of the right size; those of a caller's operation may not.
+fn check_results(node: &str, expected: &[&Tensor], found: &[Data]) -> Result<(), GraphError> {
+    let fits = |(tensor, data): (&&Tensor, &Data)| {
+        tensor.dtype == data.dtype() && tensor.shape.elements() == data.len()
+    };
+    if expected.len() == found.len() && expected.iter().zip(found).all(fits) {
+        return Ok(());
+    }
+    let expected: Vec<String> = expected.iter().map(|t| format!("{} {}", t.dtype, t.shape)).collect();
+    let found: Vec<String> = found.iter().map(|data| format!("{} {}", data.len(), data.dtype())).collect();
+    let message = format!(
+        "expected the results {} of the reference, found {}",
+        expected.join(", "),
+        if found.is_empty() { "none".to_owned() } else { found.join(", ") }
+    );
+    Err(GraphError { node: node.to_owned(), message })
 }

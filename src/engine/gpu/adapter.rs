@@ -1,9 +1,9 @@
 //! Which adapter to use, and a device on it.
 
-use super::{GpuError, Pipelines};
+use super::{Checks, GpuError, Pipelines};
 use crate::engine::graph::{Graph, GraphError};
 use crate::engine::plan::{AdapterClass, Plan, Target, TuningTable};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What a user may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,6 +167,12 @@ impl Gpu {
         }
     }
 
+    /// The same device with kernels of its own, compiled with these checks: nothing is shared with other clones.
+    #[must_use]
+    pub fn with_checks(&self, checks: Checks) -> Gpu {
+        Gpu { pipelines: Arc::new(Mutex::new(Pipelines::new(checks))), ..self.clone() }
+    }
+
     /// Features that a device should have, where its adapter has them; none is needed.
     pub fn helpful_features(adapter: &wgpu::Adapter) -> wgpu::Features {
         adapter.features() & wanted_features(&adapter.get_info())
@@ -180,6 +186,14 @@ impl Gpu {
     /// What the planner needs to know.
     pub fn target(&self) -> Target {
         target(&self.device, &self.info)
+    }
+
+    /// Compiles the kernels of a plan, as [`Executor::new`](super::Executor::new) does where they are missing.
+    ///
+    /// # Errors
+    /// The driver refuses a kernel.
+    pub fn compile(&self, plan: &Plan) -> Result<(), GpuError> {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).prepare(&self.device, plan)
     }
 
     /// A graph made ready for this device.

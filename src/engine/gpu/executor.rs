@@ -1,11 +1,11 @@
 //! Runs a plan: everything is allocated and bound once, a run only writes inputs, records dispatches and reads back.
 
 use super::weights::DeviceWeights;
-use super::{GpuError, Pipelines, check_alive, filled_buffer, poll, scoped};
-use crate::engine::graph::{Data, Graph};
-use crate::engine::plan::{ALIGNMENT, Binding, Plan, Port};
+use super::{Gpu, GpuError, Pipelines, check_alive, filled_buffer, poll, scoped};
+use crate::engine::graph::Data;
+use crate::engine::plan::{ALIGNMENT, Binding, Plan, Port, Target};
 use std::ops::Range;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 /// A plan on a device, ready to run.
@@ -58,24 +58,27 @@ pub struct DeviceMemory {
 }
 
 impl Executor {
-    /// Allocates memory, uploads the weights, compiles kernels and makes all bind groups. Weights that an executor uses which was
-    /// made with the same pipelines, of the same model, are not uploaded again.
+    /// Allocates memory, uploads the weights, compiles kernels and makes all bind groups. Kernels and weights that are on the device
+    /// for another executor on the same [`Gpu`], or on a clone of it, are shared.
     ///
     /// # Errors
-    /// The device's limits are too low, it is out of memory, or the driver refuses a kernel.
-    pub fn new(
-        device: &wgpu::Device,
-        queue: &wgpu::Queue,
-        pipelines: &mut Pipelines,
-        graph: &Graph,
-        plan: Plan,
-    ) -> Result<Executor, GpuError> {
-        check_limits(&device.limits(), graph, &plan)?;
-        pipelines.progress.add_steps(plan.weights.len());
+    /// The plan is for another kind of device, the device's limits are too low, it is out of memory, or the driver refuses a
+    /// kernel.
+    pub fn new(gpu: &Gpu, plan: Plan) -> Result<Executor, GpuError> {
+        let mut pipelines = gpu.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        pipelines.cache = gpu.pipeline_cache.clone();
+        Executor::prepared(gpu, &mut pipelines, plan)
+    }
+
+    pub(crate) fn prepared(gpu: &Gpu, pipelines: &mut Pipelines, plan: Plan) -> Result<Executor, GpuError> {
+        let Gpu { device, queue, .. } = gpu;
+        check_target(plan.target(), &gpu.target())?;
+        check_limits(&device.limits(), &plan)?;
+        pipelines.progress.add_steps(plan.weights().len());
         pipelines.prepare(device, &plan)?;
         let others = pipelines.weights();
         let weights =
-            DeviceWeights::upload(device, queue, graph, &plan, &pipelines.progress, &others).map(Arc::new)?;
+            DeviceWeights::upload(device, queue, &plan, &pipelines.progress, &others).map(Arc::new)?;
         pipelines.share(&weights);
         let buffer = |label, size: usize, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
@@ -88,19 +91,22 @@ impl Executor {
         use wgpu::BufferUsages as Usage;
         let (arena, readback, params) = scoped(device, || {
             (
-                buffer("arena", plan.arena_bytes, Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC),
-                buffer("readback", plan.output_range.len(), Usage::MAP_READ | Usage::COPY_DST),
-                buffer("params", plan.steps.len().max(1) * ALIGNMENT, Usage::UNIFORM | Usage::COPY_DST),
+                buffer("arena", plan.arena_bytes(), Usage::STORAGE | Usage::COPY_DST | Usage::COPY_SRC),
+                buffer("readback", plan.output_range().len(), Usage::MAP_READ | Usage::COPY_DST),
+                buffer("params", plan.steps().len().max(1) * ALIGNMENT, Usage::UNIFORM | Usage::COPY_DST),
             )
         })?;
-        let mut words = vec![0u32; plan.steps.len() * ALIGNMENT / 4];
-        for (slot, step) in words.chunks_exact_mut(ALIGNMENT / 4).zip(&plan.steps) {
+        let mut words = vec![0u32; plan.steps().len() * ALIGNMENT / 4];
+        for (slot, step) in words.chunks_exact_mut(ALIGNMENT / 4).zip(plan.steps()) {
             slot[..step.dispatch.params.len()].copy_from_slice(&step.dispatch.params);
         }
         let steps = scoped(device, || {
             queue.write_buffer(&params, 0, bytemuck::cast_slice(&words));
-            let mut bound = Vec::with_capacity(plan.steps.len());
-            for (index, step) in plan.steps.iter().enumerate() {
+            for (range, values) in plan.arena_constants() {
+                queue.write_buffer(&arena, range.start as u64, values.bytes());
+            }
+            let mut bound = Vec::with_capacity(plan.steps().len());
+            for (index, step) in plan.steps().iter().enumerate() {
                 let dispatch = &step.dispatch;
                 let Some(compiled) = pipelines.get(&dispatch.kernel) else {
                     return Err(GpuError::Refused(format!("{} was not compiled", dispatch.kernel.label())));
@@ -109,8 +115,8 @@ impl Executor {
                 let mut entries = vec![entry(0, &params, &params_range)];
                 for (number, binding) in (1..).zip(&dispatch.bindings) {
                     entries.push(match binding {
-                        Binding::Activation(id) => entry(number, &arena, &plan.ranges[id]),
-                        Binding::Scratch(index) => entry(number, &arena, &plan.scratch[*index]),
+                        Binding::Activation(id) => entry(number, &arena, &plan.ranges()[id]),
+                        Binding::Scratch(index) => entry(number, &arena, &plan.scratch()[*index]),
                         Binding::Absent => entry(number, &arena, &(0..ALIGNMENT)),
                         Binding::Weight(weight) => {
                             let place = weights.place(weight);
@@ -140,7 +146,7 @@ impl Executor {
     /// What it takes of the device's memory.
     pub fn memory(&self) -> DeviceMemory {
         let [weights, shared_weights] = self.weights.bytes();
-        DeviceMemory { weights, shared_weights, activations: self.plan.arena_bytes as u64 }
+        DeviceMemory { weights, shared_weights, activations: self.plan.arena_bytes() as u64 }
     }
 
     /// Runs the plan once and waits for its results: one compute pass and one submission for each phase, and one
@@ -165,7 +171,7 @@ impl Executor {
 
     /// Where an input lies on the device.
     pub(crate) fn input_binding(&self, index: usize) -> wgpu::BufferBinding<'_> {
-        let range = &self.plan.inputs[index].range;
+        let range = &self.plan.inputs()[index].range;
         wgpu::BufferBinding {
             buffer: &self.arena,
             offset: range.start as u64,
@@ -191,7 +197,7 @@ impl Executor {
         staged: &wgpu::Buffer,
     ) {
         let mut offset = 0;
-        for port in self.plan.inputs.iter().skip(first) {
+        for port in self.plan.inputs().iter().skip(first) {
             let size = port.range.len().next_multiple_of(4) as u64;
             if offset + size > staged.size() {
                 break;
@@ -222,8 +228,8 @@ impl Executor {
         count: usize,
         arrived: impl FnOnce(Result<(), wgpu::BufferAsyncError>) + Send + 'static,
     ) -> Result<wgpu::Buffer, GpuError> {
-        let start = self.plan.output_range.start;
-        let end = self.plan.outputs[..count].iter().map(|port| port.range.end).max().unwrap_or(start);
+        let start = self.plan.output_range().start;
+        let end = self.plan.outputs()[..count].iter().map(|port| port.range.end).max().unwrap_or(start);
         let size = (end - start) as u64;
         let readback = scoped(&self.device, || {
             self.device.create_buffer(&wgpu::BufferDescriptor {
@@ -240,16 +246,16 @@ impl Executor {
 
     /// The results of a run as far as their bytes were copied.
     pub(crate) fn outputs(&self, bytes: &[u8]) -> Vec<Data> {
-        let base = self.plan.output_range.start;
+        let base = self.plan.output_range().start;
         let read = |port: &Port| {
             Data::from_bytes(port.dtype, &bytes[port.range.start - base..port.range.end - base])
         };
         let is_there = |port: &&Port| port.range.end - base <= bytes.len();
-        self.plan.outputs.iter().take_while(is_there).map(read).collect()
+        self.plan.outputs().iter().take_while(is_there).map(read).collect()
     }
 
     pub(super) fn write_inputs(&self, inputs: &[Data]) {
-        for (port, data) in self.plan.inputs.iter().zip(inputs) {
+        for (port, data) in self.plan.inputs().iter().zip(inputs) {
             // Copies are of whole words: bytes are filled up.
             let bytes = data.bytes();
             let whole = bytes.len() / 4 * 4;
@@ -264,7 +270,7 @@ impl Executor {
 
     fn submit(&self, inputs: &[Data]) -> Vec<wgpu::SubmissionIndex> {
         self.write_inputs(inputs);
-        let phases = &self.plan.phases;
+        let phases = self.plan.phases();
         let last = phases.len().saturating_sub(1);
         let submit_phase = |(number, (name, steps)): (usize, &(String, Range<usize>))| {
             let descriptor = wgpu::CommandEncoderDescriptor { label: Some(name) };
@@ -278,7 +284,7 @@ impl Executor {
             }
             drop(pass);
             if number == last {
-                let range = &self.plan.output_range;
+                let range = self.plan.output_range();
                 let size = range.len() as u64;
                 encoder.copy_buffer_to_buffer(&self.arena, range.start as u64, &self.readback, 0, size);
             }
@@ -288,7 +294,7 @@ impl Executor {
     }
 
     pub(super) fn check_inputs(&self, inputs: &[Data]) -> Result<(), GpuError> {
-        let expected: Vec<_> = self.plan.inputs.iter().map(|p| (p.dtype, p.shape.elements())).collect();
+        let expected: Vec<_> = self.plan.inputs().iter().map(|p| (p.dtype, p.shape.elements())).collect();
         let found: Vec<_> = inputs.iter().map(|d| (d.dtype(), d.len())).collect();
         if expected == found {
             Ok(())
@@ -326,26 +332,40 @@ fn entry<'a>(binding: u32, buffer: &'a wgpu::Buffer, range: &Range<usize>) -> wg
     wgpu::BindGroupEntry { binding, resource }
 }
 
-fn check_limits(limits: &wgpu::Limits, graph: &Graph, plan: &Plan) -> Result<(), GpuError> {
+/// Kernels are written for the subgroups, types and grids of the target.
+fn check_target(target: &Target, device: &Target) -> Result<(), GpuError> {
+    let fits = target.max_workgroups <= device.max_workgroups
+        && (target.subgroup == 0 || target.subgroup == device.subgroup)
+        && (device.has_subgroups || !target.has_subgroups)
+        && (device.int64 || !target.int64);
+    match fits {
+        true => Ok(()),
+        false => Err(GpuError::Refused(format!(
+            "expected a plan for this device, {device:?}, found one for {target:?}: plan with `Gpu::plan`"
+        ))),
+    }
+}
+
+fn check_limits(limits: &wgpu::Limits, plan: &Plan) -> Result<(), GpuError> {
     let check = |limit, need: u64, have: u64, advice| {
         if need <= have { Ok(()) } else { Err(GpuError::LimitTooLow { limit, need, have, advice }) }
     };
     let smaller = "use a smaller batch or a smaller beam";
     let device = "request the device with a higher limit, or choose another adapter";
-    check("maxBufferSize", plan.arena_bytes as u64, limits.max_buffer_size, smaller)?;
-    let activations = plan.ranges.values().chain(&plan.scratch).map(Range::len).max().unwrap_or(0);
+    check("maxBufferSize", plan.arena_bytes() as u64, limits.max_buffer_size, smaller)?;
+    let activations = plan.ranges().values().chain(plan.scratch()).map(Range::len).max().unwrap_or(0);
     check(
         "maxStorageBufferBindingSize",
         activations as u64,
         limits.max_storage_buffer_binding_size,
         smaller,
     )?;
-    for weight in &plan.weights {
-        let bytes = weight.bytes(&graph.get(weight.tensor).shape) as u64;
+    for weight in plan.weights() {
+        let bytes = plan.packed_bytes(weight) as u64;
         check("maxStorageBufferBindingSize", bytes, limits.max_storage_buffer_binding_size, device)?;
         check("maxBufferSize", bytes, limits.max_buffer_size, device)?;
     }
-    for step in &plan.steps {
+    for step in plan.steps() {
         let bindings = step.dispatch.bindings.len() as u64;
         check(
             "maxStorageBuffersPerShaderStage",

@@ -12,8 +12,9 @@ mod weights;
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
 pub use executor::{DeviceMemory, Executor, Run};
 pub use peaks::Peaks;
+pub use pipelines::Checks;
+pub(crate) use pipelines::Pipelines;
 pub(crate) use pipelines::Progress;
-pub use pipelines::{Checks, Pipelines};
 pub use profile::Clock;
 pub use tune::{Trial, Tuned, tune};
 

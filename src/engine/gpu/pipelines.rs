@@ -49,7 +49,7 @@ impl Progress {
 
 /// The kernels compiled on one device so far, and the weights that are there.
 #[derive(Debug, Default)]
-pub struct Pipelines {
+pub(crate) struct Pipelines {
     compiled: HashMap<Kernel, Pipeline>,
     checks: Checks,
     /// Where the driver may keep what it compiles.
@@ -62,7 +62,7 @@ pub struct Pipelines {
 
 impl Pipelines {
     /// None compiled yet.
-    pub fn new(checks: Checks) -> Pipelines {
+    pub(super) fn new(checks: Checks) -> Pipelines {
         Pipelines { checks, ..Pipelines::default() }
     }
 
@@ -70,9 +70,9 @@ impl Pipelines {
     ///
     /// # Errors
     /// The driver refuses a kernel.
-    pub fn prepare(&mut self, device: &wgpu::Device, plan: &Plan) -> Result<(), GpuError> {
+    pub(super) fn prepare(&mut self, device: &wgpu::Device, plan: &Plan) -> Result<(), GpuError> {
         let mut missing: Vec<&Dispatch> = Vec::new();
-        for step in &plan.steps {
+        for step in plan.steps() {
             let kernel = &step.dispatch.kernel;
             if !self.compiled.contains_key(kernel) && missing.iter().all(|d| d.kernel != *kernel) {
                 missing.push(&step.dispatch);
@@ -116,16 +116,6 @@ impl Pipelines {
     pub(super) fn get(&self, kernel: &Kernel) -> Option<&Pipeline> {
         self.compiled.get(kernel)
     }
-
-    /// How many kernels are compiled.
-    pub fn len(&self) -> usize {
-        self.compiled.len()
-    }
-
-    /// Whether no kernel is compiled.
-    pub fn is_empty(&self) -> bool {
-        self.compiled.is_empty()
-    }
 }
 
 fn compile(
@@ -136,7 +126,8 @@ fn compile(
 ) -> Result<Pipeline, GpuError> {
     let kernel = &dispatch.kernel;
     let label = kernel.label();
-    let text = source::assemble(kernel.shader, kernel.defines).map_err(GpuError::Refused)?;
+    let text =
+        source::assemble(kernel.name(), kernel.source(), kernel.defines()).map_err(GpuError::Refused)?;
     let storage = |binding: &Binding| wgpu::BufferBindingType::Storage {
         read_only: matches!(binding, Binding::Weight(_)),
     };
@@ -152,19 +143,21 @@ fn compile(
         })
         .collect();
     let constants: Vec<(&str, f64)> =
-        kernel.constants.iter().map(|&(name, v)| (name, f64::from(v))).collect();
+        kernel.constants().iter().map(|&(name, v)| (name, f64::from(v))).collect();
     scoped(device, || {
         let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(kernel.shader.name),
+            label: Some(kernel.name()),
             source: wgpu::ShaderSource::Wgsl(text.into()),
         };
-        let runtime_checks = match checks == Checks::Foreign && kernel.shader.is_own() {
+        let runtime_checks = match checks == Checks::Foreign && kernel.is_built_in() {
             true => wgpu::ShaderRuntimeChecks::unchecked(),
             false => wgpu::ShaderRuntimeChecks::checked(),
         };
-        // SAFETY: our own shaders only are unchecked, each checked by the tests against its twin at the edges of its tensors. Every
-        // index is below a bound that the planner derived from the bound ranges, every loop ends at such a bound,
-        // and no divisor is zero.
+        // SAFETY: only built-in shaders are unchecked, and a kernel of one comes only from an operation's `lower`: `Kernel::new` is
+        // private to the crate, and nothing outside can change a `Plan`. Indices stay within bindings, loops end and divisors are
+        // not zero for the sizes in `Params`, which `lower` derives from operands that `Graph::add_node` has checked; `plan::check`
+        // asserts that the bound ranges are as large as these tensors. Each shader is compared with its reference at the edges of
+        // its tensors, with guards behind them (tests/kernels).
         let module = unsafe { device.create_shader_module_trusted(descriptor, runtime_checks) };
         let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some(&label),

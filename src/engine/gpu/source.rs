@@ -11,8 +11,6 @@
 //!
 //! Names in `#for` are capital letters, so that `$R` ends before the suffix of `$Ru`. A bound is a number or a `const` above the loop.
 
-use crate::engine::plan::Shader;
-
 macro_rules! shared {
     ($($name:literal),+ $(,)?) => {
         &[$(($name, include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/shared/", $name, ".wgsl")))),+]
@@ -33,21 +31,25 @@ const SHARED: &[(&str, &str)] = shared![
     "winograd",
 ];
 
-/// The text of a shader in the variant that these names select.
+/// The text of the shader `source` in the variant that `defines` selects; `name` is for messages.
 ///
 /// # Errors
 /// Names the file and the line of a directive that is unknown, incomplete, or not ended.
-pub fn assemble(shader: &Shader, defines: &[&str]) -> Result<String, String> {
-    assemble_with_origins(shader, defines).map(|(text, _)| text)
+pub fn assemble(name: &str, source: &str, defines: &[&str]) -> Result<String, String> {
+    assemble_with_origins(name, source, defines).map(|(text, _)| text)
 }
 
 /// The same, and the origin of each of its lines as `FILE:LINE`, for messages about it.
 ///
 /// # Errors
 /// As [`assemble`].
-pub fn assemble_with_origins(shader: &Shader, defines: &[&str]) -> Result<(String, Vec<String>), String> {
+pub fn assemble_with_origins(
+    name: &str,
+    source: &str,
+    defines: &[&str],
+) -> Result<(String, Vec<String>), String> {
     let mut output = Assembler { defines, imported: Vec::new(), text: String::new(), origins: Vec::new() };
-    output.file(&format!("{}.wgsl", shader.name), shader.source)?;
+    output.file(&format!("{name}.wgsl"), source)?;
     Ok((output.text, output.origins))
 }
 
@@ -241,8 +243,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    fn shader(source: &'static str) -> Shader {
-        Shader { name: "test", source, params: &[], variants: &[&[]] }
+    fn assemble(source: &str, defines: &[&str]) -> Result<String, String> {
+        super::assemble("test", source, defines)
     }
 
     #[test]
@@ -257,23 +259,21 @@ mod tests {
 
     #[test]
     fn conditions_nest() {
-        let s = shader("a\n#ifdef X\nb\n  #ifdef Y\nc\n  #else\nd\n  #endif\n#else\ne\n#endif\nf\n");
-        assert_eq!(assemble(&s, &[]).unwrap(), "a\ne\nf\n");
-        assert_eq!(assemble(&s, &["X"]).unwrap(), "a\nb\nd\nf\n");
-        assert_eq!(assemble(&s, &["X", "Y"]).unwrap(), "a\nb\nc\nf\n");
-        assert_eq!(assemble(&s, &["Y"]).unwrap(), "a\ne\nf\n");
-        let s = shader("#ifndef X\na\n#else\nb\n#endif\n");
-        assert_eq!(assemble(&s, &[]).unwrap(), "a\n");
-        assert_eq!(assemble(&s, &["X"]).unwrap(), "b\n");
+        let s = "a\n#ifdef X\nb\n  #ifdef Y\nc\n  #else\nd\n  #endif\n#else\ne\n#endif\nf\n";
+        assert_eq!(assemble(s, &[]).unwrap(), "a\ne\nf\n");
+        assert_eq!(assemble(s, &["X"]).unwrap(), "a\nb\nd\nf\n");
+        assert_eq!(assemble(s, &["X", "Y"]).unwrap(), "a\nb\nc\nf\n");
+        assert_eq!(assemble(s, &["Y"]).unwrap(), "a\ne\nf\n");
+        let s = "#ifndef X\na\n#else\nb\n#endif\n";
+        assert_eq!(assemble(s, &[]).unwrap(), "a\n");
+        assert_eq!(assemble(s, &["X"]).unwrap(), "b\n");
     }
 
     #[test]
     fn loops_nest_and_replace_their_names() {
-        let s = shader(
-            "const N = 2u;\n#for R in 0..N\n#ifdef X\n#for IN in x y\ns$R += $IN[$Ru + 1u];\n#endfor\n#endif\n-\n#endfor\n",
-        );
-        assert_eq!(assemble(&s, &[]).unwrap(), "const N = 2u;\n-\n-\n");
-        let (text, origins) = assemble_with_origins(&s, &["X"]).unwrap();
+        let s = "const N = 2u;\n#for R in 0..N\n#ifdef X\n#for IN in x y\ns$R += $IN[$Ru + 1u];\n#endfor\n#endif\n-\n#endfor\n";
+        assert_eq!(assemble(s, &[]).unwrap(), "const N = 2u;\n-\n-\n");
+        let (text, origins) = assemble_with_origins("test", s, &["X"]).unwrap();
         assert_eq!(
             text.lines().collect::<Vec<_>>(),
             [
@@ -287,12 +287,12 @@ mod tests {
             ]
         );
         assert_eq!(origins, ["1", "5", "5", "8", "5", "5", "8"].map(|line| format!("test.wgsl:{line}")));
-        assert_eq!(assemble(&shader("#for R in 3..3\n$R\n#endfor\n"), &[]).unwrap(), "");
+        assert_eq!(assemble("#for R in 3..3\n$R\n#endfor\n", &[]).unwrap(), "");
     }
 
     #[test]
     fn files_are_imported_once() {
-        let (text, origins) = assemble_with_origins(&shader("#import flat\n\n#import flat\n"), &[]).unwrap();
+        let (text, origins) = assemble_with_origins("test", "#import flat\n\n#import flat\n", &[]).unwrap();
         assert_eq!(text.matches("fn flat_index").count(), 1);
         assert_eq!(origins[0], "shaders/shared/flat.wgsl:1");
     }
@@ -321,7 +321,7 @@ mod tests {
             ("#for R in 0..1\n$S\n#endfor\n", "2: $S is the name of no #for around it"),
             ("$\n", "1: $ is the name of no #for around it"),
         ] {
-            assert_eq!(assemble(&shader(source), &[]), Err(format!("test.wgsl:{expected}")), "{source}");
+            assert_eq!(assemble(source, &[]), Err(format!("test.wgsl:{expected}")), "{source}");
         }
     }
 }

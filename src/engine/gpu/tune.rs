@@ -1,10 +1,11 @@
 //! Times the kernels that could run each shape of a graph, and tells which one is the fastest.
 
-use super::{Clock, Executor, Gpu, GpuError, Pipelines};
+use super::{Checks, Clock, Executor, Gpu, GpuError};
+use crate::engine::EngineError;
+use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph};
 use crate::engine::plan::{KernelCandidates, Plan, TuningTable};
 use crate::engine::random_value;
-use crate::error::Error;
 use std::time::Duration;
 
 /// How a kernel did.
@@ -48,23 +49,24 @@ impl Tuned {
 const RUNS: usize = 7;
 /// How many times as long as the best a kernel may take at first and stay in the race.
 const FAR: f64 = 1.5;
-/// How far a result may be from the usual kernel's, by that one's largest value.
+/// The greatest difference of a result from the reference's, by the largest value of that.
 const TOLERANCE: f32 = 1e-3;
 /// What another kernel has to gain over the usual one, so that chance does not choose.
 const WORTH: f64 = 0.97;
 
 /// Times the kernels of each shape of a graph, each with the node's own weights; `told` hears of each shape as it is done.
 ///
-/// A kernel that the driver refuses, or whose result differs from the usual one's, is set aside.
+/// A kernel that the driver refuses, or whose result differs from that of the reference on the CPU, is set aside.
 ///
 /// # Errors
 /// The device was lost.
-pub fn tune(gpu: &Gpu, graph: &Graph, mut told: impl FnMut(&Tuned)) -> Result<TuningTable, Error> {
+pub fn tune(gpu: &Gpu, graph: &Graph, mut told: impl FnMut(&Tuned)) -> Result<TuningTable, EngineError> {
     let mut choices = TuningTable::default();
-    let mut pipelines = Pipelines::default();
+    // Compiled here, so that kernels that lose take no memory later.
+    let gpu = &gpu.with_checks(Checks::default());
     for candidates in Plan::candidates(graph, &gpu.target()) {
         let race = Race { gpu, graph: graph.alone(&graph.nodes()[candidates.node])?, candidates };
-        let tuned = race.run(&mut pipelines)?;
+        let tuned = race.run()?;
         told(&tuned);
         choices.insert(tuned.key, tuned.best);
     }
@@ -78,18 +80,18 @@ struct Race<'a> {
 }
 
 impl Race<'_> {
-    fn run(self, pipelines: &mut Pipelines) -> Result<Tuned, Error> {
+    fn run(self) -> Result<Tuned, EngineError> {
         let KernelCandidates { key, names, .. } = &self.candidates;
         let inputs = self.inputs();
-        let mut expected: Option<Vec<Data>> = None;
+        let expected = cpu::run(&self.graph, &inputs)?;
         let mut best: Option<(f64, &String)> = None;
         let mut trials = Vec::with_capacity(names.len());
         for name in names {
             let limit = best.map_or(f64::INFINITY, |(time, _)| time);
-            let trial = match self.time(name, &inputs, &mut expected, limit, pipelines) {
+            let trial = match self.time(name, &inputs, &expected, limit) {
                 Ok(trial) => trial,
                 // Nothing can be timed on a device that is gone.
-                Err(lost @ Error::Gpu(GpuError::DeviceLost(_))) => return Err(lost),
+                Err(lost @ EngineError::Gpu(GpuError::DeviceLost(_))) => return Err(lost),
                 Err(error) => Trial::Failed(error.to_string()),
             };
             if let Trial::Took(time) = trial {
@@ -117,29 +119,17 @@ impl Race<'_> {
         (1..).zip(self.graph.inputs()).map(values).collect()
     }
 
-    /// The first kernel's result is what the others' are compared with.
-    fn time(
-        &self,
-        name: &str,
-        inputs: &[Data],
-        expected: &mut Option<Vec<Data>>,
-        limit: f64,
-        pipelines: &mut Pipelines,
-    ) -> Result<Trial, Error> {
-        let Gpu { device, queue, .. } = self.gpu;
+    /// Times a kernel whose result is that of the reference.
+    fn time(&self, name: &str, inputs: &[Data], expected: &[Data], limit: f64) -> Result<Trial, EngineError> {
         let mut choices = TuningTable::default();
         choices.insert(self.candidates.key.clone(), name.to_owned());
         let plan = Plan::tuned(&self.graph, &self.gpu.target(), &choices)?;
-        let executor = Executor::new(device, queue, pipelines, &self.graph, plan)?;
+        let executor = Executor::new(self.gpu, plan)?;
         let found = executor.run(inputs)?.outputs;
-        match expected {
-            Some(expected) if !is_close(&found, expected) => {
-                return Ok(Trial::Failed("its result differs from the usual kernel's".to_owned()));
-            }
-            Some(_) => {}
-            None => *expected = Some(found),
+        if !is_close(&found, expected) {
+            return Ok(Trial::Failed("its result differs from the reference's".to_owned()));
         }
-        let clock = Clock::of(device);
+        let clock = Clock::of(&self.gpu.device);
         let mut least = executor.time(inputs, clock)?;
         for _ in 1..RUNS {
             if least.as_secs_f64() > FAR * limit {

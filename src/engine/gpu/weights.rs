@@ -2,7 +2,7 @@
 
 use super::pipelines::Progress;
 use super::{GpuError, poll, scoped};
-use crate::engine::graph::{Graph, Source};
+use crate::engine::graph::Source;
 use crate::engine::plan::{ALIGNMENT, PackedWeight, Packing, Plan};
 use half::f16;
 use std::collections::HashMap;
@@ -33,8 +33,8 @@ struct Content {
 }
 
 impl Content {
-    fn of(weight: &PackedWeight, graph: &Graph) -> Option<Content> {
-        let source = graph.get(weight.tensor).constant.as_ref()?.source();
+    fn of(weight: &PackedWeight, plan: &Plan) -> Option<Content> {
+        let source = plan.constant(weight.tensor)?.constant.as_ref()?.source();
         Some(Content { source, packing: weight.packing, half: weight.half })
     }
 }
@@ -61,15 +61,14 @@ impl DeviceWeights {
     pub(super) fn upload(
         device: &wgpu::Device,
         queue: &wgpu::Queue,
-        graph: &Graph,
         plan: &Plan,
         progress: &Progress,
         others: &[Arc<DeviceWeights>],
     ) -> Result<DeviceWeights, GpuError> {
         let mut weights = DeviceWeights { places: HashMap::new(), contents: HashMap::new(), shared: 0 };
         let mut shelves: Vec<Shelf> = Vec::new();
-        for &weight in &plan.weights {
-            let content = Content::of(&weight, graph);
+        for &weight in plan.weights() {
+            let content = Content::of(&weight, plan);
             let there =
                 content.as_ref().and_then(|content| others.iter().find_map(|o| o.contents.get(content)));
             if let Some(place) = there.cloned() {
@@ -78,7 +77,7 @@ impl DeviceWeights {
                 weights.add(weight, content, place);
                 continue;
             }
-            let bytes = weight.bytes(&graph.get(weight.tensor).shape);
+            let bytes = plan.packed_bytes(&weight);
             if shelves.last().is_none_or(|shelf| shelf.bytes + bytes > BUFFER_BYTES) {
                 shelves.push(Shelf::default());
             }
@@ -92,7 +91,7 @@ impl DeviceWeights {
             let filled: Result<Vec<_>, GpuError> = std::thread::scope(|scope| {
                 let mut started = Vec::with_capacity(group.len());
                 for shelf in group {
-                    started.push(scope.spawn(|| shelf.filled_buffer(device, graph, progress)));
+                    started.push(scope.spawn(|| shelf.filled_buffer(device, plan, progress)));
                 }
                 let stopped = |_| GpuError::Refused("a thread that fills buffers stopped".to_owned());
                 started.into_iter().map(|thread| thread.join().map_err(stopped)?).collect()
@@ -100,7 +99,7 @@ impl DeviceWeights {
             for (shelf, buffer) in group.iter().zip(filled?) {
                 for (weight, range) in &shelf.weights {
                     let place = Place { buffer: buffer.clone(), range: range.clone() };
-                    weights.add(*weight, Content::of(weight, graph), place);
+                    weights.add(*weight, Content::of(weight, plan), place);
                 }
             }
             // Frees the copies.
@@ -131,7 +130,7 @@ impl Shelf {
     fn filled_buffer(
         &self,
         device: &wgpu::Device,
-        graph: &Graph,
+        plan: &Plan,
         progress: &Progress,
     ) -> Result<wgpu::Buffer, GpuError> {
         let mut usage = wgpu::BufferUsages::STORAGE;
@@ -148,20 +147,23 @@ impl Shelf {
             mapped_at_creation: true,
         };
         let buffer = scoped(device, || device.create_buffer(&descriptor))?;
-        self.fill(&buffer, graph, progress)?;
+        self.fill(&buffer, plan, progress)?;
         scoped(device, || buffer.unmap())?;
         Ok(buffer)
     }
 
     /// Reads, packs and writes the weights, a part at a time.
-    fn fill(&self, buffer: &wgpu::Buffer, graph: &Graph, progress: &Progress) -> Result<(), GpuError> {
+    fn fill(&self, buffer: &wgpu::Buffer, plan: &Plan, progress: &Progress) -> Result<(), GpuError> {
         // What was allocated without an error has memory, unless the device is gone.
         let lost = |error: wgpu::MapRangeError| GpuError::DeviceLost(error.to_string());
         let mut view = buffer.get_mapped_range_mut(..).map_err(lost)?;
         for (weight, range) in &self.weights {
             progress.step();
-            let tensor = graph.get(weight.tensor);
-            let Some(constant) = &tensor.constant else { continue };
+            let found =
+                plan.constant(weight.tensor).and_then(|tensor| Some((tensor, tensor.constant.as_ref()?)));
+            let Some((tensor, constant)) = found else {
+                return Err(GpuError::Refused(format!("expected a constant for {weight:?}, found none")));
+            };
             let unscaled;
             let constant = if weight.half {
                 unscaled = constant.unscaled();

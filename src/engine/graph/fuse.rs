@@ -143,9 +143,9 @@ impl Graph {
             phase.start -= self.nodes[..phase.start].iter().filter(|n| n.outputs.is_empty()).count();
         }
         self.nodes.retain(|node| !node.outputs.is_empty());
-        // Values that no node reads any more need not stay in memory.
+        // Values that nothing reads any more need not stay in memory.
         let mut read = vec![false; self.tensors.len()];
-        for id in self.nodes.iter().flat_map(|n: &Node| &n.inputs) {
+        for id in self.nodes.iter().flat_map(|n: &Node| &n.inputs).chain(&self.outputs) {
             read[id.0] = true;
         }
         for (tensor, read) in self.tensors.iter_mut().zip(read) {

@@ -52,6 +52,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     inputs: Vec<TensorId>,
     outputs: Vec<TensorId>,
+    output_names: Vec<String>,
     phases: Vec<Phase>,
 }
 
@@ -99,13 +100,24 @@ impl Graph {
         Ok(self.tensor(name, shape, DType::F32, Some(values)))
     }
 
-    /// Marks a tensor as a result of the whole graph: a computed one, an input or a constant.
+    /// Marks a tensor as a result of the whole graph: a computed one, an input or a constant. It has the name of the tensor.
     ///
     /// # Errors
     /// The tensor is of another graph.
     pub fn output(&mut self, id: TensorId) -> Result<(), GraphError> {
         self.check_id("output", id)?;
+        let name = self.get(id).name.clone();
+        self.named_output(&name, id)
+    }
+
+    /// Marks a tensor as a result of the whole graph, under a name of its own.
+    ///
+    /// # Errors
+    /// The tensor is of another graph.
+    pub fn named_output(&mut self, name: &str, id: TensorId) -> Result<(), GraphError> {
+        self.check_id(name, id)?;
         self.outputs.push(id);
+        self.output_names.push(name.to_owned());
         Ok(())
     }
 
@@ -189,6 +201,11 @@ impl Graph {
     /// The results.
     pub fn outputs(&self) -> &[TensorId] {
         &self.outputs
+    }
+
+    /// The names of the results: those of their tensors, unless they were given one.
+    pub fn output_names(&self) -> &[String] {
+        &self.output_names
     }
 
     /// The phases, in order; nodes before the first one belong to it.

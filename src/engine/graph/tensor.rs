@@ -122,6 +122,24 @@ pub enum Data {
     U8(Vec<u8>),
 }
 
+impl From<Vec<f32>> for Data {
+    fn from(values: Vec<f32>) -> Data {
+        Data::F32(values)
+    }
+}
+
+impl From<Vec<u32>> for Data {
+    fn from(values: Vec<u32>) -> Data {
+        Data::U32(values)
+    }
+}
+
+impl From<Vec<u8>> for Data {
+    fn from(values: Vec<u8>) -> Data {
+        Data::U8(values)
+    }
+}
+
 impl Data {
     /// The element type.
     pub fn dtype(&self) -> DType {

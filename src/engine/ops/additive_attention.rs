@@ -147,7 +147,7 @@ impl Operation for AttentionContext {
             constants.push(("LANES", lanes));
             (&CONTEXT, lanes as usize)
         };
-        let kernel = Kernel { shader, defines: &[], constants };
+        let kernel = Kernel::new(shader, &[], constants);
         let blocks = params.rows_per_image.div_ceil(block as usize);
         let images = node.inputs[0].shape[0];
         let workgroups = [params.width.div_ceil(channels) as u32, blocks as u32, images as u32];

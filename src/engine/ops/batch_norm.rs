@@ -33,8 +33,8 @@ impl Operation for BatchNorm {
         let [x, scale, shift] = exactly(inputs)?;
         let channels = x.shape.last();
         for operand in [scale, shift] {
-            if *operand.shape != [channels] {
-                return Err(format!("expected scale and shift [{channels}], found {}", operand.shape));
+            if operand.shape.elements() != channels {
+                return Err(format!("expected scale and shift of {channels} channels, found {}", operand.shape));
             }
         }
         Ok(vec![(x.shape.clone(), DType::F32)])

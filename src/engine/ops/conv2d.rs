@@ -283,7 +283,7 @@ fn by_channel(
     let across = params.out_width.div_ceil(pixels) * params.blocks;
     let weight = node.weight(1, Packing::taps(Block::Columns(lanes)));
     vec![Dispatch {
-        kernel: Kernel { shader, defines: &[], constants: [&[("LANES", lanes)], constants].concat() },
+        kernel: Kernel::new(shader, &[], [&[("LANES", lanes)], constants].concat()),
         bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
         workgroups: [across as u32, params.out_height as u32, params.images as u32],

@@ -47,7 +47,7 @@ impl Operation for Embedding {
         let params = Params { count, width: table.last(), entries: table.rows() };
         let (weight, defines) = node.compact_weight(1, |_| Packing::FLAT);
         let bindings = vec![node.input(0), weight, node.output(0)];
-        let kernel = Kernel { shader: &SHADER, defines, constants: Vec::new() };
+        let kernel = Kernel::new(&SHADER, defines, Vec::new());
         Ok(node.flat(kernel, bindings, params.words(), count))
     }
 

@@ -10,6 +10,7 @@ mod avg_pool2d;
 mod batch_norm;
 mod beam_step;
 pub mod conv2d;
+mod custom;
 mod embedding;
 mod gather_rows;
 mod linear;
@@ -29,6 +30,7 @@ pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
 pub use beam_step::{BeamStep, BeamTensors};
 pub use conv2d::{Conv2d, Padding};
+pub use custom::{Custom, CustomOperation};
 pub use embedding::Embedding;
 pub use gather_rows::GatherRows;
 pub use linear::Linear;
@@ -102,6 +104,8 @@ operations! {
     BeamStep,
     /// Rows by index.
     GatherRows,
+    /// An operation of the caller's.
+    Custom,
 }
 
 /// Every shader of the engine.

@@ -7,34 +7,40 @@ use crate::engine::plan::{Cost, Dispatch, KernelCandidates, Lowering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Operand {
     name: &'static str,
-    dtype: DType,
+    /// `None` for any.
+    dtype: Option<DType>,
     is_weight: bool,
 }
 
 impl Operand {
     /// 32-bit floats, computed or constant.
     pub(crate) const fn f32(name: &'static str) -> Operand {
-        Operand { name, dtype: DType::F32, is_weight: false }
+        Operand { name, dtype: Some(DType::F32), is_weight: false }
     }
 
     /// 32-bit unsigned integers.
     pub(crate) const fn u32(name: &'static str) -> Operand {
-        Operand { name, dtype: DType::U32, is_weight: false }
+        Operand { name, dtype: Some(DType::U32), is_weight: false }
     }
 
     /// Bytes.
     pub(crate) const fn u8(name: &'static str) -> Operand {
-        Operand { name, dtype: DType::U8, is_weight: false }
+        Operand { name, dtype: Some(DType::U8), is_weight: false }
     }
 
     /// A constant of the graph, which a kernel may want in a layout of its own.
     pub(crate) const fn weight(name: &'static str) -> Operand {
-        Operand { name, dtype: DType::F32, is_weight: true }
+        Operand { name, dtype: Some(DType::F32), is_weight: true }
+    }
+
+    /// A tensor of any element type.
+    pub(crate) const fn any(name: &'static str) -> Operand {
+        Operand { name, dtype: None, is_weight: false }
     }
 
     fn check(&self, found: &Tensor) -> Result<(), String> {
         let Operand { name, dtype, is_weight } = *self;
-        if found.dtype != dtype {
+        if let Some(dtype) = dtype.filter(|&dtype| dtype != found.dtype) {
             return Err(format!("expected {dtype} for `{name}`, found {} {}", found.dtype, found.shape));
         }
         if is_weight && found.constant.is_none() {

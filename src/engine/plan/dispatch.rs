@@ -2,9 +2,9 @@
 
 use super::PackedWeight;
 use crate::engine::graph::TensorId;
-use crate::engine::ops::SHADERS;
 use std::hash::{Hash, Hasher};
 use std::ops;
+use std::sync::Arc;
 
 /// A WGSL file with what the engine knows about it.
 #[derive(Debug)]
@@ -19,28 +19,99 @@ pub struct Shader {
     pub variants: &'static [&'static [&'static str]],
 }
 
-impl Shader {
-    /// Whether it is one of the engine's, text and all.
-    pub(crate) fn is_own(&self) -> bool {
-        SHADERS.iter().any(|own| (own.name, own.source) == (self.name, self.source))
+/// A shader of the caller's: it is always compiled with bounds checks.
+///
+/// Imports, conditions and repetitions work as in the engine's own files; entry point is `main`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UserShader {
+    name: String,
+    source: String,
+}
+
+impl UserShader {
+    /// A shader with a name for reports and its WGSL text.
+    pub fn new(name: impl Into<String>, source: impl Into<String>) -> UserShader {
+        UserShader { name: name.into(), source: source.into() }
     }
+}
+
+/// Whose shader a kernel is.
+#[derive(Clone, Debug)]
+enum Source {
+    BuiltIn(&'static Shader),
+    User(Arc<UserShader>),
 }
 
 /// A shader in one variant, with its pipeline constants: what one pipeline is made from.
 #[derive(Clone, Debug)]
 pub struct Kernel {
-    /// The file.
-    pub shader: &'static Shader,
-    /// The names that `#ifdef` finds defined.
-    pub defines: &'static [&'static str],
-    /// Values for its `override` constants.
-    pub constants: Vec<(&'static str, u32)>,
+    source: Source,
+    defines: &'static [&'static str],
+    constants: Vec<(&'static str, u32)>,
 }
 
 impl Kernel {
+    /// A built-in shader with the names that `#ifdef` finds defined and the values of its `override` constants.
+    pub(crate) fn new(
+        shader: &'static Shader,
+        defines: &'static [&'static str],
+        constants: Vec<(&'static str, u32)>,
+    ) -> Kernel {
+        Kernel { source: Source::BuiltIn(shader), defines, constants }
+    }
+
+    /// A shader of the caller's.
+    pub(crate) fn user(shader: UserShader) -> Kernel {
+        Kernel { source: Source::User(Arc::new(shader)), defines: &[], constants: Vec::new() }
+    }
+
+    /// The same variant and constants of a shader of the caller's.
+    pub(super) fn replaced(&self, shader: UserShader) -> Kernel {
+        Kernel { source: Source::User(Arc::new(shader)), ..self.clone() }
+    }
+
+    /// The built-in shader, if it is one.
+    pub fn shader(&self) -> Option<&'static Shader> {
+        match self.source {
+            Source::BuiltIn(shader) => Some(shader),
+            Source::User(_) => None,
+        }
+    }
+
+    /// The name of the shader.
+    pub fn name(&self) -> &str {
+        match &self.source {
+            Source::BuiltIn(shader) => shader.name,
+            Source::User(shader) => &shader.name,
+        }
+    }
+
+    /// The text of the shader, before its directives are carried out.
+    pub fn source(&self) -> &str {
+        match &self.source {
+            Source::BuiltIn(shader) => shader.source,
+            Source::User(shader) => &shader.source,
+        }
+    }
+
+    /// The names that `#ifdef` finds defined.
+    pub fn defines(&self) -> &'static [&'static str] {
+        self.defines
+    }
+
+    /// Values for its `override` constants.
+    pub fn constants(&self) -> &[(&'static str, u32)] {
+        &self.constants
+    }
+
+    /// Whether it is one of the engine's, which are compiled without bounds checks.
+    pub fn is_built_in(&self) -> bool {
+        self.shader().is_some()
+    }
+
     /// A name that tells variants apart, such as `conv2d_gemm[POINTWISE] LANES=8`.
     pub fn label(&self) -> String {
-        let mut label = self.shader.name.to_owned();
+        let mut label = self.name().to_owned();
         if !self.defines.is_empty() {
             label += &format!("[{}]", self.defines.join(","));
         }
@@ -49,19 +120,27 @@ impl Kernel {
         }
         label
     }
+
+    /// A user's shader is told from others by its text, since several may have one name.
+    fn key(&self) -> (&str, Option<&UserShader>, &[&str], &[(&str, u32)]) {
+        let user = match &self.source {
+            Source::BuiltIn(_) => None,
+            Source::User(shader) => Some(&**shader),
+        };
+        (self.name(), user, self.defines, &self.constants)
+    }
 }
 
 /// A shader without variants or constants.
 impl From<&'static Shader> for Kernel {
     fn from(shader: &'static Shader) -> Kernel {
-        Kernel { shader, defines: &[], constants: Vec::new() }
+        Kernel::new(shader, &[], Vec::new())
     }
 }
 
 impl PartialEq for Kernel {
     fn eq(&self, other: &Self) -> bool {
-        (self.shader.name, self.defines, &self.constants)
-            == (other.shader.name, other.defines, &other.constants)
+        self.key() == other.key()
     }
 }
 
@@ -69,7 +148,7 @@ impl Eq for Kernel {}
 
 impl Hash for Kernel {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        (self.shader.name, self.defines, &self.constants).hash(state);
+        self.key().hash(state);
     }
 }
 
@@ -97,6 +176,7 @@ pub enum Binding {
 
 /// One `dispatchWorkgroups`, as plain data.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Dispatch {
     /// What runs.
     pub kernel: Kernel,

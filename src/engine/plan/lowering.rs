@@ -78,7 +78,7 @@ impl<'a> Lowering<'a> {
             _ => Block::Columns(kernel.lanes()),
         };
         let (weight, defines) = self.compact_weight(index, |half| packing(block(half)));
-        (weight, Kernel { shader, defines, constants })
+        (weight, Kernel::new(shader, defines, constants))
     }
 
     /// Operand `index` as a weight whose values 16-bit floats hold exactly, and its scale, which makes them longer and
@@ -111,7 +111,7 @@ impl<'a> Lowering<'a> {
             RowKernel::Subgroup => ROW_VARIANTS[2],
             RowKernel::Subgroups => ROW_VARIANTS[3],
         };
-        let kernel = Kernel { shader, defines, constants: Vec::new() };
+        let kernel = Kernel::new(shader, defines, Vec::new());
         vec![Dispatch { kernel, bindings, params, workgroups: flat_grid(rows, self.target.max_workgroups) }]
     }
 

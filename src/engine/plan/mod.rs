@@ -4,7 +4,9 @@
 //! [`Packing`] lays weights out for them, and [`Arena`] places activations by their lifetimes.
 
 mod arena;
+mod check;
 mod dispatch;
+mod guards;
 pub(crate) mod heuristics;
 mod lowering;
 mod packing;
@@ -12,7 +14,7 @@ mod target;
 mod tuning;
 
 pub use arena::{Arena, Lifetime};
-pub use dispatch::{Binding, Cost, Dispatch, Kernel, Shader};
+pub use dispatch::{Binding, Cost, Dispatch, Kernel, Shader, UserShader};
 pub(crate) use dispatch::{ROW_VARIANTS, WEIGHT_VARIANTS};
 pub(crate) use lowering::{Lowering, Word, flat_grid, params};
 pub(crate) use packing::Block;
@@ -20,7 +22,7 @@ pub use packing::Packing;
 pub use target::{AdapterClass, Target};
 pub use tuning::{KernelCandidates, TuningTable};
 
-use super::graph::{DType, Graph, GraphError, Phase, Shape, TensorId};
+use super::graph::{DType, Data, Graph, GraphError, Phase, Shape, Tensor, TensorId};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -29,6 +31,7 @@ pub const ALIGNMENT: usize = 256;
 
 /// A dispatch with the node that it serves.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Step {
     /// The node's name.
     pub node: String,
@@ -60,7 +63,9 @@ impl PackedWeight {
 
 /// A tensor that enters or leaves the graph.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Port {
+    pub(crate) id: TensorId,
     /// Its name.
     pub name: String,
     /// Its sizes.
@@ -74,30 +79,25 @@ pub struct Port {
 }
 
 /// A graph made ready for one kind of device.
+///
+/// Nothing of it can be changed from outside: built-in shaders run without bounds checks, because [`Plan`] has derived every
+/// size that they are given from the tensors that are bound (`check.rs` asserts it).
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The dispatches, in order.
-    pub steps: Vec<Step>,
-    /// Runs of steps whose time is measured apart.
-    pub phases: Vec<(String, Range<usize>)>,
-    /// Bytes of each activation in the arena.
-    pub ranges: HashMap<TensorId, Range<usize>>,
-    /// Bytes in the arena of what passes between the dispatches of one node.
-    pub scratch: Vec<Range<usize>>,
-    /// Bytes of the arena. Its first [`ALIGNMENT`] bytes stand in for optional operands that are absent.
-    pub arena_bytes: usize,
-    /// Bytes that one buffer per tensor would have taken.
-    pub naive_bytes: usize,
-    /// The results lie side by side here, so that one copy reads them all.
-    pub output_range: Range<usize>,
-    /// What is handed in at each run.
-    pub inputs: Vec<Port>,
-    /// What comes out.
-    pub outputs: Vec<Port>,
-    /// The weights, each layout once.
-    pub weights: Vec<PackedWeight>,
-    /// Bytes of the weights, packed.
-    pub weight_bytes: usize,
+    target: Target,
+    steps: Vec<Step>,
+    phases: Vec<(String, Range<usize>)>,
+    ranges: HashMap<TensorId, Range<usize>>,
+    scratch: Vec<Range<usize>>,
+    arena_bytes: usize,
+    naive_bytes: usize,
+    output_range: Range<usize>,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    weights: Vec<PackedWeight>,
+    weight_bytes: usize,
+    /// All constants that steps read, or that are results.
+    constants: HashMap<TensorId, Tensor>,
 }
 
 impl Plan {
@@ -154,18 +154,48 @@ impl Plan {
 
         let packed = |weight: &PackedWeight| weight.bytes(&graph.get(weight.tensor).shape);
         let weight_bytes = weights.iter().map(packed).sum();
-        let memory = Memory::of(graph, &scratch);
+        let bound = steps.iter().flat_map(|step| &step.dispatch.bindings);
+        let activations: Vec<TensorId> = bound
+            .filter_map(|binding| match binding {
+                Binding::Activation(id) if graph.get(*id).constant.is_some() => Some(*id),
+                _ => None,
+            })
+            .collect();
+        let memory = Memory::of(graph, &activations, &scratch);
+        let read = weights
+            .iter()
+            .map(|weight| weight.tensor)
+            .chain(activations)
+            .chain(graph.outputs().iter().copied());
+        let constants = read
+            .map(|id| (id, graph.get(id)))
+            .filter(|(_, tensor)| tensor.constant.is_some())
+            .map(|(id, tensor)| (id, tensor.clone()))
+            .collect();
         let port = |&id: &TensorId| {
             let tensor = graph.get(id);
             let range = memory.ranges[&id].clone();
             let ready = ready.get(&id).copied().unwrap_or_default();
-            Port { name: tensor.name.clone(), shape: tensor.shape.clone(), dtype: tensor.dtype, range, ready }
+            Port {
+                id,
+                name: tensor.name.clone(),
+                shape: tensor.shape.clone(),
+                dtype: tensor.dtype,
+                range,
+                ready,
+            }
         };
-        Ok(Plan {
+        let plan = Plan {
+            target: *target,
             steps,
             phases,
             inputs: graph.inputs().iter().map(port).collect(),
-            outputs: graph.outputs().iter().map(port).collect(),
+            outputs: graph
+                .outputs()
+                .iter()
+                .zip(graph.output_names())
+                .map(|(id, name)| Port { name: name.clone(), ..port(id) })
+                .collect(),
             ranges: memory.ranges,
             scratch: memory.scratch,
             arena_bytes: memory.bytes,
@@ -173,7 +203,10 @@ impl Plan {
             output_range: memory.output_range,
             weights,
             weight_bytes,
-        })
+            constants,
+        };
+        check::check(&plan, graph)?;
+        Ok(plan)
     }
 
     /// The kernels that could be timed against each other, for each shape of a graph that there are several for.
@@ -194,7 +227,7 @@ impl Plan {
     }
 
     /// Drops all but the first phase, with the weights of the others: for measuring an encoder alone.
-    pub fn keep_first_phase(&mut self, graph: &Graph) {
+    pub fn keep_first_phase(&mut self) {
         self.phases.truncate(1);
         self.steps.truncate(self.phases.first().map_or(0, |(_, steps)| steps.end));
         let bound = |weight: &PackedWeight| {
@@ -202,7 +235,110 @@ impl Plan {
             bindings.into_iter().any(|binding| *binding == Binding::Weight(*weight))
         };
         self.weights = self.weights.iter().copied().filter(bound).collect();
-        self.weight_bytes = self.weights.iter().map(|w| w.bytes(&graph.get(w.tensor).shape)).sum();
+        self.weight_bytes = self.weights.iter().map(|weight| self.packed_bytes(weight)).sum();
+    }
+
+    /// The plan with a shader of the caller's in place of the kernel of a step: with the same bindings, `Params`, constants and
+    /// workgroups. It is always compiled with bounds checks.
+    ///
+    /// # Errors
+    /// There is no such step.
+    pub fn with_shader(mut self, step: usize, shader: UserShader) -> Result<Plan, GraphError> {
+        let count = self.steps.len();
+        let Some(step) = self.steps.get_mut(step) else {
+            let message = format!("expected a step below {count}, found {step}");
+            return Err(GraphError { node: "plan".to_owned(), message });
+        };
+        step.dispatch.kernel = step.dispatch.kernel.replaced(shader);
+        Ok(self)
+    }
+
+    /// The properties of the device that it was made for.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The dispatches, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Runs of steps whose time is measured apart, with their names.
+    pub fn phases(&self) -> &[(String, Range<usize>)] {
+        &self.phases
+    }
+
+    /// Bytes of each activation in the arena.
+    pub fn ranges(&self) -> &HashMap<TensorId, Range<usize>> {
+        &self.ranges
+    }
+
+    /// Bytes in the arena of the values that pass between the dispatches of one node.
+    pub fn scratch(&self) -> &[Range<usize>] {
+        &self.scratch
+    }
+
+    /// Bytes of the arena. Its first [`ALIGNMENT`] bytes stand in for optional operands that are absent.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+
+    /// Bytes that one buffer per tensor would have taken.
+    pub fn naive_bytes(&self) -> usize {
+        self.naive_bytes
+    }
+
+    /// Bytes of the arena where the results lie side by side, so that one copy reads them all.
+    pub fn output_range(&self) -> Range<usize> {
+        self.output_range.clone()
+    }
+
+    /// The tensors that are handed in at each run.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The results.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// The weights, each layout once.
+    pub fn weights(&self) -> &[PackedWeight] {
+        &self.weights
+    }
+
+    /// Bytes of the weights, packed.
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
+    /// Bytes of the largest binding, activations and weights alike.
+    pub fn largest_binding(&self) -> usize {
+        let activations = self.ranges.values().chain(&self.scratch).map(ExactSizeIterator::len);
+        let weights = self.weights.iter().map(|weight| self.packed_bytes(weight));
+        activations.chain(weights).max().unwrap_or(0)
+    }
+
+    /// Bytes of a weight of this plan in its layout.
+    pub(crate) fn packed_bytes(&self, weight: &PackedWeight) -> usize {
+        self.constants.get(&weight.tensor).map_or(0, |tensor| weight.bytes(&tensor.shape))
+    }
+
+    /// A constant that a step reads.
+    pub(crate) fn constant(&self, id: TensorId) -> Option<&Tensor> {
+        self.constants.get(&id)
+    }
+
+    /// Constants that lie in the arena, where they have to be written once before the first run.
+    pub(crate) fn arena_constants(&self) -> impl Iterator<Item = (Range<usize>, Data)> {
+        self.constants.iter().filter_map(|(id, tensor)| {
+            let range = self.ranges.get(id)?.clone();
+            let mut values = tensor.constant.as_ref()?.read().into_owned();
+            // Only a guard is longer.
+            values.resize(range.len() / 4, f32::NAN);
+            Some((range, Data::F32(values)))
+        })
     }
 
     /// Arithmetic and traffic of the whole plan.
@@ -211,7 +347,8 @@ impl Plan {
     }
 }
 
-/// Layout of the arena: the absent operand, then the results side by side, then everything else by liveness.
+/// Layout of the arena: the absent operand, the results side by side, constants that are read as activations, then everything
+/// else by liveness.
 struct Memory {
     ranges: HashMap<TensorId, Range<usize>>,
     scratch: Vec<Range<usize>>,
@@ -222,18 +359,23 @@ struct Memory {
 
 impl Memory {
     /// Scratch memory lives as long as the node of the given number runs.
-    fn of(graph: &Graph, scratch: &[(usize, usize)]) -> Memory {
+    fn of(graph: &Graph, constants: &[TensorId], scratch: &[(usize, usize)]) -> Memory {
         let mut ranges = HashMap::new();
         let mut end = ALIGNMENT;
-        for &id in graph.outputs() {
-            let bytes = graph.get(id).bytes();
-            ranges.entry(id).or_insert_with(|| {
-                let start = end;
-                end += bytes.next_multiple_of(ALIGNMENT);
-                start..start + bytes
-            });
-        }
-        let output_range = ALIGNMENT..end;
+        // These keep their places for the whole run.
+        let mut place = |ids: &[TensorId]| {
+            for &id in ids {
+                let bytes = graph.get(id).bytes();
+                ranges.entry(id).or_insert_with(|| {
+                    let start = end;
+                    end += bytes.next_multiple_of(ALIGNMENT);
+                    start..start + bytes
+                });
+            }
+            end
+        };
+        let output_range = ALIGNMENT..place(graph.outputs());
+        let end = place(constants);
 
         let mut lifetimes: Vec<(TensorId, Lifetime)> = Vec::new();
         let mut index: HashMap<TensorId, usize> = HashMap::new();

@@ -208,7 +208,7 @@ fn gemm(
     };
     let weight = node.weight(1, packing(Block::Columns(across)));
     Dispatch {
-        kernel: Kernel { shader: &GEMM, defines: GEMM.variants[usize::from(!is_pointwise)], constants },
+        kernel: Kernel::new(&GEMM, GEMM.variants[usize::from(!is_pointwise)], constants),
         bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
         workgroups,
@@ -245,7 +245,7 @@ fn subgroup(
     let flags = [params.is_padded(), scale.is_some(), wide].map(usize::from);
     let defines = SUBGROUP_VARIANTS[flags[0] + 2 * flags[1] + 4 * flags[2]];
     Dispatch {
-        kernel: Kernel { shader: &SUBGROUP, defines, constants: Vec::new() },
+        kernel: Kernel::new(&SUBGROUP, defines, Vec::new()),
         bindings,
         params: params.words(),
         workgroups: flat_grid(tiles, node.target.max_workgroups),
@@ -278,7 +278,7 @@ fn tiled(
     bindings.extend(scale);
     let defines = TILED_VARIANTS[usize::from(wide) + 2 * usize::from(scale.is_some())];
     let mut steps = vec![Dispatch {
-        kernel: Kernel { shader: &TILED, defines, constants: Vec::new() },
+        kernel: Kernel::new(&TILED, defines, Vec::new()),
         bindings,
         params: params.words(),
         workgroups: flat_grid(tiles, node.target.max_workgroups),
@@ -290,12 +290,7 @@ fn tiled(
         let mut bindings = vec![PARTS, bias, residual, y];
         bindings.extend(scale);
         let defines = WEIGHT_VARIANTS[usize::from(scale.is_some())];
-        steps.extend(node.flat(
-            Kernel { shader: &REDUCE, defines, constants: Vec::new() },
-            bindings,
-            words,
-            count,
-        ));
+        steps.extend(node.flat(Kernel::new(&REDUCE, defines, Vec::new()), bindings, words, count));
     }
     steps
 }

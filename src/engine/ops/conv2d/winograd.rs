@@ -146,7 +146,7 @@ pub(super) fn lower(
         has_residual: u32::from(node.inputs.len() > 3),
     };
     let int64 = heuristics::reads_64_bits(node.target);
-    let kernel = |shader| Kernel { shader, defines: winograd.defines(int64), constants: Vec::new() };
+    let kernel = |shader| Kernel::new(shader, winograd.defines(int64), Vec::new());
     let (before, after) = (params(x), params(y));
     let mut steps = node.flat(kernel(&INPUT), vec![node.input(0), TRANSFORMED], before.words(), before.count);
     steps.extend(super::product::matrices(

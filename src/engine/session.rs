@@ -1,0 +1,118 @@
+//! A graph made ready to run: on a GPU or on the CPU, with inputs and results by name.
+
+use super::EngineError;
+use super::cpu;
+use super::gpu::{Executor, Gpu};
+use super::graph::{Data, Graph, GraphError};
+
+/// A graph on a device, ready to run any number of times. See the example in [`engine`](crate::engine).
+///
+/// Batches are the first size of the graph's own shapes: build the graph for as many images as are to run at a time.
+#[derive(Debug)]
+pub struct Session {
+    backend: Backend,
+    inputs: Vec<String>,
+    outputs: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Backend {
+    Gpu(Box<Executor>),
+    Cpu(Box<Graph>),
+}
+
+/// The results of a run by their names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results(Vec<(String, Data)>);
+
+impl Results {
+    /// The result of this name.
+    pub fn get(&self, name: &str) -> Option<&Data> {
+        self.iter().find(|(known, _)| *known == name).map(|(_, data)| data)
+    }
+
+    /// All results with their names, in the order in which the graph declares them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Data)> {
+        self.0.iter().map(|(name, data)| (name.as_str(), data))
+    }
+}
+
+impl Session {
+    /// Plans a graph for a GPU, uploads its weights and compiles its kernels.
+    ///
+    /// # Errors
+    /// Two inputs or two results have one name, or the graph does not fit the device.
+    pub fn new(gpu: &Gpu, graph: &Graph) -> Result<Session, EngineError> {
+        let names = names(graph)?;
+        let executor = Executor::new(gpu, gpu.plan(graph)?)?;
+        Ok(Session::of(Backend::Gpu(Box::new(executor)), names))
+    }
+
+    /// Runs the graph through the references on the CPU.
+    ///
+    /// # Errors
+    /// Two inputs or two results have one name.
+    pub fn on_cpu(graph: Graph) -> Result<Session, EngineError> {
+        let names = names(&graph)?;
+        Ok(Session::of(Backend::Cpu(Box::new(graph)), names))
+    }
+
+    fn of(backend: Backend, [inputs, outputs]: [Vec<String>; 2]) -> Session {
+        Session { backend, inputs, outputs }
+    }
+
+    /// Runs the graph once and waits for the results.
+    ///
+    /// # Errors
+    /// An input is missing, unknown, given twice, or of another type or size than declared; or the device was lost.
+    pub fn run(&self, inputs: &[(&str, Data)]) -> Result<Results, EngineError> {
+        let inputs = self.in_order(inputs)?;
+        let outputs = match &self.backend {
+            Backend::Gpu(executor) => executor.run(&inputs)?.outputs,
+            Backend::Cpu(graph) => cpu::run(graph, &inputs)?,
+        };
+        Ok(Results(self.outputs.iter().cloned().zip(outputs).collect()))
+    }
+
+    /// The inputs in the order of the graph.
+    fn in_order(&self, given: &[(&str, Data)]) -> Result<Vec<Data>, GraphError> {
+        let error = |name: &str, message: String| GraphError { node: name.to_owned(), message };
+        for (index, (name, _)) in given.iter().enumerate() {
+            if !self.inputs.iter().any(|known| known == name) {
+                let message = format!("expected the inputs {}, found this one", self.inputs.join(", "));
+                return Err(error(name, message));
+            }
+            if given[..index].iter().any(|(other, _)| other == name) {
+                return Err(error(name, "expected one value for this input, found two".to_owned()));
+            }
+        }
+        let find = |name: &String| {
+            let found = given.iter().find(|(known, _)| known == name).map(|(_, data)| data.clone());
+            found.ok_or_else(|| error(name, "expected a value for this input, found none".to_owned()))
+        };
+        self.inputs.iter().map(find).collect()
+    }
+
+    /// The executor on the GPU, for plans, memory and timing; `None` on the CPU.
+    pub fn executor(&self) -> Option<&Executor> {
+        match &self.backend {
+            Backend::Gpu(executor) => Some(executor),
+            Backend::Cpu(_) => None,
+        }
+    }
+}
+
+/// The names of inputs and results, which have to differ.
+fn names(graph: &Graph) -> Result<[Vec<String>; 2], GraphError> {
+    let inputs = graph.inputs().iter().map(|&id| graph.get(id).name.clone()).collect::<Vec<_>>();
+    let outputs = graph.output_names().to_vec();
+    for (names, kind) in [(&inputs, "inputs"), (&outputs, "results")] {
+        for (index, name) in names.iter().enumerate() {
+            if names[..index].contains(name) {
+                let message = format!("expected {kind} of different names, found two of this one");
+                return Err(GraphError { node: name.clone(), message });
+            }
+        }
+    }
+    Ok([inputs, outputs])
+}

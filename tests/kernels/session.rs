@@ -1,0 +1,128 @@
+//! Whole graphs on the device and on the CPU: constants wherever tensors may be, names, threads, plans of other devices.
+
+use crate::common::{Case, TARGETS, Tolerance, shared};
+use shadetell::engine::gpu::{Executor, GpuError};
+use shadetell::engine::graph::{DType, Data, Graph};
+use shadetell::engine::ops::{Activation, GatherRows, Softmax};
+use shadetell::engine::plan::{Plan, Target};
+use shadetell::engine::{EngineError, Session};
+
+/// Positional embeddings, initial states and tables are constants that are read as computed tensors are.
+#[test]
+fn constants_are_operands() {
+    let mut case = Case::new(1);
+    let x = case.random_input([3, 5]);
+    let constant = case.random_weight([3, 5]);
+    let sum = case.graph.sum("sum", x, constant).unwrap();
+    let relu = case.graph.activation("relu", constant, Activation::Relu).unwrap();
+    let indices = case.ids([4], vec![2, 0, 1, 2]);
+    let y = case.graph.sum("both", sum, relu).unwrap();
+    case.last(GatherRows, vec![constant, indices]);
+    case.last(Softmax { log: false }, vec![y]);
+    case.check("constants", Tolerance::Approximate);
+}
+
+/// The places of all results stay those of their names.
+#[test]
+fn constants_and_inputs_are_results() {
+    let mut case = Case::new(2);
+    let x = case.input([2], vec![-1.0, 2.0]);
+    let constant = case.weight([3], vec![3.0, 4.0, 5.0]);
+    let y = case.graph.activation("y", x, Activation::Relu).unwrap();
+    for id in [y, constant, x, constant] {
+        case.graph.output(id).unwrap();
+    }
+    let values = |values: &[f32]| Data::F32(values.to_vec());
+    let expected =
+        [values(&[0.0, 2.0]), values(&[3.0, 4.0, 5.0]), values(&[-1.0, 2.0]), values(&[3.0, 4.0, 5.0])];
+    assert_eq!(case.expected(), expected);
+    case.graph.fuse();
+    assert_eq!(case.expected(), expected);
+    assert_eq!(shared().run(&case.graph, &TARGETS[0], &case.inputs), expected);
+}
+
+/// A graph whose result is the sum of two inputs.
+fn sum() -> Graph {
+    let mut graph = Graph::new();
+    let a = graph.input("a", [2], DType::F32).unwrap();
+    let b = graph.input("b", [2], DType::F32).unwrap();
+    let y = graph.sum("y", a, b).unwrap();
+    graph.output(y).unwrap();
+    graph.named_output("again", y).unwrap();
+    graph
+}
+
+#[test]
+fn inputs_and_results_have_names() {
+    let gpu = shared().gpu.clone();
+    for session in [Session::new(&gpu, &sum()).unwrap(), Session::on_cpu(sum()).unwrap()] {
+        let inputs = [("b", vec![1.0, 2.0].into()), ("a", vec![10.0, 20.0].into())];
+        let results = session.run(&inputs).unwrap();
+        for name in ["y", "again"] {
+            assert_eq!(results.get(name), Some(&Data::F32(vec![11.0, 22.0])));
+        }
+        assert_eq!(results.get("b"), None);
+        let refused = |inputs: &[(&str, Data)]| session.run(inputs).unwrap_err().to_string();
+        let two = || Data::F32(vec![0.0; 2]);
+        assert_eq!(refused(&[("a", two())]), "b: expected a value for this input, found none");
+        let unknown = refused(&[("a", two()), ("c", two())]);
+        assert_eq!(unknown, "c: expected the inputs a, b, found this one");
+        let twice = refused(&[("a", two()), ("a", two()), ("b", two())]);
+        assert_eq!(twice, "a: expected one value for this input, found two");
+        let short = refused(&[("a", vec![1.0].into()), ("b", two())]);
+        assert!(short.contains("expected"), "{short}");
+    }
+    let mut graph = sum();
+    let c = graph.input("a", [1], DType::F32).unwrap();
+    let refused = |graph| Session::on_cpu(graph).unwrap_err().to_string();
+    assert_eq!(refused(graph), "a: expected inputs of different names, found two of this one");
+    let mut graph = sum();
+    graph.named_output("y", c).unwrap_err();
+    let a = graph.inputs()[0];
+    graph.named_output("y", a).unwrap();
+    assert_eq!(refused(graph), "y: expected results of different names, found two of this one");
+}
+
+/// An executor has one memory for activations, and any number of threads that use it.
+#[test]
+fn threads_get_their_own_results() {
+    const THREADS: usize = 4;
+    let gpu = shared().gpu.clone();
+    let mut graph = Graph::new();
+    let mut x = graph.input("x", [20_000], DType::F32).unwrap();
+    for step in 0..6 {
+        x = graph.sum(&format!("twice {step}"), x, x).unwrap();
+    }
+    graph.output(x).unwrap();
+    let executor = Executor::new(&gpu, gpu.plan(&graph).unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let executor = &executor;
+            scope.spawn(move || {
+                for round in 0..10 {
+                    let value = (1 + thread * 10 + round) as f32;
+                    let found = executor.run(&[Data::F32(vec![value; 20_000])]).unwrap().outputs;
+                    assert!(found == [Data::F32(vec![64.0 * value; 20_000])], "another thread's values");
+                }
+            });
+        }
+    });
+}
+
+/// Kernels for subgroups of another size would read other lanes than they think.
+#[test]
+fn plans_of_other_devices_are_refused() {
+    let gpu = shared().gpu.clone();
+    let own = gpu.target();
+    let others = [
+        Target { max_workgroups: own.max_workgroups + 1, ..own },
+        Target { subgroup: own.subgroup + 8, has_subgroups: true, ..own },
+    ];
+    for other in others {
+        let plan = Plan::new(&sum(), &other).unwrap();
+        let error = Executor::new(&gpu, plan).unwrap_err();
+        assert!(error.to_string().contains("expected a plan for this device"), "{error}");
+    }
+    let session: Result<Session, EngineError> = Session::new(&gpu, &sum());
+    assert!(!matches!(session, Err(EngineError::Gpu(GpuError::DeviceLost(_)))));
+}

@@ -1,0 +1,171 @@
+//! What `Graph` refuses: for every operation each operand of another type, computed where a constant is needed, missing, too many;
+//! sizes of zero; tensors of other graphs. No adapter is needed.
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use shadetell::engine::graph::{DType, Graph, TensorId};
+use shadetell::engine::ops::{
+    Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
+    Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Preprocess, Softmax,
+    TopK,
+};
+
+/// An operand: its sizes, and what it is.
+#[derive(Clone, Copy)]
+enum Operand {
+    F32(&'static [usize]),
+    U32(&'static [usize]),
+    U8(&'static [usize]),
+    Weight(&'static [usize]),
+}
+use Operand::{F32, U8, U32, Weight};
+
+impl Operand {
+    fn add_to(self, graph: &mut Graph) -> TensorId {
+        match self {
+            F32(shape) => graph.input("x", shape.to_vec(), DType::F32).unwrap(),
+            U32(shape) => graph.input("x", shape.to_vec(), DType::U32).unwrap(),
+            U8(shape) => graph.input("x", shape.to_vec(), DType::U8).unwrap(),
+            Weight(shape) => graph.constant("w", shape.to_vec(), vec![0.5; shape.iter().product()]).unwrap(),
+        }
+    }
+
+    /// The same sizes with every other element type, and a computed tensor in place of a constant.
+    fn others(self) -> Vec<Operand> {
+        match self {
+            F32(shape) => vec![U32(shape), U8(shape)],
+            U32(shape) => vec![F32(shape), U8(shape), Weight(shape)],
+            U8(shape) => vec![F32(shape), U32(shape), Weight(shape)],
+            Weight(shape) => vec![F32(shape), U32(shape), U8(shape)],
+        }
+    }
+}
+
+/// Every operation with operands that fit; how many of them are optional; and one operand (its place, other sizes) that does not.
+struct Row {
+    op: Op,
+    operands: Vec<Operand>,
+    optional: usize,
+    misfit: (usize, &'static [usize]),
+}
+
+fn row(op: impl Into<Op>, operands: &[Operand], misfit: (usize, &'static [usize])) -> Row {
+    Row { op: op.into(), operands: operands.to_vec(), optional: 0, misfit }
+}
+
+fn table() -> Vec<Row> {
+    let pool = Pool2d { kernel: [2; 2], stride: [1; 2], padding: [0; 2], count_include_pad: true };
+    let top = TopK { k: 2, suppressed: [TopK::NONE; 4], log_probs: false };
+    let preprocess = Preprocess { mean: [0.5; 3], std: [0.5; 3], padded: false };
+    let image = F32(&[2, 4, 4, 3]);
+    vec![
+        row(Activation::Relu, &[F32(&[3])], (0, &[])),
+        row(Add { activation: Activation::Identity }, &[F32(&[2, 3]), F32(&[2, 3])], (1, &[3, 2])),
+        row(MaxPool2d(pool), &[image], (0, &[4, 3])),
+        row(AvgPool2d(pool), &[image], (0, &[2, 1, 4, 3])),
+        row(AdaptiveAvgPool2d { output: [1; 2] }, &[image], (0, &[4, 4, 3])),
+        row(BatchNorm, &[image, Weight(&[3]), Weight(&[3])], (2, &[4])),
+        Row {
+            optional: 1,
+            ..row(
+                Conv2d { padding: Padding::uniform(1), ..Conv2d::default() },
+                &[image, Weight(&[5, 3, 3, 3]), Weight(&[5]), F32(&[2, 4, 4, 5])],
+                (1, &[5, 4, 3, 3]),
+            )
+        },
+        row(Linear::default(), &[F32(&[2, 3]), Weight(&[5, 3]), Weight(&[5])], (2, &[4])),
+        row(Embedding, &[U32(&[4]), Weight(&[7, 3])], (1, &[7])),
+        row(GatherRows, &[F32(&[5, 3]), U32(&[2])], (0, &[])),
+        Row {
+            optional: 1,
+            ..row(
+                LstmCell,
+                &[F32(&[2, 3]), F32(&[2, 3]), Weight(&[12, 8]), Weight(&[12]), F32(&[2, 4]), F32(&[2, 1])],
+                (1, &[3, 3]),
+            )
+        },
+        row(AttentionWeights, &[F32(&[2, 9, 4]), F32(&[2, 5]), Weight(&[4]), Weight(&[1])], (2, &[5])),
+        row(AttentionContext, &[F32(&[2, 9, 4]), F32(&[2, 9]), F32(&[2, 5])], (1, &[2, 8])),
+        row(Softmax { log: false }, &[F32(&[2, 3])], (0, &[])),
+        row(top, &[F32(&[2, 3])], (0, &[3, 1])),
+        row(BeamStep { end: 1 }, &[F32(&[2, 2]), F32(&[4, 2]), U32(&[4, 2])], (1, &[2, 2])),
+        row(preprocess, &[U8(&[1, 2, 2, 3])], (0, &[1, 2, 2, 5])),
+    ]
+}
+
+/// The error of a node with these operands.
+fn refusal(op: &Op, operands: &[Operand]) -> Option<String> {
+    let mut graph = Graph::new();
+    let operands = operands.iter().map(|operand| operand.add_to(&mut graph)).collect();
+    graph.add_node("node", op.clone(), operands).err().map(|error| error.to_string())
+}
+
+#[test]
+fn operands_that_do_not_fit_are_refused() {
+    for Row { op, operands, optional, misfit } in table() {
+        let refused = |operands: &[Operand], why: &str| {
+            let error = refusal(&op, operands).unwrap_or_else(|| panic!("{op:?} accepts {why}"));
+            assert!(error.starts_with("node (") && error.contains("expected"), "{op:?}: {error}");
+            assert!(error.contains("found"), "{op:?}: {error}");
+        };
+        assert_eq!(refusal(&op, &operands), None, "{op:?}");
+        for (place, operand) in operands.iter().enumerate() {
+            for other in operand.others() {
+                let mut changed = operands.clone();
+                changed[place] = other;
+                refused(&changed, &format!("another type or a computed tensor as operand {place}"));
+            }
+        }
+        for count in 0..operands.len() - optional {
+            refused(&operands[..count], &format!("{count} operands"));
+        }
+        let more = [&operands[..], &[operands[0]]].concat();
+        refused(&more, "an operand more");
+        // Operations that take any shape have no misfit.
+        let (place, shape) = misfit;
+        if !shape.is_empty() {
+            let mut changed = operands.clone();
+            changed[place] = match changed[place] {
+                F32(_) => F32(shape),
+                U32(_) => U32(shape),
+                U8(_) => U8(shape),
+                Weight(_) => Weight(shape),
+            };
+            refused(&changed, &format!("sizes {shape:?} as operand {place}"));
+        }
+    }
+}
+
+#[test]
+fn sizes_of_zero_and_of_too_many_elements_are_refused() {
+    let mut graph = Graph::new();
+    for shape in [&[0][..], &[0, 8, 8, 16], &[3, 0], &[1, 0, 7]] {
+        let error = graph.input("x", shape.to_vec(), DType::F32).unwrap_err().to_string();
+        assert!(error.starts_with("x: expected sizes of at least 1, found ["), "{error}");
+        let error = graph.constant("w", shape.to_vec(), Vec::<f32>::new()).unwrap_err().to_string();
+        assert!(error.starts_with("w: expected sizes of at least 1, found ["), "{error}");
+    }
+    for shape in [vec![1 << 16, 1 << 16], vec![usize::MAX, 2], vec![usize::MAX; 4], vec![1 << 40, 1 << 40]] {
+        let error = graph.input("x", shape, DType::U8).unwrap_err().to_string();
+        assert!(error.starts_with("x: expected fewer than 2^32 elements, found ["), "{error}");
+    }
+    // A result can have more elements than its operands.
+    let x = graph.input("x", [1, 1, 1, 1], DType::F32).unwrap();
+    for output in [[1 << 16, 1 << 16], [usize::MAX, usize::MAX], [0, 4]] {
+        graph.add_node("pool", AdaptiveAvgPool2d { output }, vec![x]).unwrap_err();
+    }
+    let large = Conv2d { padding: Padding::uniform(1 << 30), stride: [1 << 29; 2], ..Conv2d::default() };
+    let weight = graph.constant("w", [1, 1, 1, 1], vec![1.0]).unwrap();
+    let bias = graph.constant("b", [1], vec![1.0]).unwrap();
+    graph.add_node("conv", large, vec![x, weight, bias]).unwrap_err();
+}
+
+#[test]
+fn tensors_of_other_graphs_are_refused() {
+    let mut other = Graph::new();
+    let foreign = (0..5).map(|_| other.input("x", [1], DType::F32).unwrap()).last().unwrap();
+    let mut graph = Graph::new();
+    let x = graph.input("x", [1], DType::F32).unwrap();
+    let error = graph.sum("sum", x, foreign).unwrap_err().to_string();
+    assert!(error.contains("expected a tensor of this graph"), "{error}");
+    assert!(graph.output(foreign).unwrap_err().to_string().contains("expected a tensor of this graph"));
+}
