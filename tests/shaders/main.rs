@@ -143,12 +143,12 @@ fn every_variant_is_planned_by_some_operation() {
     let used: HashSet<_> = zoo::plans()
         .iter()
         .flat_map(|plan| plan.steps())
-        .map(|step| (step.dispatch.kernel.name(), step.dispatch.kernel.defines()))
+        .map(|step| (step.dispatch.kernel.name().to_owned(), step.dispatch.kernel.defines()))
         .collect();
     let mut complaints = Vec::new();
     for shader in SHADERS {
         for &defines in shader.variants {
-            if !used.contains(&(shader.name, defines)) {
+            if !used.contains(&(shader.name.to_owned(), defines)) {
                 complaints.push(format!(
                     "shaders/{}.wgsl {defines:?} is not planned by any case of zoo.rs",
                     shader.name
