@@ -92,7 +92,8 @@ const TOLERANCE: f32 = 1e-5;
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     const ROWS: usize = 300;
     const WIDTH: usize = 96;
-    let values = |seed: u64, count: usize| -> Vec<f32> { (0..count).map(|i| random_value(seed << 40, i)).collect() };
+    let values =
+        |seed: u64, count: usize| -> Vec<f32> { (0..count).map(|i| random_value(seed << 40, i)).collect() };
 
     // Between a linear layer and an activation of the engine.
     let mut graph = Graph::new();

@@ -34,7 +34,10 @@ impl Operation for BatchNorm {
         let channels = x.shape.last();
         for operand in [scale, shift] {
             if operand.shape.elements() != channels {
-                return Err(format!("expected scale and shift of {channels} channels, found {}", operand.shape));
+                return Err(format!(
+                    "expected scale and shift of {channels} channels, found {}",
+                    operand.shape
+                ));
             }
         }
         Ok(vec![(x.shape.clone(), DType::F32)])
