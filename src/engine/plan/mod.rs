@@ -82,6 +82,18 @@ pub struct Port {
 ///
 /// Nothing of it can be changed from outside: built-in shaders run without bounds checks, because [`Plan`] has derived every
 /// size that they are given from the tensors that are bound (`check.rs` asserts it).
+///
+/// ```compile_fail
+/// # fn change(mut plan: shadetell::engine::plan::Plan) {
+/// plan.steps()[0].dispatch.workgroups = [1 << 20, 1, 1];
+/// # }
+/// ```
+///
+/// ```
+/// # fn read(plan: shadetell::engine::plan::Plan) -> [u32; 3] {
+/// plan.steps()[0].dispatch.workgroups
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Plan {
     target: Target,
