@@ -1,4 +1,4 @@
-//! The values of weights: in memory, or in a file until somebody needs them.
+//! The values of weights: in memory, or in a file until they are read.
 
 use crate::engine::storage::{Bytes, ElementType};
 use half::f16;
@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 #[derive(Clone, Debug)]
 pub struct Constant {
     values: Values,
-    /// Whether 16 bits hold every value exactly, without its factor.
+    /// Whether f16 holds every unscaled value exactly.
     half: bool,
     /// A factor for each of the outermost slices.
     scale: Option<Arc<Vec<f32>>>,
@@ -56,7 +56,7 @@ impl FileValues {
     }
 }
 
-/// What tells that two graphs use the same weight. Keeps neither files nor values.
+/// Identity of a weight, for sharing device buffers between graphs. Holds only weak references.
 #[derive(Debug)]
 pub(crate) struct Source {
     values: Origin,
@@ -88,7 +88,7 @@ impl PartialEq for Source {
     }
 }
 
-/// A factor that is no number makes sources differ, from themselves too: such a weight is not shared.
+/// A NaN among the factors makes a source differ from itself: such a weight is not shared.
 impl Eq for Source {}
 
 impl Hash for Source {
@@ -115,7 +115,7 @@ impl From<FileValues> for Constant {
 }
 
 impl Constant {
-    /// What tells this weight from others.
+    /// The identity of this weight.
     pub(crate) fn source(&self) -> Source {
         let values = match &self.values {
             Values::File(FileValues { file, range, element }) => {
@@ -139,17 +139,17 @@ impl Constant {
         }
     }
 
-    /// Whether 16-bit floats hold every value exactly, so that a device needs half the memory for it.
+    /// Whether f16 holds every value exactly, so that a device needs half the memory for it.
     pub(crate) fn is_half(&self) -> bool {
         self.half && self.scale.is_none()
     }
 
-    /// Whether they did so before factors made the values longer.
+    /// Whether the unscaled values are exact in f16.
     pub(crate) fn is_compact(&self) -> bool {
         self.half
     }
 
-    /// The same with each of the outermost slices, of which there are as many as factors, multiplied by its factor.
+    /// The same weight with outermost slice `i` multiplied by `factors[i]`.
     #[must_use]
     pub(crate) fn scaled(&self, factors: &[f32]) -> Constant {
         let factors = match &self.scale {
@@ -159,7 +159,7 @@ impl Constant {
         Constant { values: self.values.clone(), half: self.half, scale: Some(Arc::new(factors)) }
     }
 
-    /// The factors of the outermost slices, of which there are `count`: ones if there are none.
+    /// The factors of the `count` outermost slices: ones where the weight has no scale.
     pub(crate) fn scale(&self, count: usize) -> Cow<'_, [f32]> {
         match &self.scale {
             Some(scale) => Cow::Borrowed(scale),
@@ -173,12 +173,12 @@ impl Constant {
         Constant { scale: None, ..self.clone() }
     }
 
-    /// The values; those of a file are read anew each time and not kept.
+    /// The values. Those of a file are read at each call and not kept.
     pub fn read(&self) -> Cow<'_, [f32]> {
         self.read_slices(0..1, 1)
     }
 
-    /// The values of some of the outermost slices, of which there are `count`.
+    /// The values of some of the `count` outermost slices.
     pub(crate) fn read_slices(&self, slices: Range<usize>, count: usize) -> Cow<'_, [f32]> {
         let len = self.len() / count.max(1);
         let part = slices.start * len..slices.end * len;

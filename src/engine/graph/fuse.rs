@@ -1,12 +1,15 @@
-//! Rewrites that make fewer, larger steps: batch norm, residual and activation join the convolution before them.
+//! Fusion: batch norm, residual and activation become part of the convolution before them.
 
 use super::{Constant, Graph, Node, TensorId};
 use crate::engine::ops::{Activation, Op};
 
 impl Graph {
-    /// Folds batch norms into the weights of the convolution before them, lets its last step add the residual and apply
-    /// the activation, gives a convolution over colours a fourth one, of zeros, and lets a search for the largest
-    /// entries take the logarithm of the softmax of those alone. Results stay the same up to rounding.
+    /// Fuses nodes; results stay the same up to rounding:
+    ///
+    /// - batch norms are folded into the weights of the convolution before them;
+    /// - convolutions add the residual and apply the activation that follow them, linear layers the activation;
+    /// - convolutions over RGB get a fourth input channel of zeros, since kernels read four channels at a time;
+    /// - top-k after log-softmax takes the logarithms of the k values alone.
     pub fn fuse(&mut self) {
         self.fold_batch_norm();
         self.pad_colors();
@@ -137,7 +140,7 @@ impl Graph {
         self.sweep();
     }
 
-    /// Drops the nodes whose results another node has taken over, and keeps the phases where they were.
+    /// Drops the nodes that were fused into others, and moves the starts of phases accordingly.
     fn sweep(&mut self) {
         for phase in &mut self.phases {
             phase.start -= self.nodes[..phase.start].iter().filter(|n| n.outputs.is_empty()).count();
@@ -159,7 +162,7 @@ impl Graph {
         self.nodes.iter().position(|n| n.outputs.contains(&id))
     }
 
-    /// The node that makes this tensor, if exactly one other node reads it and it is no result of the graph.
+    /// The node that computes this tensor, if exactly one node reads it and it is no result of the graph.
     fn sole_producer(&self, id: TensorId) -> Option<usize> {
         let readers = self.nodes.iter().flat_map(|n| &n.inputs).filter(|&&input| input == id).count();
         if readers == 1 && !self.outputs.contains(&id) { self.producer(id) } else { None }

@@ -1,7 +1,7 @@
-//! What to compute: operations on tensors, with shapes, and no idea of any device.
+//! Graphs of operations on tensors, with shapes and types, independent of any device.
 //!
-//! A [`Graph`] is built by `models/`, rewritten by [`fuse`](Graph::fuse), turned into a
-//! [`Plan`](plan::Plan) for a GPU, or run as it is by the reference twins in `cpu/`.
+//! A [`Graph`] is built node by node, rewritten by [`fuse`](Graph::fuse), and then planned for a GPU
+//! ([`Plan`](crate::engine::plan::Plan)) or run on the CPU ([`cpu::run`](crate::engine::cpu::run)).
 
 mod constant;
 mod fuse;
@@ -13,11 +13,11 @@ pub use tensor::{DType, Data, Shape, Tensor, TensorId};
 
 use crate::engine::ops::Op;
 
-/// A graph could not be built or planned: two shapes do not fit together, or an input is not what it was declared.
+/// A mistake in a graph: operands that do not fit, or an input that differs from its declaration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{node}: {message}")]
 pub struct GraphError {
-    /// The node that could not be made.
+    /// The name of the node or tensor.
     pub node: String,
     /// What was expected and what was found.
     pub message: String,
@@ -26,9 +26,9 @@ pub struct GraphError {
 /// One operation with its operands.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Where it came from, such as `encoder.blocks.3.project`.
+    /// Its name, such as `encoder.blocks.3.project`.
     pub name: String,
-    /// What it does.
+    /// The operation.
     pub op: Op,
     /// Its operands, in the order that the operation documents.
     pub inputs: Vec<TensorId>,
@@ -45,7 +45,7 @@ pub struct Phase {
     pub start: usize,
 }
 
-/// Operations in an order in which they can run.
+/// Operations on tensors, in execution order.
 #[derive(Clone, Debug, Default)]
 pub struct Graph {
     tensors: Vec<Tensor>,
@@ -121,7 +121,7 @@ impl Graph {
         Ok(())
     }
 
-    /// Lets the nodes that follow belong to a phase of this name.
+    /// Begins a phase with this name: the nodes added from now on belong to it.
     pub fn phase(&mut self, name: &str) {
         self.phases.push(Phase { name: name.to_owned(), start: self.nodes.len() });
     }
@@ -213,7 +213,7 @@ impl Graph {
         &self.phases
     }
 
-    /// Checks what is handed in at a run against the declared inputs.
+    /// Checks the inputs of a run against their declarations.
     ///
     /// # Errors
     /// Names the first input whose type or number of values differs.
@@ -239,7 +239,7 @@ impl Graph {
         Ok(())
     }
 
-    /// One node as a graph of its own: its weights, and inputs in place of all else that it reads.
+    /// One node as a graph of its own, with its constants. Computed operands become inputs.
     ///
     /// # Errors
     /// Never: the node fitted its operands before.

@@ -24,7 +24,7 @@ impl Shape {
         self.0.last().copied().unwrap_or(1)
     }
 
-    /// How many rows of the innermost size there are.
+    /// The number of rows: of elements without the innermost axis.
     pub fn rows(&self) -> usize {
         self.elements().checked_div(self.last()).unwrap_or(0)
     }
@@ -87,11 +87,11 @@ impl fmt::Display for DType {
     }
 }
 
-/// Names a tensor of one graph.
+/// The number of a tensor in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TensorId(pub(crate) usize);
 
-/// What a graph knows of a tensor.
+/// A tensor of a graph: its name, shape and type, and its values if it is a constant.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     /// The name of the node or weight that it came from.
@@ -100,7 +100,7 @@ pub struct Tensor {
     pub shape: Shape,
     /// Its element type.
     pub dtype: DType,
-    /// The values of a weight, in PyTorch's layout. `None` for what is computed.
+    /// The values of a constant, in PyTorch's layout. `None` for inputs and computed tensors.
     pub constant: Option<Constant>,
 }
 
@@ -188,8 +188,8 @@ impl Data {
         }
     }
 
-    /// The greatest difference from expected values, by the largest of those; NaN where there is one that is not expected,
-    /// infinite where values that are no floats differ.
+    /// The greatest difference from `expected`, divided by the largest magnitude in `expected`. NaN if a difference is NaN; infinite if
+    /// integers differ.
     pub fn difference(&self, expected: &Data) -> f32 {
         let (Data::F32(found), Data::F32(expected)) = (self, expected) else {
             return if self == expected { 0.0 } else { f32::INFINITY };
@@ -200,7 +200,7 @@ impl Data {
         found.iter().zip(expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, larger)
     }
 
-    /// Reads values back from memory; bytes that make no whole element are dropped.
+    /// Values from little-endian bytes; bytes that make no whole element are dropped.
     pub(crate) fn from_bytes(dtype: DType, bytes: &[u8]) -> Data {
         match dtype {
             DType::F32 => Data::F32(bytemuck::pod_collect_to_vec(bytes)),

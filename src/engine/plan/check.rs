@@ -7,6 +7,9 @@ use super::{ALIGNMENT, Binding, Plan};
 use crate::engine::graph::{Graph, GraphError};
 use std::ops::Range;
 
+/// Shaders number 32-bit words with 32 bits.
+const MOST_BYTES: usize = 4 * u32::MAX as usize;
+
 /// Checks a plan that was just made.
 ///
 /// # Errors
@@ -42,15 +45,18 @@ fn check_bindings(plan: &Plan, graph: &Graph, bindings: &[Binding]) -> Result<()
             Binding::Activation(id) => (plan.ranges().get(id).cloned(), graph.get(*id).bytes()),
             Binding::Scratch(index) => (plan.scratch().get(*index).cloned(), 1),
             Binding::Weight(weight) => {
-                if plan.packed_bytes(weight) == 0 {
-                    return Err(format!("expected a constant, found {weight:?}"));
+                let bytes = plan.packed_bytes(weight);
+                if !(1..=MOST_BYTES).contains(&bytes) {
+                    return Err(format!("expected a constant of 1 to {MOST_BYTES} bytes, found {bytes}"));
                 }
                 continue;
             }
             Binding::Absent => continue,
         };
         let fits = |range: &Range<usize>| {
-            range.start.is_multiple_of(ALIGNMENT) && range.len() >= bytes && range.end <= plan.arena_bytes()
+            range.start.is_multiple_of(ALIGNMENT)
+                && (bytes..=MOST_BYTES).contains(&range.len())
+                && range.end <= plan.arena_bytes()
         };
         if !range.as_ref().is_some_and(fits) {
             return Err(format!(

@@ -6,12 +6,12 @@ use std::hash::{Hash, Hasher};
 use std::ops;
 use std::sync::Arc;
 
-/// A WGSL file with what the engine knows about it.
+/// A WGSL file of the engine, with the interface that the planner relies on.
 #[derive(Debug)]
 pub struct Shader {
     /// The file's stem.
     pub name: &'static str,
-    /// Its text, before imports and conditions are resolved.
+    /// Its text, before directives are carried out.
     pub source: &'static str,
     /// The members of its `Params`, in order; each is one 32-bit word.
     pub params: &'static [&'static str],
@@ -158,15 +158,15 @@ pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"], &["SUBGROUP"], &
 /// The variants of shaders that import `weights` or `quads`.
 pub(crate) const WEIGHT_VARIANTS: &[&[&str]] = &[&[], &["HALF"]];
 
-/// What a shader finds behind one of its storage variables.
+/// The memory behind a storage variable of a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binding {
     /// An activation in the arena: `var<storage, read_write>`, since all share one buffer.
     Activation(TensorId),
     /// A weight: `var<storage, read>`.
     Weight(PackedWeight),
-    /// Memory for what passes between the dispatches of one node, declared as an activation: by its number in
-    /// [`Plan::scratch`], or, before the plan numbers it, among those of its operation.
+    /// Memory that passes values between the dispatches of one node, declared as an activation. The number is an index into
+    /// [`Plan::scratch`], or, before the plan numbers it, into the scratch memory of its operation.
     ///
     /// [`Plan::scratch`]: crate::engine::plan::Plan::scratch
     Scratch(usize),
@@ -178,13 +178,13 @@ pub enum Binding {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Dispatch {
-    /// What runs.
+    /// The compiled shader that runs.
     pub kernel: Kernel,
     /// Storage bindings 1, 2, 3 ...; binding 0 is the uniform `Params`.
     pub bindings: Vec<Binding>,
     /// The words of `Params`.
     pub params: Vec<u32>,
-    /// How many workgroups run.
+    /// The number of workgroups in x, y and z.
     pub workgroups: [u32; 3],
 }
 

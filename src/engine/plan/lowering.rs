@@ -16,7 +16,7 @@ pub(crate) struct Lowering<'a> {
     pub(crate) outputs: Vec<&'a Tensor>,
     /// The device.
     pub(crate) target: &'a Target,
-    /// What was found to be the fastest there.
+    /// The fastest kernels there, as far as they were measured.
     pub(crate) choices: &'a TuningTable,
 }
 
@@ -46,8 +46,7 @@ impl<'a> Lowering<'a> {
         Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half: false })
     }
 
-    /// Operand `index` as a weight for shaders that import `weights` or `quads`: of 16-bit floats where they hold it
-    /// exactly. Also the variant that reads it.
+    /// Operand `index` as a weight, f16 where that is exact, and the variant of the shader that reads it.
     pub(crate) fn compact_weight(
         &self,
         index: usize,
@@ -58,8 +57,8 @@ impl<'a> Lowering<'a> {
         (Binding::Weight(weight), if half { WEIGHT_VARIANTS[1] } else { WEIGHT_VARIANTS[0] })
     }
 
-    /// Operand `index` as the weight of a kernel that computes so many rows at a time, and that kernel: of the shader
-    /// for each [`RowsKernel`], in their order.
+    /// Operand `index` as a weight, and the kernel that multiplies `rows` rows by it at a time. `shaders` are those of the
+    /// [`RowsKernel`]s, in order.
     pub(crate) fn rows_kernel(
         &self,
         kernel: RowsKernel,
@@ -81,8 +80,8 @@ impl<'a> Lowering<'a> {
         (weight, Kernel::new(shader, defines, constants))
     }
 
-    /// Operand `index` as a weight whose values 16-bit floats hold exactly, and its scale, which makes them longer and
-    /// which kernels multiply sums by; `None` if they do not hold them.
+    /// Operand `index` as exact f16 values plus the per-channel scale that the kernel applies to its sums; `None` if f16 would lose
+    /// precision.
     pub(crate) fn scaled_weight(&self, index: usize, packing: Packing) -> Option<[Binding; 2]> {
         let is_compact = self.inputs[index].constant.as_ref().is_some_and(Constant::is_compact);
         let weight = PackedWeight { tensor: self.node.inputs[index], packing, half: true };
@@ -95,8 +94,8 @@ impl<'a> Lowering<'a> {
         Binding::Activation(self.node.outputs[index])
     }
 
-    /// A dispatch of one workgroup per row, for shaders that import `row`. `iterations` is how often an invocation
-    /// goes round its loops when it has the row to itself.
+    /// A dispatch of one workgroup per row, for shaders that import `row`. `iterations` is the trip count of a single invocation that
+    /// computes the row alone.
     pub(crate) fn per_row(
         &self,
         shader: &'static Shader,
@@ -157,7 +156,7 @@ macro_rules! params {
 }
 pub(crate) use params;
 
-/// What fits into one word of `Params`.
+/// A value that fits into one word of `Params`.
 pub(crate) trait Word {
     fn word(self) -> u32;
 }
@@ -170,7 +169,7 @@ impl Word for u32 {
 
 impl Word for usize {
     fn word(self) -> u32 {
-        // Sizes are below 2^32: the planner refuses larger tensors.
+        // Below 2^32: `Graph` refuses larger tensors, and windows that do not fit into 31 bits.
         self as u32
     }
 }

@@ -29,7 +29,7 @@ use std::ops::Range;
 /// Every storage binding starts at a multiple of this: the WebGPU default of `minStorageBufferOffsetAlignment`.
 pub const ALIGNMENT: usize = 256;
 
-/// A dispatch with the node that it serves.
+/// A dispatch with the node that it belongs to.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Step {
@@ -37,7 +37,7 @@ pub struct Step {
     pub node: String,
     /// The operation's name.
     pub op: &'static str,
-    /// What the GPU is told.
+    /// The kernel with its bindings and parameters.
     pub dispatch: Dispatch,
     /// Arithmetic and traffic of the node (counted at its first dispatch).
     pub cost: Cost,
@@ -50,7 +50,7 @@ pub struct PackedWeight {
     pub tensor: TensorId,
     /// Its layout.
     pub packing: Packing,
-    /// Whether its values are 16-bit floats, which hold them exactly without their scale, rather than 32-bit ones.
+    /// Whether the values are stored as f16, without their scale. Both are exact.
     pub half: bool,
 }
 
@@ -74,7 +74,7 @@ pub struct Port {
     pub dtype: DType,
     /// Its bytes in the arena.
     pub range: Range<usize>,
-    /// How many steps have to be done until it is there.
+    /// The number of steps after which it is complete.
     pub ready: usize,
 }
 

@@ -1,10 +1,10 @@
-//! Kernels that were found to be the fastest on some adapter.
+//! The fastest kernels of an adapter, as measured by `gpu::tune`.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// For each shape, by its key, the name of the kernel to use. What is not in here, or does not fit, is chosen as usual.
+/// Names of kernels by the keys of shapes. Shapes that are missing here get the default kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TuningTable(BTreeMap<String, String>);
@@ -25,29 +25,29 @@ impl IntoIterator for TuningTable {
 }
 
 impl TuningTable {
-    /// Uses a kernel for a shape.
+    /// Sets the kernel of a shape.
     pub fn insert(&mut self, key: String, kernel: String) {
         self.0.insert(key, kernel);
     }
 
-    /// The kernel for a shape, if there is one.
+    /// The kernel of a shape.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 
-    /// The candidate of this name, or the first.
+    /// The candidate that the table names, or the first.
     pub(crate) fn pick<T: Copy + Display>(&self, key: &str, candidates: &[T]) -> T {
         let named = self.get(key).and_then(|name| candidates.iter().find(|c| c.to_string() == name));
         *named.unwrap_or(&candidates[0])
     }
 }
 
-/// Kernels for one shape.
+/// All kernels that could run one shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelCandidates {
     /// The shape's key in [`TuningTable`].
     pub key: String,
-    /// The kernels' names, the usual one first.
+    /// The names of the kernels, the default first.
     pub names: Vec<String>,
     /// The first node of the graph that has this shape.
     pub node: usize,

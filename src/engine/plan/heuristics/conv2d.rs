@@ -1,19 +1,19 @@
-//! Which kernel runs a convolution, or a linear layer of so many rows that it runs as one.
+//! The kernel of a convolution, or of a linear layer with enough rows to run as one.
 
 use super::{reads_64_bits, shares_lanes};
 use crate::engine::ops::conv2d::winograd::Winograd;
 use crate::engine::plan::{AdapterClass, Target, TuningTable};
 use std::fmt;
 
-/// How a convolution runs.
+/// The algorithm of a convolution, with its matrix kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConvKernel {
     pub(crate) way: ConvAlgorithm,
-    /// Where the way is a matrix product.
+    /// The kernel of the matrix product, if the algorithm is one.
     pub(crate) product: GemmKernel,
 }
 
-/// The ways to run a convolution.
+/// The algorithms of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConvAlgorithm {
     /// 3x3, stride 1: transformed, and multiplied there.
@@ -33,11 +33,11 @@ pub(crate) enum ConvAlgorithm {
 /// The shaders that multiply matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GemmKernel {
-    /// `conv2d_subgroup`, for subgroups that are vectors of a CPU, in blocks of 32 or, wide, of 64 channels.
+    /// `conv2d_subgroup`, for subgroups that are vectors of a CPU. Blocks have 32 channels, wide ones 64.
     Subgroup { wide: bool },
-    /// `conv2d_gemm`, in workgroups of so many invocations along channels and along pixels.
+    /// `conv2d_gemm`, with the invocations of a workgroup along channels and along pixels.
     Gemm([u32; 2]),
-    /// `conv2d_tiled`, in tiles of 32 or, wide, of 64 pixels and channels, with the inputs split.
+    /// `conv2d_tiled`. Tiles have 32 pixels and channels, wide ones 64; the inputs are split into parts.
     Tiled { wide: bool, splits: u32 },
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for ConvKernel {
     }
 }
 
-/// The numbers on which the choice depends.
+/// The numbers that the choice depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConvShape {
     pub(crate) groups: usize,
@@ -75,7 +75,7 @@ pub(crate) struct ConvShape {
     pub(crate) padded: bool,
     /// Rows and columns of the result.
     pub(crate) size: [usize; 2],
-    /// Whether the weights are stored in 16 bits: whoever does that wants them small.
+    /// Whether the weights are f16. Then Winograd is left out: its filters would be four times as large.
     pub(crate) compact: bool,
 }
 
@@ -103,7 +103,7 @@ impl fmt::Display for ConvShape {
 }
 
 impl ConvShape {
-    /// A 1x1 window over so many pixels.
+    /// A 1x1 window over `pixels`.
     pub(crate) fn pointwise(pixels: usize, inputs: usize, outputs: usize, compact: bool) -> ConvShape {
         ConvShape {
             groups: 1,
@@ -118,7 +118,7 @@ impl ConvShape {
         }
     }
 
-    /// The ways that fit, the usual one first.
+    /// The algorithms that fit, the default first.
     fn ways(&self, target: &Target) -> Vec<ConvAlgorithm> {
         let ConvShape { groups, inputs, outputs, kernel, stride, dilation, padded, size, compact } = *self;
         if groups > 1 && groups == inputs && groups == outputs && outputs.is_multiple_of(4) {
@@ -155,14 +155,14 @@ impl ConvShape {
     }
 }
 
-/// What a matrix product is made of.
+/// The sizes of a matrix product.
 #[derive(Clone, Copy, Debug)]
 struct ProductShape {
     /// Rows of one image.
     pixels: usize,
     inputs: usize,
     outputs: usize,
-    /// How many matrices there are, none of which is split.
+    /// The number of matrices. Several matrices are never split.
     matrices: usize,
 }
 
@@ -178,12 +178,12 @@ impl ProductShape {
         ProductShape { pixels, inputs, outputs, matrices }
     }
 
-    /// Workgroups with tiles of so many pixels and channels.
+    /// The number of workgroups for tiles of this side.
     fn workgroups(&self, side: usize) -> usize {
         self.pixels.div_ceil(side) * self.outputs.div_ceil(side) * self.matrices
     }
 
-    /// The shaders that fit, the usual one first.
+    /// The kernels that fit, the default first.
     fn products(&self, target: &Target) -> Vec<GemmKernel> {
         let gemm = GemmKernel::Gemm(gemm_workgroup(target.class));
         if !self.inputs.is_multiple_of(4) {
@@ -223,7 +223,7 @@ impl ProductShape {
 
     /// The largest tile that leaves a GPU enough workgroups, and as many parts of the inputs as it takes.
     fn tiled(&self) -> GemmKernel {
-        // Nobody tells how many cores there are: for two workgroups on each of 64.
+        // WebGPU does not report the number of cores: enough for two workgroups on each of 64.
         const ENOUGH: usize = 128;
         if self.workgroups(64) >= ENOUGH && self.pixels > 32 && self.outputs > 32 {
             return GemmKernel::Tiled { wide: true, splits: 1 };
@@ -239,7 +239,7 @@ impl ProductShape {
     }
 }
 
-/// The kernels that can run a convolution, the usual one first.
+/// All kernels for a convolution, the default first.
 pub(crate) fn candidates(shape: &ConvShape, target: &Target) -> Vec<ConvKernel> {
     let kernels = |way: ConvAlgorithm| {
         let products = match way {
@@ -253,7 +253,7 @@ pub(crate) fn candidates(shape: &ConvShape, target: &Target) -> Vec<ConvKernel> 
     shape.ways(target).into_iter().flat_map(kernels).collect()
 }
 
-/// Chooses how a convolution runs.
+/// Picks the kernel of a convolution.
 pub(crate) fn kernel(shape: &ConvShape, target: &Target, choices: &TuningTable) -> ConvKernel {
     choices.pick(&shape.to_string(), &candidates(shape, target))
 }
