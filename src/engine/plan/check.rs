@@ -8,7 +8,7 @@ use crate::engine::graph::{Graph, GraphError};
 use std::ops::Range;
 
 /// Shaders number 32-bit words with 32 bits.
-const MOST_BYTES: usize = 4 * u32::MAX as usize;
+const MOST_BYTES: usize = (u32::MAX as usize).saturating_mul(4);
 
 /// Checks a plan that was just made.
 ///
