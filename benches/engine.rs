@@ -5,17 +5,12 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot run has nothing to report")]
 
-// The command's other uses of the shapes are not these benches'.
-#[allow(dead_code, unreachable_pub, unused_imports)]
-#[path = "../src/cli/bench/shapes.rs"]
-mod shapes;
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use shadetell::CaptionOptions;
 use shadetell::engine::gpu::{AdapterChoice, Clock, Executor, Gpu};
 use shadetell::engine::graph::{Data, Graph};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, SynthOptions, synth};
-use shapes::{CASES, pixels};
+use shadetell::workloads::{CASES, pixels};
 use std::time::{Duration, Instant};
 
 fn executor(gpu: &Gpu, graph: &Graph) -> Executor {

@@ -9,6 +9,7 @@ pub mod image;
 mod models;
 pub mod text;
 pub mod weights;
+pub mod workloads;
 
 pub use captioner::{
     Alternative, Backend, Caption, CaptionOptions, Captioner, Timings, Token, graph, plan, required_limits,

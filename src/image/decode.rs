@@ -113,6 +113,30 @@ const GAVE_UP: &str = "the decoder gave up on it";
 /// # Errors
 /// Any [`ImageError`] about the content of files.
 pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {
+    guarded(bytes, options, decode_as)
+}
+
+/// Width and height that a photo in memory declares, before its orientation is applied. Decodes no pixel: for callers that have to
+/// reserve memory first. Takes time for the file's head only, but for all of a progressive JPEG file.
+///
+/// # Errors
+/// As [`decode`]. Damage behind the head is not found.
+pub fn dimensions(bytes: &[u8], options: &DecodeOptions) -> Result<[u32; 2], ImageError> {
+    guarded(bytes, options, |format, bytes, options| {
+        let (width, height) = match format {
+            ImageFormat::Jpeg => jpeg::open(bytes, options)?.1,
+            _ => open(format, bytes, options).map_err(|error| error.into_image_error(format, options))?.1,
+        };
+        Ok([width, height])
+    })
+}
+
+/// Applies `read` to bytes of a supported format, within the limit of bytes; its panics become errors.
+fn guarded<T>(
+    bytes: &[u8],
+    options: &DecodeOptions,
+    read: fn(ImageFormat, &[u8], &DecodeOptions) -> Result<T, ImageError>,
+) -> Result<T, ImageError> {
     if bytes.is_empty() {
         return Err(ImageError::EmptyFile);
     }
@@ -129,18 +153,14 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError>
     // The decoders are other people's code, fed with other people's bytes: one that trips over a strange file must
     // not take down a batch of thousands or a server. Nothing it could leave half-done outlives the call. The panic
     // hook belongs to the host and is left alone.
-    panic::catch_unwind(|| decode_as(format, bytes, options))
-        .unwrap_or_else(|_| Err(corrupt(format, GAVE_UP)))
+    panic::catch_unwind(|| read(format, bytes, options)).unwrap_or_else(|_| Err(corrupt(format, GAVE_UP)))
 }
 
 fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {
     let (image, orientation) = if format == ImageFormat::Jpeg {
         jpeg::decode(bytes, options)?
     } else {
-        decode_other(format, bytes, options).map_err(|error| match error {
-            Failure::Codec(error) => from_codec(format, error, options),
-            Failure::Refused(error) => error,
-        })?
+        decode_other(format, bytes, options).map_err(|error| error.into_image_error(format, options))?
     };
     let (width, height) = (image.width(), image.height());
     let data = to_rgb(image, options.alpha);
@@ -168,20 +188,39 @@ impl From<CodecError> for Failure {
     }
 }
 
-/// Everything but JPEG.
-fn decode_other(
+impl Failure {
+    fn into_image_error(self, format: ImageFormat, options: &DecodeOptions) -> ImageError {
+        match self {
+            Failure::Codec(error) => from_codec(format, error, options),
+            Failure::Refused(error) => error,
+        }
+    }
+}
+
+/// A decoder for everything but JPEG, with the width and height that the file declares.
+fn open<'a>(
     format: ImageFormat,
-    bytes: &[u8],
+    bytes: &'a [u8],
     options: &DecodeOptions,
-) -> Result<(DynamicImage, Orientation), Failure> {
+) -> Result<(impl ImageDecoder + 'a, (u32, u32)), Failure> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(options.max_alloc());
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
 
-    let mut decoder = reader.into_decoder()?;
-    let (width, height) = decoder.dimensions();
-    options.check_pixels(width, height).map_err(Failure::Refused)?;
+    let decoder = reader.into_decoder()?;
+    let size = decoder.dimensions();
+    options.check_pixels(size.0, size.1).map_err(Failure::Refused)?;
+    Ok((decoder, size))
+}
+
+/// Decodes everything but JPEG.
+fn decode_other(
+    format: ImageFormat,
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<(DynamicImage, Orientation), Failure> {
+    let (mut decoder, _) = open(format, bytes, options)?;
     let orientation = match format {
         ImageFormat::Tiff => decoder.orientation()?,
         // A picture with broken metadata is still a picture, so errors count as no metadata.

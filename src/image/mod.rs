@@ -19,7 +19,7 @@ mod resize;
 mod sniff;
 
 #[cfg(feature = "image")]
-pub use decode::{Alpha, DecodeOptions, decode, read};
+pub use decode::{Alpha, DecodeOptions, decode, dimensions, read};
 pub use error::ImageError;
 pub use fit::{Resize, fit};
 pub(crate) use fit::{fit_windows, fitted_area};

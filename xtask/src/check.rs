@@ -117,7 +117,9 @@ impl Checks<'_> {
             report.stage("documentation", || {
                 shell::run(cargo.command(&doc).env("RUSTDOCFLAGS", "-D warnings"))
             });
-            report.stage("library alone", || cargo.run(&["check", "--lib", "--no-default-features"]));
+            report.stage("library alone", || {
+                cargo.run(&["check", "-p", "shadetell", "--lib", "--no-default-features"])
+            });
         }
     }
 

@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 /// Builds the command, sees to an adapter, and captions; the exit code is the command's own.
 fn caption(args: &[OsString]) -> Result<ExitCode> {
     let cargo = Cargo::in_workspace();
-    cargo.run(&["build", "--release", "--bin", "shadetell"])?;
+    cargo.run(&["build", "--release", "-p", "shadetell-cli"])?;
 
     let shadetell = Program::built_in("release")?;
     setup::ensure_adapter(&shadetell)?;

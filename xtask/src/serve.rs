@@ -13,7 +13,7 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 /// Drives the web page in headless Chromium.
 pub fn page(root: &Path, driver: &Driver, shadetell: &Program) -> Result {
-    let folder = root.join("tests/page");
+    let folder = root.join("crates/server/tests/page");
     let npm = |args: &[&str]| {
         let mut npm = Command::new("npm");
         npm.args(args).current_dir(&folder).env("SHADETELL", shadetell.path());

@@ -13,15 +13,15 @@ use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat
 
 use super::{DecodeOptions, ImageError, corrupt, orientation};
 
-pub(super) fn decode(
-    bytes: &[u8],
+/// A decoder with the width and height that the file declares, and the layout of its markers.
+pub(super) fn open<'a>(
+    bytes: &'a [u8],
     options: &DecodeOptions,
-) -> Result<(DynamicImage, Orientation), ImageError> {
+) -> Result<(Decoder<'a>, (u32, u32), Layout), ImageError> {
     let layout = Layout::of(bytes);
     if let Some(kind) = layout.unsupported() {
         return Err(ImageError::UnsupportedFormat { format: kind.to_owned() });
     }
-    let failed = |error| from_decoder(error, options);
     let limits = DecodeLimits {
         max_width: usize::from(u16::MAX),
         max_height: usize::from(u16::MAX),
@@ -29,11 +29,19 @@ pub(super) fn decode(
         max_memory: Some(options.max_alloc()),
         ..DecodeLimits::default()
     };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(failed)?;
+    let decoder = Decoder::new_with_limits(bytes, limits).map_err(|error| from_decoder(error, options))?;
     let (width, height) = decoder.header().dimensions();
     // At most 65,535 each, as the format has 16 bits for them.
     let (width, height) = (width as u32, height as u32);
     options.check_pixels(width, height)?;
+    Ok((decoder, (width, height), layout))
+}
+
+pub(super) fn decode(
+    bytes: &[u8],
+    options: &DecodeOptions,
+) -> Result<(DynamicImage, Orientation), ImageError> {
+    let (mut decoder, (width, height), layout) = open(bytes, options)?;
     if !layout.has_end {
         return Err(corrupt(ImageFormat::Jpeg, "it ends too early: the end-of-image marker is missing"));
     }
@@ -41,7 +49,7 @@ pub(super) fn decode(
     let orientation = orientation(decoder.exif_data());
     let inks = matches!(decoder.jpeg_color_space(), ColorSpace::Cmyk | ColorSpace::Ycck);
     decoder.set_output_format(if inks { PixelFormat::Cmyk } else { PixelFormat::Rgb });
-    let mut data = decoder.decode_image().map_err(failed)?.data;
+    let mut data = decoder.decode_image().map_err(|error| from_decoder(error, options))?.data;
     if inks {
         to_rgb(&mut data);
     }
@@ -80,9 +88,9 @@ fn from_decoder(error: JpegError, options: &DecodeOptions) -> ImageError {
     }
 }
 
-/// What the markers tell without any pixel being decoded.
+/// Properties that follow from the markers alone.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Layout {
+pub(super) struct Layout {
     /// The second byte of the first frame's marker, which is the kind of coding, and the bits of a sample.
     frame: Option<(u8, u8)>,
     /// Whether an end-of-image marker follows a scan.

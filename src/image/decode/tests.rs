@@ -224,6 +224,7 @@ fn exif_turns_the_picture_upright() {
             let found = decode_default(&bytes).unwrap_or_else(|error| panic!("{name} {turn}: {error}"));
             assert!(largest_difference(&found, &upright) <= tolerance, "{name} {turn}");
             let options = DecodeOptions { apply_orientation: false, ..DecodeOptions::default() };
+            assert_eq!(dimensions(&bytes, &options).unwrap(), [columns, rows], "{name} {turn}");
             assert!(
                 largest_difference(&decode(&bytes, &options).unwrap(), &stored) <= tolerance,
                 "{name} {turn}"
@@ -275,6 +276,8 @@ fn too_many_declared_pixels_are_refused_with_numbers() {
             if name == "WebP, lossless" { "16383 x 16383 = 268402689" } else { "30000 x 30000 = 900000000" };
         assert!(error.to_string().contains(side), "{name}: {error}");
         assert!(error.to_string().contains("at most 100000000 pixels"), "{name}: {error}");
+        let declared = dimensions(&bytes, &DecodeOptions::default()).unwrap_err();
+        assert_eq!(declared.to_string(), error.to_string(), "{name}");
     }
     let options = DecodeOptions { max_pixels: 8 * 8, ..DecodeOptions::default() };
     let picture = |columns| encode(&to_dynamic(&blocks(columns, 1)), ImageFormat::Png);
@@ -324,6 +327,8 @@ fn what_is_no_photo_is_named() {
     let frame = lossless.windows(2).position(|marker| marker == b"\xFF\xC0").unwrap();
     let lossless = [&lossless[..frame], b"\xFF\xC3", &lossless[frame + 2..]].concat();
     assert_eq!(code(decode_default(&lossless)), "unsupported_format");
+    let declared = dimensions(&lossless, &DecodeOptions::default()).unwrap_err();
+    assert_eq!(declared.to_string(), decode_default(&lossless).unwrap_err().to_string());
 }
 
 /// One small file of every kind.

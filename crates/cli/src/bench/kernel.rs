@@ -1,0 +1,229 @@
+//! `shadetell bench kernel`: somebody's own shader in place of one of ours.
+
+use super::report::{Setting, Times, print_table};
+use super::speed::{self, Speed};
+use super::{Format, ReportArgs, RunArgs};
+use crate::failure::{Failure, PHOTOS_FAILED};
+use crate::output::{self, note};
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueHint};
+use serde::Serialize;
+use shadetell::engine::cpu;
+use shadetell::engine::gpu::source::assemble;
+use shadetell::engine::gpu::{Checks, Clock, Executor, Peaks};
+use shadetell::engine::graph::Data;
+use shadetell::engine::plan::{Plan, Step, UserShader};
+use shadetell::workloads::{CASES, Case, OPS};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Checks a shader of your own against the twin on the CPU and times it against ours, in turns
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Your shader has the interface of ours: entry point `main`, the same `Params`, bindings and workgroups. --source prints
+ours for a shape, as a start. Imports and `#ifdef`s work as in our own files. Both run with bounds on every index and loop.
+
+Sizes: of conv2d SIDE,INPUTS,OUTPUTS,WINDOW,STRIDE, of linear ROWS,INPUTS,OUTPUTS, of lstm_cell ROWS,UNITS.")]
+pub(crate) struct KernelArgs {
+    /// A shape by its name (`shadetell bench kernels` lists them), or its sizes together with --op
+    #[arg(long, value_name = "NAME|SIZES")]
+    shape: String,
+
+    /// The operation that the sizes are of
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(OPS))]
+    op: Option<String>,
+
+    /// The kernel to replace, where the shape takes several
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
+
+    /// Your shader
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "source")]
+    shader: Option<PathBuf>,
+
+    /// Print our shader in place of measuring yours
+    #[arg(long, conflicts_with = "shader")]
+    source: bool,
+
+    #[command(flatten)]
+    runs: RunArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    #[serde(flatten)]
+    setting: Setting,
+    clock: &'static str,
+    shape: String,
+    /// The kernel that is replaced.
+    kernel: String,
+    /// The greatest difference of the foreign shader's result from the twin's, by its largest value.
+    error: f32,
+    ours: Speed,
+    /// Nothing is timed that is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    yours: Option<Speed>,
+    /// Medians: how many times as fast as ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<f64>,
+}
+
+/// Checks, measures in turns, reports.
+pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
+    let case = args.case()?;
+    let (graph, inputs) = case.graph().map_err(shadetell::Error::from)?;
+    let gpu = args.report.adapter.open()?;
+    let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
+    let place = args.place(&plan)?;
+    let step = &plan.steps()[place];
+    let Some(path) = &args.shader else {
+        return source(step);
+    };
+    let theirs = plan.clone().with_shader(place, user_shader(path)?).map_err(shadetell::Error::from)?;
+
+    let clock = Clock::of(&gpu.device);
+    let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
+    let kernel = step.dispatch.kernel.label();
+    let setting = Setting::of(&gpu, &[&plan, &theirs])?;
+    // Bounds for both, or the comparison would be of those.
+    let checked = gpu.with_checks(Checks::All);
+    let ours = Executor::new(&checked, plan)?;
+    let theirs = Executor::new(&checked, theirs).map_err(|error| {
+        Failure::Usage(format!(
+            "{}: {error}\nIt has to have the interface of {kernel}, which `shadetell bench kernel --shape {} --source` prints.",
+            path.display(),
+            args.shape
+        ))
+    })?;
+    let expected = cpu::run(&graph, &inputs).map_err(shadetell::Error::from)?;
+    let error = speed::error(&theirs.run(&inputs)?.outputs, &expected);
+    let is_wrong = speed::is_wrong(error);
+    let (our_times, their_times) = args.times(&ours, (!is_wrong).then_some(&theirs), &inputs, clock)?;
+    let speed = |ms: Times| Speed::of(ms, ours.plan().cost(), ours.plan().steps().len(), &peaks);
+    let report = Report {
+        setting,
+        clock: clock.name(),
+        shape: args.shape.clone(),
+        kernel,
+        error,
+        ours: speed(our_times),
+        yours: their_times.map(speed),
+        ratio: their_times.map(|times| our_times.median / times.median),
+    };
+    report.print(args.report.format)?;
+    if !is_wrong {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let path = path.display();
+    note(&format!(
+        "error: {path}: expected the twin's result, found one that differs by {error:.1e} of its largest value \
+         (at most {:.0e} is allowed): not timed",
+        speed::TOLERANCE
+    ));
+    Ok(ExitCode::from(PHOTOS_FAILED))
+}
+
+impl KernelArgs {
+    fn case(&self) -> Result<Case, Failure> {
+        let named = CASES.iter().find(|(name, _)| *name == self.shape).map(|(_, case)| *case);
+        let found = match &self.op {
+            Some(op) => Case::parse(op, &self.shape).or(named.filter(|case| case.op() == op)),
+            None => named,
+        };
+        found.ok_or_else(|| {
+            let names = CASES.map(|(name, _)| name).join(", ");
+            Failure::Usage(format!(
+                "no shape `{}`: expected sizes such as `--op conv2d --shape 14,256,256,3,1`, or one of {names}",
+                self.shape
+            ))
+        })
+    }
+
+    /// The step whose kernel is replaced.
+    fn place(&self, plan: &Plan) -> Result<usize, Failure> {
+        let names: Vec<&str> = plan.steps().iter().map(|step| step.dispatch.kernel.name()).collect();
+        let place = match &self.kernel {
+            Some(wanted) => names.iter().position(|name| name == wanted),
+            None => Some(0).filter(|_| names.len() == 1),
+        };
+        place.ok_or_else(|| {
+            let names = names.join(", ");
+            Failure::Usage(format!("{} takes {names}: name one of them with --kernel", self.shape))
+        })
+    }
+
+    /// Ours and theirs, in alternating runs.
+    fn times(
+        &self,
+        ours: &Executor,
+        theirs: Option<&Executor>,
+        inputs: &[Data],
+        clock: Clock,
+    ) -> Result<(Times, Option<Times>), Failure> {
+        let turns = self.runs.repeat(|| {
+            let mine = ours.time(inputs, clock)?;
+            let their = theirs.map(|theirs| theirs.time(inputs, clock)).transpose()?;
+            Ok((mine, their))
+        })?;
+        let ours: Vec<_> = turns.iter().map(|turn| turn.0).collect();
+        let their: Vec<_> = turns.iter().filter_map(|turn| turn.1).collect();
+        Ok((Times::of(&ours), theirs.map(|_| Times::of(&their))))
+    }
+}
+
+/// The shader in a file. Reports call it yours.
+fn user_shader(path: &Path) -> Result<UserShader, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
+    let name =
+        path.file_stem().map_or_else(|| "shader".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    Ok(UserShader::new(format!("your {name}"), text))
+}
+
+/// Prints our shader with what a shader of one's own has to know.
+fn source(step: &Step) -> Result<ExitCode, Failure> {
+    let dispatch = &step.dispatch;
+    let kernel = &dispatch.kernel;
+    let names = dispatch.kernel.shader().map_or(&[][..], |shader| shader.params);
+    let mut text = format!("// {}, {:?} workgroups\n//\n", dispatch.kernel.label(), dispatch.workgroups);
+    for (name, value) in dispatch.kernel.constants() {
+        text += &format!("// override {name} is {value}\n");
+    }
+    for (name, value) in names.iter().zip(&dispatch.params) {
+        text += &format!("// p.{name} is {value}\n");
+    }
+    text +=
+        &format!("\n{}", assemble(kernel.name(), kernel.source(), kernel.defines()).map_err(Failure::Usage)?);
+    output::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Report {
+    fn print(&self, format: Format) -> Result<(), Failure> {
+        if format == Format::Json {
+            return Ok(output::print_json(self)?);
+        }
+        let Report { setting, clock, shape, kernel, error, ours, yours, ratio } = self;
+        output::print(&format!(
+            "{}\n\n{shape}, {kernel} replaced; times of the {clock} clock, in turns\n\n",
+            setting.text()
+        ))?;
+        let row = |name: &str, cells: [String; 8]| -> [String; 9] {
+            let mut cells = [name.to_owned()].into_iter().chain(cells);
+            std::array::from_fn(|_| cells.next().unwrap_or_default())
+        };
+        let mut rows = vec![row("", Speed::TITLES.map(str::to_owned)), row("ours", ours.cells())];
+        rows.extend(yours.iter().map(|speed| row("yours", speed.cells())));
+        print_table(&rows, 8, format)?;
+        if let Some(ratio) = ratio {
+            let line = format!(
+                "Yours differs by {error:.0e} from the twin and is {ratio:.2} times as fast as ours.\n"
+            );
+            output::print(&line)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! `shadetell bench model`: a whole network, layer by layer.
+
+use super::baseline::{self, BaselineArgs};
+use super::layers::{self, Layer};
+use super::report::{Setting, Times, print_table};
+use super::trace::{self, Events};
+use super::{Format, NetworkArgs, ReportArgs, RunArgs, html};
+use crate::args::number;
+use crate::failure::{Failure, PHOTOS_FAILED};
+use crate::output;
+use clap::{Args, ValueHint};
+use serde::Serialize;
+use shadetell::CaptionOptions;
+use shadetell::engine::gpu::{Clock, DeviceMemory, Executor, Peaks};
+use shadetell::engine::graph::Data;
+use shadetell::workloads::pixels;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Times a network with random weights: cold, warm, layer by layer, and its memory
+#[derive(Debug, Args)]
+pub(crate) struct ModelArgs {
+    #[command(flatten)]
+    network: NetworkArgs,
+
+    /// Hypotheses that the decoder follows
+    #[arg(long, value_name = "K", default_value = "1",
+          value_parser = number(1..=CaptionOptions::MAX_BEAM, "a whole number"))]
+    beam: usize,
+
+    /// Photos at a time
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = number(1..=CaptionOptions::MAX_BATCH, "a whole number"))]
+    batch: usize,
+
+    /// Weights of 16-bit floats
+    #[arg(long)]
+    half: bool,
+
+    #[command(flatten)]
+    runs: RunArgs,
+
+    /// Write a timeline for <https://ui.perfetto.dev> here
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    trace: Option<PathBuf>,
+
+    /// Write a page with a roofline and a chart of the layers here
+    #[arg(long = "report", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    page: Option<PathBuf>,
+
+    #[command(flatten)]
+    baseline: BaselineArgs,
+
+    #[command(flatten)]
+    report: ReportArgs,
+}
+
+/// What was measured.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    #[serde(flatten)]
+    pub(super) setting: Setting,
+    pub(super) model: String,
+    pub(super) batch: usize,
+    half: bool,
+    /// From the start of the command to the first result, without the making of random weights.
+    pub(super) cold_ms: f64,
+    /// Opening the device.
+    device_ms: f64,
+    /// Planning the network.
+    plan_ms: f64,
+    /// Creating the pipelines. Drivers may compile at the first run.
+    pipelines_ms: f64,
+    /// Packing the weights, uploading them, binding everything.
+    upload_ms: f64,
+    /// The first run.
+    first_ms: f64,
+    /// The encoder, from pixels to features, with the upload of the pixels.
+    pub(super) warm_ms: Times,
+    /// The decoder, all its steps, to the end of the readback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_ms: Option<Times>,
+    pub(super) photos_per_second: f64,
+    pub(super) device_bytes: DeviceBytes,
+    pub(super) flops: u64,
+    dispatches: usize,
+    /// What the times of layers are: of the device's clock, or of the wall's, with steps waited for one by one.
+    pub(super) clock: &'static str,
+    pub(super) layers: Vec<Layer>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct DeviceBytes {
+    pub(super) weights: u64,
+    pub(super) activations: u64,
+}
+
+/// Measures, reports, compares.
+pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
+    let origin = Instant::now();
+    let mut events: Events = Vec::new();
+    // Ends what began at the end of the event before.
+    let mut lap = |name: &str| {
+        let start = events.last().map_or(Duration::ZERO, |(_, span)| span.end);
+        let span = start..origin.elapsed();
+        events.push((name.to_owned(), span.clone()));
+        span.end - span.start
+    };
+    let model = args.network.open(args.half)?;
+    let making = lap("random weights");
+    let options = CaptionOptions {
+        decoder: args.network.decoder,
+        beam: Some(args.beam),
+        batch: Some(args.batch),
+        // The encoder alone still needs a decoder that is planned, and cut off.
+        max_length: if args.network.decoder.is_some() { None } else { Some(1) },
+        ..CaptionOptions::default()
+    };
+    let gpu = args.report.adapter.open()?;
+    let device_time = lap("device");
+    let (graph, constants) = shadetell::graph(&model, &options)?;
+    let mut plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
+    if args.network.decoder.is_none() {
+        plan.keep_first_phase();
+    }
+    let plan_time = lap("plan");
+    let gpu = gpu.with_checks(args.runs.checks());
+    gpu.compile(&plan)?;
+    let pipelines_time = lap("pipelines");
+    let executor = Executor::new(&gpu, plan)?;
+    let upload_time = lap("upload");
+    let mut inputs =
+        vec![Data::U8(pixels(executor.plan().inputs().first().map_or(0, |p| p.shape.elements())))];
+    inputs.extend(constants);
+    executor.run(&inputs)?;
+    let first_time = lap("first run");
+    // Weights from a file are part of what a user waits for.
+    let cold = origin.elapsed() - if args.network.model.is_some() { Duration::ZERO } else { making };
+
+    let runs = args.runs.repeat(|| {
+        let start = Instant::now();
+        let run = executor.run(&inputs)?;
+        let whole = start.elapsed();
+        lap("run");
+        let encoder = match args.network.decoder {
+            Some(_) => run.phases.first().copied().unwrap_or(whole),
+            None => whole,
+        };
+        Ok((encoder, whole - encoder))
+    })?;
+    let (encode, decode): (Vec<_>, Vec<_>) = runs.into_iter().unzip();
+    let clock = Clock::of(&gpu.device);
+    let (layers, spans) = layers::measure(&executor, &inputs, clock)?;
+    lap("runs with a clock");
+    let (warm_ms, decode_ms) = (Times::of(&encode), Times::of(&decode));
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let plan = executor.plan();
+    let DeviceMemory { weights, activations, .. } = executor.memory();
+    let report = Report {
+        setting: Setting::of(&gpu, &[plan])?,
+        model: model.manifest().name.clone(),
+        batch: args.batch,
+        half: args.half,
+        cold_ms: ms(cold),
+        device_ms: ms(device_time),
+        plan_ms: ms(plan_time),
+        pipelines_ms: ms(pipelines_time),
+        upload_ms: ms(upload_time),
+        first_ms: ms(first_time),
+        warm_ms,
+        decode_ms: args.network.decoder.is_some().then_some(decode_ms),
+        photos_per_second: args.batch as f64 * 1e3 / warm_ms.median,
+        device_bytes: DeviceBytes { weights, activations },
+        flops: plan.cost().flops,
+        dispatches: plan.steps().len(),
+        clock: clock.name(),
+        layers,
+    };
+    report.print(args.report.format)?;
+    if let Some(path) = &args.trace {
+        let last = spans.last().map_or(Duration::ZERO, |span| span.end);
+        let end = events.last().map_or(Duration::ZERO, |(_, span)| span.end);
+        trace::write(path, &events, plan, end.saturating_sub(last), &spans)?;
+    }
+    if let Some(path) = &args.page {
+        html::write(path, &report, &Peaks::measure(&gpu.device, &gpu.queue)?)?;
+    }
+    let holds = args.baseline.holds(&gpu.info.name, &[(baseline::MODEL, warm_ms)])?;
+    Ok(if holds { ExitCode::SUCCESS } else { ExitCode::from(PHOTOS_FAILED) })
+}
+
+impl Report {
+    fn print(&self, format: Format) -> Result<(), Failure> {
+        if format == Format::Json {
+            return Ok(output::print_json(self)?);
+        }
+        let half = if self.half { ", 16-bit weights" } else { "" };
+        output::print(&format!(
+            "{}\n\n{}, {} at a time{half}: {:.3} GFLOP in {} dispatches\n\n",
+            self.setting.text(),
+            self.model,
+            self.batch,
+            self.flops as f64 / 1e9,
+            self.dispatches
+        ))?;
+        let ms = |name: &str, times: Times| {
+            [name.to_owned(), time(times.min), time(times.median), time(times.p95)]
+        };
+        let once = |name: &str, value: f64| [name.to_owned(), String::new(), time(value), String::new()];
+        let mut rows = vec![["ms", "min", "median", "p95"].map(str::to_owned)];
+        rows.push(ms("encoder, warm", self.warm_ms));
+        rows.extend(self.decode_ms.map(|times| ms("decoder, warm", times)));
+        rows.push(once("cold, from the start to the first result", self.cold_ms));
+        rows.push(once("  device", self.device_ms));
+        rows.push(once("  plan", self.plan_ms));
+        rows.push(once("  pipelines", self.pipelines_ms));
+        rows.push(once("  weights, packed and uploaded", self.upload_ms));
+        rows.push(once("  first run", self.first_ms));
+        print_table(&rows, 3, format)?;
+        let DeviceBytes { weights, activations } = self.device_bytes;
+        output::print(&format!(
+            "{:.1} photos a second; {:.2} MB of weights, {:.2} MB of activations on the device\n\n",
+            self.photos_per_second,
+            weights as f64 / 1e6,
+            activations as f64 / 1e6
+        ))?;
+        let titles = ["first layer", "op", "kernels", "layers", "ms", "GFLOP", "GFLOP/s", "GB/s"];
+        let mut rows = vec![titles.map(str::to_owned)];
+        rows.extend(layers::grouped(&self.layers).iter().map(|(count, layer)| {
+            [
+                layer.node.clone(),
+                layer.op.to_owned(),
+                layer.kernels.join(" + "),
+                count.to_string(),
+                time(layer.ms),
+                format!("{:.3}", layer.flops as f64 / 1e9),
+                format!("{:.1}", layer.gflops_per_second()),
+                format!("{:.1}", layer.gigabytes_per_second()),
+            ]
+        }));
+        print_table(&rows, 5, format)?;
+        let whose = match self.clock {
+            "device" => "of the device's clock",
+            _ => "of the wall's clock, of steps waited for one by one, as the device has none",
+        };
+        let note = format!(
+            "Times of layers are {whose}: the least of three, summed over layers that do the same.\n"
+        );
+        Ok(output::print(&note)?)
+    }
+}
+
+fn time(ms: f64) -> String {
+    format!("{ms:.2}")
+}

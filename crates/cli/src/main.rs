@@ -1,0 +1,82 @@
+//! The `shadetell` command: one file per subcommand, and what they share.
+
+mod args;
+mod bench;
+mod caption;
+mod completions;
+mod convert;
+mod devices;
+mod engine;
+mod failure;
+mod inspect;
+mod output;
+mod photos;
+mod pictures;
+mod plan;
+mod serve;
+mod synth;
+mod tune;
+mod tuned;
+mod vocab;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Looks at photos and says what is in them, with hand-written compute shaders.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  shadetell caption dog.jpg              one photo: the sentence
+  shadetell caption photos/*.jpg         many photos: a line each, `path<TAB>sentence`
+  shadetell caption --json photos/*.jpg  the same with words, probabilities and timings
+  shadetell serve                        a web page and an API, at http://127.0.0.1:8000/
+  shadetell devices                      the GPUs there are
+  shadetell plan                         what runs on them
+  shadetell convert --encoder encoder.pkl --decoder decoder.pkl --vocab vocab.pkl -o model.safetensors
+                                         a model file from PyTorch checkpoints
+  shadetell inspect decoder.pkl          what is in such a file
+  shadetell bench model                  how fast a ResNet-152 is here
+  shadetell tune                         which kernels are the fastest here, for all commands that follow
+
+`shadetell help COMMAND` has more.
+
+Exit codes: 0 all went well, 1 some photos failed, 2 wrong usage, 3 the model cannot be loaded,
+4 there is no such adapter or the device was lost.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Caption(caption::CaptionArgs),
+    Devices(devices::DevicesArgs),
+    Plan(plan::PlanArgs),
+    Convert(convert::ConvertArgs),
+    Inspect(inspect::InspectArgs),
+    Vocab(vocab::VocabArgs),
+    Synth(synth::SynthArgs),
+    Bench(bench::BenchArgs),
+    Tune(tune::TuneArgs),
+    Serve(serve::ServeArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match &Cli::parse().command {
+        Command::Caption(args) => caption::run(args),
+        Command::Devices(args) => devices::run(args),
+        Command::Plan(args) => plan::run(args),
+        Command::Convert(args) => convert::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Vocab(args) => vocab::run(args),
+        Command::Synth(args) => synth::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(args),
+        Command::Serve(args) => serve::run(args),
+        Command::Completions(args) => completions::run(args),
+    };
+    done.unwrap_or_else(|failure| failure.report())
+}

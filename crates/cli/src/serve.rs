@@ -1,0 +1,185 @@
+//! `shadetell serve`: the server with options of the command line.
+
+use super::args::{AdapterArgs, bundled_model, number};
+use super::engine::{self, DeviceChoice, Engine};
+use super::failure::{Failure, PHOTOS_FAILED};
+use super::output::note;
+use clap::{Args, ValueEnum, ValueHint};
+use shadetell::CaptionOptions;
+use shadetell::weights::Model;
+use shadetell_server::{
+    Config, GRACE, Limits, Models, ModelsError, Outcome, Server, Site, StartError, Token,
+};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Serves a web page and an API that caption photos
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  shadetell serve                                  then open http://127.0.0.1:8000/
+  curl --data-binary @dog.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/v1/caption
+  curl -F a=@dog.jpg -F b=@cat.jpg -F beam=5 http://127.0.0.1:8000/v1/caption
+  shadetell serve --model mine.safetensors --model other.safetensors
+  SHADETELL_TOKEN=secret shadetell serve --listen 0.0.0.0:8000
+
+The API is described at /docs and /openapi.json; /healthz, /readyz and /metrics are for machines. Photos are kept in
+memory while they are captioned, and nowhere else. SIGTERM and Ctrl-C finish what was accepted; a second one ends at once.")]
+pub(crate) struct ServeArgs {
+    /// Address and port; port 0 takes a free one. Only this machine can connect unless another address is given
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+
+    /// A model file to offer in place of the one built in; can be given more than once, the first is the default
+    #[arg(long = "model", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    models: Vec<PathBuf>,
+
+    /// What computes
+    #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
+    device: DeviceChoice,
+
+    #[command(flatten)]
+    adapter: AdapterArgs,
+
+    /// Most photos that are captioned at a time
+    #[arg(long, value_name = "N", default_value = "8", value_parser = number(1..=CaptionOptions::MAX_BATCH, "a whole number"))]
+    max_batch: usize,
+
+    /// How long a photo waits for others to be captioned with it, in milliseconds
+    #[arg(long, value_name = "MS", default_value = "2", value_parser = number(0..=10_000u64, "a whole number"))]
+    max_wait: u64,
+
+    /// Most photos that are accepted and not captioned yet; what comes beyond is answered with 429
+    #[arg(long, value_name = "N", default_value = "64", value_parser = number(1..=100_000usize, "a whole number"))]
+    queue: usize,
+
+    /// The largest request body, in MiB
+    #[arg(long, value_name = "MIB", default_value = "20", value_parser = number(1..=4096usize, "a whole number"))]
+    max_body: usize,
+
+    /// The largest photo to decode, in millions of pixels
+    #[arg(long, value_name = "MEGAPIXELS", default_value = "100", value_parser = number(1..=10_000u64, "a whole number"))]
+    max_pixels: u64,
+
+    /// How long a client may take to send the head of a request, then its body, and to read on, in seconds
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = number(1..=3600u64, "a whole number"))]
+    timeout: u64,
+
+    /// Most connections at a time
+    #[arg(long, value_name = "N", default_value = "1024", value_parser = number(1..=65_536usize, "a whole number"))]
+    connections: usize,
+
+    /// A secret that clients of the API have to send as `Authorization: Bearer TOKEN`
+    #[arg(long, value_name = "TOKEN", env = "SHADETELL_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+
+    /// A web site whose pages may use the API, as in https://example.org; none may if not given
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<Site>,
+
+    /// How requests are logged on standard error
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    log: LogFormat,
+}
+
+/// Ways to log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// A line a request
+    Text,
+    /// A JSON object a request
+    Json,
+    /// Nothing
+    None,
+}
+
+/// Serves until a signal stops it.
+pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
+    let config = args.config()?;
+    start_log(args.log);
+    let models = open_models(&args.models)?;
+    let engine = Engine::prepare(models.first(), &CaptionOptions::default(), args.device, &args.adapter)?;
+    engine.device.introduce();
+    // A server that began on a GPU does not go on, slowly and unnoticed, on the CPU.
+    let cpu = Some(engine.device.clone()).filter(|device| device.gpu.is_none());
+    let adapter = args.adapter.clone();
+    let reopen = move || {
+        let device = match &cpu {
+            Some(device) => device.clone(),
+            None => engine::Device::open(DeviceChoice::Gpu, &adapter)?,
+        };
+        device.introduce();
+        Ok(served(device))
+    };
+    let server = Server::start(config, models, engine.captioner, served(engine.device), Box::new(reopen));
+    let server = server.map_err(|error| match error {
+        StartError::Listen { .. } => Failure::Usage(format!("{error}; choose another --listen")),
+        StartError::Threads(_) => Failure::System(error.to_string()),
+    })?;
+    note(&format!("listening on http://{}/", server.address()));
+    Ok(match server.run() {
+        Outcome::Finished => {
+            note("stopped: all that was accepted is answered");
+            ExitCode::SUCCESS
+        }
+        Outcome::TimedOut => {
+            note(&format!("stopped: what was not answered within {} s is given up", GRACE.as_secs()));
+            ExitCode::from(PHOTOS_FAILED)
+        }
+        Outcome::Interrupted(code) => {
+            note("stopped: what was not answered is given up");
+            ExitCode::from(code)
+        }
+    })
+}
+
+/// A device as the server takes it.
+fn served(device: engine::Device) -> shadetell_server::Device {
+    device.gpu.map_or(shadetell_server::Device::CPU, shadetell_server::Device::from)
+}
+
+/// Opens model files, or the model that is built in.
+fn open_models(paths: &[PathBuf]) -> Result<Models, Failure> {
+    let models = match paths {
+        [] => vec![bundled_model()?],
+        paths => paths.iter().map(|path| Model::open(path)).collect::<Result<_, _>>()?,
+    };
+    Models::new(models).map_err(|error| match error {
+        ModelsError::SameName { .. } => {
+            Failure::Usage(format!("{error}: give one of them another name with `shadetell convert --name`"))
+        }
+        ModelsError::Empty => Failure::Usage(error.to_string()),
+    })
+}
+
+impl ServeArgs {
+    fn config(&self) -> Result<Config, Failure> {
+        let token = self.token.as_deref().map(str::parse::<Token>).transpose();
+        Ok(Config {
+            listen: self.listen,
+            limits: Limits {
+                max_batch: self.max_batch,
+                max_wait: Duration::from_millis(self.max_wait),
+                queue: self.queue,
+                max_body: self.max_body << 20,
+                max_pixels: self.max_pixels * 1_000_000,
+                timeout: Duration::from_secs(self.timeout),
+                connections: self.connections,
+            },
+            token: token.map_err(|error| Failure::Usage(format!("--token: {error}")))?,
+            sites: self.allow_origin.clone(),
+        })
+    }
+}
+
+fn start_log(format: LogFormat) {
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
+    // This process has no other subscriber, so none can be in the way.
+    let _ = match format {
+        LogFormat::Text => builder.with_ansi(false).try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::None => Ok(()),
+    };
+}

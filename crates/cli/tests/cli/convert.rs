@@ -1,0 +1,146 @@
+//! `inspect`, `vocab`, `convert` and `synth`.
+
+use super::*;
+
+fn fixture(name: &str) -> String {
+    format!("{}/../../tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The arguments that convert the small pair of checkpoints into a file.
+fn convert_pair(output: &str) -> Vec<String> {
+    let files =
+        ["encoder.pkl", "decoder.pkl", "vocab.pkl"].map(|name| fixture(&format!("parity/pair-{name}")));
+    let [encoder, decoder, vocabulary] = files;
+    ["convert", "--encoder", &encoder, "--decoder", &decoder, "--vocab", &vocabulary, "-o", output]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+fn run_owned(args: &[String], more: &[&str]) -> Outcome {
+    let args: Vec<&str> = args.iter().map(String::as_str).chain(more.iter().copied()).collect();
+    run(&args)
+}
+
+/// The object that a command prints.
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&run(args).expect(0).stdout).unwrap()
+}
+
+#[test]
+fn a_pair_becomes_a_model_that_captions() {
+    let folder = Folder::new();
+    let model = folder.name("model.safetensors");
+    let args = convert_pair(&model);
+    let converted = run_owned(&args, &["--licence", "MIT", "--name", "mine"]).expect(0);
+    assert_eq!(converted.stdout, "", "the file is the result");
+    assert!(converted.stderr.contains("mine, 60 words"), "{converted:?}");
+
+    let again = run_owned(&args, &[]).expect(USAGE);
+    assert!(again.stderr.contains("--force replaces it"), "{again:?}");
+    run_owned(&args, &["--force", "--half", "--preset", "resize256-crop224"]).expect(0);
+    let record = json(&["inspect", "--json", &model]);
+    assert_eq!(record["manifest"]["encoder"]["family"], "resnet18");
+    assert_eq!(record["manifest"]["preprocess"]["resize"], serde_json::json!({"shorter-side": 256}));
+    assert_eq!(record["manifest"]["sources"][2]["name"], "pair-vocab.pkl");
+    assert_eq!(record["manifest"]["sources"][2]["sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(record["vocabulary"]["size"], 60);
+    let tensors = record["parts"][0]["tensors"].as_array().unwrap();
+    let dtype = |name: &str| tensors.iter().find(|t| t["name"] == name).unwrap()["dtype"].clone();
+    assert_eq!(dtype("encoder.conv1.weight"), "f16");
+    assert_eq!(dtype("encoder.bn1.running_var"), "f32");
+
+    run_owned(&args, &["--force"]).expect(0);
+    let photo = folder.photo("a.png", ImageFormat::Png);
+    let ids = |more: &[&str]| -> Vec<u64> {
+        let said = on_cpu(&[&["--model", &model, "--json", &photo], more].concat()).expect(0);
+        let tokens = said.records()[0]["tokens"].clone();
+        tokens.as_array().unwrap().iter().map(|t| t["id"].as_u64().unwrap()).collect()
+    };
+    let (hidden, kept) = (ids(&[]), ids(&["--keep-special"]));
+    assert_eq!(hidden, kept.iter().copied().filter(|id| *id > 2).collect::<Vec<_>>());
+    assert!(kept.len() <= 20 && kept.len() > hidden.len() || kept.len() == 20, "{kept:?}");
+    assert_ne!(ids(&["--preset", "squash-bilinear-256"]), Vec::<u64>::new());
+}
+
+#[test]
+fn a_checkpoint_of_whole_modules_is_converted_alone() {
+    let folder = Folder::new();
+    let model = folder.name("model.safetensors");
+    let (checkpoint, words) = (fixture("parity/whole.pth.tar"), fixture("parity/whole-wordmap.json"));
+    run(&["convert", &checkpoint, "--vocab", &words, "-o", &model]).expect(0);
+    let photos = [folder.photo("a.png", ImageFormat::Png), folder.photo("b.bmp", ImageFormat::Bmp)];
+    let [a, b] = photos.each_ref().map(String::as_str);
+    let alone = on_cpu(&["--model", &model, a, b]).expect(0);
+    let together = on_cpu(&["--model", &model, "--batch", "2", a, b]).expect(0);
+    assert_eq!(alone.stdout, together.stdout);
+    // Its search compares sums already.
+    assert_eq!(on_cpu(&["--model", &model, "--beam-rule", "sat", a, b]).expect(0).stdout, alone.stdout);
+}
+
+#[test]
+fn what_cannot_be_converted_is_told_and_leaves_nothing() {
+    let folder = Folder::new();
+    let model = folder.name("model.safetensors");
+    let pair = |name: &str| fixture(&format!("parity/pair-{name}.pkl"));
+    let text = folder.write("text.pkl", "a dog\nruns\n");
+    let page = folder.write("page.pth", "<!DOCTYPE html><html><body>Sign in</body></html>");
+    let cut = folder.write("cut.pkl", &fs::read(pair("encoder")).unwrap()[..70_000]);
+    let (encoder, decoder, vocab) = (pair("encoder"), pair("decoder"), pair("vocab"));
+    let cases: [(&str, &str, &str, &[&str]); 6] = [
+        (&decoder, &encoder, &vocab, &["pair-decoder.pkl", "expected a ResNet encoder", "show-tell decoder"]),
+        (&encoder, &text, &vocab, &["text.pkl", "found text"]),
+        (&page, &decoder, &vocab, &["page.pth", "web page"]),
+        (&cut, &decoder, &vocab, &["cut.pkl", "ends"]),
+        (&encoder, &decoder, &text, &["text.pkl", "2 words here", "60 rows in its embedding"]),
+        (&encoder, &decoder, "/nowhere/vocab.pkl", &["/nowhere/vocab.pkl", "cannot be read"]),
+    ];
+    for (encoder, decoder, vocab, parts) in cases {
+        let args = ["convert", "--encoder", encoder, "--decoder", decoder, "--vocab", vocab, "-o", &model];
+        let failed = run(&args).expect(NO_MODEL);
+        assert!(parts.iter().all(|part| failed.stderr.contains(part)), "{parts:?}: {failed:?}");
+        assert_eq!(failed.stdout, "");
+    }
+    run(&["convert", "--encoder", &encoder, "--vocab", &vocab, "-o", &model]).expect(USAGE);
+    let left: Vec<_> = fs::read_dir(folder.0.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "{left:?}");
+}
+
+#[test]
+fn vocabularies_are_printed_in_three_ways() {
+    let vocab = fixture("checkpoints/vocab-2.pkl");
+    assert_eq!(run(&["vocab", &vocab]).expect(0).lines()[4..], ["4\tdog", "5\tcafé"]);
+    let text = run(&["vocab", "--text", &vocab]).expect(0).stdout;
+    let record = json(&["vocab", "--json", &vocab]);
+    assert_eq!(record["special"], serde_json::json!({"pad": 0, "start": 1, "end": 2, "unk": 3}));
+    let folder = Folder::new();
+    let written = folder.write("words.txt", &text);
+    assert_eq!(run(&["vocab", "--text", &written]).expect(0).stdout, text, "text is read again");
+}
+
+#[test]
+fn inspection_tells_what_is_in_a_checkpoint() {
+    let said = run(&["inspect", &fixture("checkpoints/modules-legacy.pth.tar")]).expect(0).stdout;
+    for part in [
+        "PyTorch legacy",
+        "sha256",
+        "encoder: resnet18 (__main__.Encoder)",
+        "show-attend-tell decoder: 7 words",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let row = said.lines().find(|line| line.contains(" fc.weight")).unwrap();
+    assert!(row.contains("f32") && row.contains("[7, 4]"), "{row}");
+}
+
+#[test]
+fn synthetic_models_repeat_and_depend_on_the_seed() {
+    let folder = Folder::new();
+    let make = |name: &str, seed: &str| {
+        let path = folder.name(name);
+        let args = ["synth", "--arch", "resnet18", "--decoder", "show-tell", "--words", "20", "--seed", seed];
+        run(&[&args[..], &["-o", &path]].concat()).expect(0);
+        fs::read(path).unwrap()
+    };
+    let first = make("a", "7");
+    assert!(first == make("b", "7") && first != make("c", "8"));
+}

@@ -1,0 +1,77 @@
+//! Connections: how many, how slow, and how they end.
+
+use crate::service::Service;
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_io_timeout::TimeoutStream;
+
+/// Time after the signal to stop for photos that were accepted; the rest is given up.
+pub const GRACE: Duration = Duration::from_secs(60);
+/// After the system could not give a connection, as when there are too many open files.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 64 << 10;
+
+/// Accepts connections until `stop`, then waits for those that have been asked something and for the worker; `false` if they take
+/// too long.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    service: &Service,
+    stop: impl Future<Output = ()>,
+) -> bool {
+    let limits = &service.limits;
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let graceful = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    // A connection that is kept alive counts as one that sends its next head.
+    http.timer(TokioTimer::new()).header_read_timeout(limits.timeout).max_buf_size(MAX_HEAD);
+    let mut stop = pin!(stop);
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            next = next => next,
+            () = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "no connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Small answers should not wait for more; where that cannot be set they do.
+        let _ = stream.set_nodelay(true);
+        // A client that does not read its answers is given up too.
+        let mut stream = TimeoutStream::new(stream);
+        stream.set_write_timeout(Some(limits.timeout));
+        let stream = TokioIo::new(Box::pin(stream));
+        let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            // Clients break off as they like.
+            let _ = connection.await;
+            drop(place);
+        });
+    }
+    drop(listener);
+    service.stop();
+    let finish = async {
+        graceful.shutdown().await;
+        service.finish().await;
+    };
+    tokio::time::timeout(GRACE, finish).await.is_ok()
+}

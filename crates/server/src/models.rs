@@ -1,0 +1,166 @@
+//! The models that are offered, and the choice of a request among them.
+
+use crate::problem::Problem;
+use serde::{Deserialize, Serialize};
+use shadetell::CaptionOptions;
+use shadetell::weights::{DecoderFamily, Model};
+use utoipa::ToSchema;
+
+/// The models that a server offers, at least one; the first one is the default.
+pub struct Models(Vec<Model>);
+
+/// Models cannot be offered together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelsError {
+    /// There is no model.
+    #[error("expected at least one model, found none")]
+    Empty,
+    /// Two models have the same name.
+    #[error("{} and {} are both called {name}", files[0], files[1])]
+    SameName {
+        /// The name.
+        name: String,
+        /// The files of the models.
+        files: [String; 2],
+    },
+}
+
+/// Settings of a search. Photos with equal settings are captioned together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Search {
+    /// Index of the model.
+    pub(crate) model: usize,
+    /// Decoder of the model.
+    pub(crate) decoder: DecoderFamily,
+    /// Width of the beam.
+    pub(crate) beam: usize,
+}
+
+impl Models {
+    /// Offers models under the names in their manifests; the first one is the default.
+    ///
+    /// # Errors
+    /// There is no model, or two have the same name.
+    pub fn new(models: Vec<Model>) -> Result<Models, ModelsError> {
+        if models.is_empty() {
+            return Err(ModelsError::Empty);
+        }
+        for (index, model) in models.iter().enumerate() {
+            let name = &model.manifest().name;
+            if let Some(other) = models[..index].iter().find(|other| other.manifest().name == *name) {
+                let files = [other.file().to_owned(), model.file().to_owned()];
+                return Err(ModelsError::SameName { name: name.clone(), files });
+            }
+        }
+        Ok(Models(models))
+    }
+
+    /// The default model.
+    pub fn first(&self) -> &Model {
+        &self.0[0]
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &Model {
+        &self.0[index]
+    }
+
+    /// The settings of a request. Defaults: the first model, its first decoder, and the beam of that decoder.
+    pub(crate) fn search(
+        &self,
+        name: Option<&str>,
+        decoder: Option<DecoderFamily>,
+        beam: Option<usize>,
+    ) -> Result<Search, Problem> {
+        let position = |name: &str| self.0.iter().position(|model| model.manifest().name == name);
+        let model = match name {
+            None => 0,
+            Some(name) => position(name).ok_or_else(|| {
+                let names: Vec<_> = self.0.iter().map(|model| model.manifest().name.as_str()).collect();
+                Problem::bad_request(format!(
+                    "model: expected one of {}, found {}",
+                    names.join(", "),
+                    truncated(name)
+                ))
+            })?,
+        };
+        let manifest = self.0[model].manifest();
+        let found = match decoder {
+            None => manifest.decoders.first(),
+            Some(family) => manifest.decoders.iter().find(|decoder| decoder.family == family),
+        };
+        let Some(found) = found else {
+            let families: Vec<_> = manifest.decoders.iter().map(|decoder| decoder.family.name()).collect();
+            return Err(Problem::bad_request(format!(
+                "decoder: the model {} has {}; choose one of these",
+                manifest.name,
+                families.join(", ")
+            )));
+        };
+        let beam = beam.unwrap_or(found.beam).min(manifest.vocabulary.len());
+        Ok(Search { model, decoder: found.family, beam })
+    }
+
+    /// The answer of `/v1/models`.
+    pub(crate) fn list(&self) -> Vec<ModelInfo> {
+        let decoder = |decoder: &shadetell::weights::DecoderManifest| DecoderInfo {
+            name: decoder.family.name(),
+            beam: decoder.beam,
+            max_length: decoder.max_length,
+            attention: decoder.family == DecoderFamily::ShowAttendTell,
+        };
+        let model = |(index, model): (usize, &Model)| ModelInfo {
+            name: model.manifest().name.clone(),
+            default: index == 0,
+            decoders: model.manifest().decoders.iter().map(decoder).collect(),
+            words: model.manifest().vocabulary.len(),
+            licence: model.manifest().licence.clone(),
+            max_beam: CaptionOptions::MAX_BEAM,
+        };
+        self.0.iter().enumerate().map(model).collect()
+    }
+}
+
+/// The first characters of a client's text, in quotes, for a message.
+pub(crate) fn truncated(text: &str) -> String {
+    const MOST: usize = 60;
+    let short: String = text.chars().take(MOST).collect();
+    let more = if short.len() < text.len() { "..." } else { "" };
+    format!("{short:?}{more}")
+}
+
+/// Decoders by name.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+#[allow(dead_code, reason = "describes names")]
+pub(crate) enum Decoder {
+    ShowTell,
+    ShowAttendTell,
+}
+
+/// A model that is offered.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ModelInfo {
+    pub(crate) name: String,
+    /// Whether it is taken where a request names none.
+    default: bool,
+    /// Its decoders; the first one is the default.
+    decoders: Vec<DecoderInfo>,
+    /// How many words it knows.
+    words: usize,
+    pub(crate) licence: Option<String>,
+    /// The widest beam.
+    max_beam: usize,
+}
+
+/// What speaks.
+#[derive(Debug, Serialize, ToSchema)]
+struct DecoderInfo {
+    #[schema(value_type = Decoder)]
+    name: &'static str,
+    /// Hypotheses that it follows where a request does not say.
+    beam: usize,
+    /// The most words in a caption.
+    max_length: usize,
+    /// Whether it tells where it looked.
+    attention: bool,
+}

@@ -1,0 +1,135 @@
+//! What is answered instead of a caption: RFC 9457's problem details.
+
+use crate::record::PhotoError;
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shadetell::engine::gpu::GpuError;
+use shadetell::image::ImageError;
+use shadetell::{Error, image};
+use utoipa::ToSchema;
+
+/// Why a request was not done.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct Problem {
+    /// Always `about:blank`: the status and the code tell what it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    pub(crate) status: u16,
+    /// A name that stays when the detail is reworded.
+    pub(crate) code: &'static str,
+    /// What was expected, what was found, and what to do.
+    pub(crate) detail: String,
+    /// The detail once more, where clients of IBM's MAX services look for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    message: Option<String>,
+    /// In how many seconds to try again.
+    #[serde(skip)]
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code,
+            detail: detail.into(),
+            message: None,
+            retry_after: None,
+        }
+    }
+
+    pub(crate) fn bad_request(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_request", detail)
+    }
+
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Problem {
+        self.retry_after = Some(seconds.max(1));
+        self
+    }
+
+    /// The same for a client of a MAX service, which knows 400 alone for pictures that it cannot use.
+    pub(crate) fn for_max(mut self) -> Problem {
+        if matches!(self.status, 415 | 422) {
+            self = Problem { status: 400, title: "Bad Request", ..self };
+        }
+        self.message = Some(self.detail.clone());
+        self
+    }
+
+    /// The engine stopped over a request, which should not be.
+    pub(crate) fn internal() -> Problem {
+        let detail = "the engine stopped over this request; it was started again, and the log has more";
+        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    pub(crate) fn stopping() -> Problem {
+        let detail = "the server is being stopped; ask it again later";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).retry_after(10)
+    }
+
+    /// What a photo's record says of it.
+    pub(crate) fn of_photo(&self) -> PhotoError {
+        PhotoError { code: self.code, message: self.detail.clone() }
+    }
+}
+
+impl From<&ImageError> for Problem {
+    fn from(error: &ImageError) -> Problem {
+        let status = match error {
+            ImageError::TooManyPixels { .. }
+            | ImageError::TooManyBytes { .. }
+            | ImageError::OutOfMemory { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            ImageError::NotAnImage { .. } | ImageError::UnsupportedFormat { .. } => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        Problem::new(status, error.code(), error.to_string())
+    }
+}
+
+impl From<image::ImageError> for Problem {
+    fn from(error: ImageError) -> Problem {
+        Problem::from(&error)
+    }
+}
+
+/// An error of captioning a photo that was decoded.
+impl From<&Error> for Problem {
+    fn from(error: &Error) -> Problem {
+        let PhotoError { code, message } = PhotoError::of_engine(error);
+        match error {
+            Error::Image(error) => Problem::from(error),
+            Error::Gpu(GpuError::DeviceLost(_) | GpuError::OutOfMemory(_)) => {
+                Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retry_after(2)
+            }
+            _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,187 @@
+//! The JSON object of a photo, which the API answers with and `shadetell caption --json` prints.
+
+use serde::Serialize;
+use shadetell::engine::gpu::GpuError;
+use shadetell::{Caption, Error};
+use std::time::Duration;
+use utoipa::ToSchema;
+
+/// A photo with its caption.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Record<'a> {
+    /// The photo, as it was named; `-` has no name.
+    path: String,
+    /// The sentence.
+    caption: &'a str,
+    /// Its words.
+    tokens: Vec<Token<'a>>,
+    /// The natural logarithm of the sentence's probability.
+    log_prob: f32,
+    /// Whether the model ended the sentence itself, rather than being cut off at the greatest length.
+    finished: bool,
+    /// The other sentences that the search found, best first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub alternatives: Option<Vec<Alternative<'a>>>,
+    image: Size,
+    /// The model's name.
+    model: &'a str,
+    /// What computed.
+    adapter: &'a str,
+    timings_ms: Timings,
+    /// The picture that was drawn of where the model looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    pub attention: Option<String>,
+    /// What the words' attention lies over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    attention_grid: Option<AttentionGrid>,
+}
+
+/// A word of a caption.
+#[derive(Debug, Serialize, ToSchema)]
+struct Token<'a> {
+    /// Its number in the vocabulary.
+    id: u32,
+    word: &'a str,
+    /// The natural logarithm of its probability after the words before it.
+    log_prob: f32,
+    /// How strongly each cell of the grid was looked at, row by row; they sum to 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    attention: Option<&'a [f32]>,
+}
+
+/// Another sentence.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Alternative<'a> {
+    caption: &'a str,
+    log_prob: f32,
+}
+
+/// Pixels, the right way up.
+#[derive(Debug, Serialize, ToSchema)]
+struct Size {
+    width: u32,
+    height: u32,
+}
+
+/// Milliseconds; those of the device are of all photos that were captioned together.
+#[derive(Debug, Serialize, ToSchema)]
+struct Timings {
+    decode: f64,
+    preprocess: f64,
+    encode: f64,
+    generate: f64,
+}
+
+/// A grid over a photo.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct AttentionGrid {
+    /// Rows of cells.
+    pub rows: usize,
+    /// Columns of cells.
+    pub columns: usize,
+    /// The part of the photo that it covers, in its pixels: left, top, width, height.
+    pub area: [f64; 4],
+}
+
+/// Where a caption came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The model's name.
+    pub model: &'a str,
+    /// The adapter's name.
+    pub adapter: &'a str,
+}
+
+impl<'a> Record<'a> {
+    /// Puts together what is known of a photo.
+    pub fn new(
+        path: String,
+        [width, height]: [u32; 2],
+        caption: &'a Caption,
+        decode: Duration,
+        origin: Origin<'a>,
+    ) -> Record<'a> {
+        let token = |t: &'a shadetell::Token| Token {
+            id: t.id,
+            word: &t.word,
+            log_prob: t.log_prob,
+            attention: None,
+        };
+        let other = |a: &'a shadetell::Alternative| Alternative { caption: &a.text, log_prob: a.log_prob };
+        Record {
+            path,
+            caption: &caption.text,
+            tokens: caption.tokens.iter().map(token).collect(),
+            log_prob: caption.log_prob,
+            finished: caption.finished,
+            alternatives: Some(caption.alternatives.iter().map(other).collect()),
+            image: Size { width, height },
+            model: origin.model,
+            adapter: origin.adapter,
+            timings_ms: Timings {
+                decode: milliseconds(decode),
+                preprocess: milliseconds(caption.timings.preprocess),
+                encode: milliseconds(caption.timings.encode),
+                generate: milliseconds(caption.timings.generate),
+            },
+            attention: None,
+            attention_grid: None,
+        }
+    }
+
+    /// Adds where the model looked at each word.
+    pub fn with_attention(mut self, caption: &'a Caption, grid: AttentionGrid) -> Record<'a> {
+        for (token, source) in self.tokens.iter_mut().zip(&caption.tokens) {
+            token.attention = Some(&source.attention);
+        }
+        self.attention_grid = Some(grid);
+        self
+    }
+}
+
+/// Milliseconds, to the microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
+/// A photo without a caption.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FailedRecord<'a> {
+    /// The photo, as it was named.
+    path: String,
+    error: &'a PhotoError,
+}
+
+impl<'a> FailedRecord<'a> {
+    /// Puts them together.
+    pub fn new(path: String, error: &'a PhotoError) -> FailedRecord<'a> {
+        FailedRecord { path, error }
+    }
+}
+
+/// Why a photo has no caption.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct PhotoError {
+    /// A name that stays when the message is reworded.
+    pub code: &'static str,
+    /// What was expected, what was found, and what to do.
+    pub message: String,
+}
+
+impl PhotoError {
+    /// An error of captioning a photo.
+    pub fn of_engine(error: &Error) -> PhotoError {
+        let code = match error {
+            Error::Image(error) => error.code(),
+            Error::Gpu(GpuError::DeviceLost(_)) => "device_lost",
+            Error::Gpu(GpuError::OutOfMemory(_)) => "gpu_out_of_memory",
+            Error::Gpu(_) => "gpu",
+            _ => "model",
+        };
+        PhotoError { code, message: error.to_string() }
+    }
+}

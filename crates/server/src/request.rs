@@ -1,0 +1,105 @@
+//! Captions for the photos of a request, as JSON.
+
+use crate::models::Search;
+use crate::photo::Photo;
+use crate::problem::Problem;
+use crate::queue::{CaptionResult, Update};
+use crate::record::{AttentionGrid, FailedRecord, Origin, Record};
+use crate::service::{Service, Waiting};
+use crate::upload::Upload;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+
+/// Settings for the photos of a request.
+#[derive(Clone)]
+pub(crate) struct CaptionRequest {
+    pub(crate) service: Arc<Service>,
+    pub(crate) search: Search,
+    /// Whether records have the other sentences of the search.
+    pub(crate) alternatives: bool,
+    /// Whether records have the attention at each word.
+    pub(crate) attention: bool,
+    /// Whether words are sent as they are found.
+    pub(crate) follow: bool,
+}
+
+/// The JSON record of a photo, or the problem with it.
+pub(crate) type Answer = Result<Box<RawValue>, Problem>;
+
+impl CaptionRequest {
+    /// Captions a photo. With `follow`, `so_far` gets the sentence as it grows.
+    pub(crate) async fn caption(
+        &self,
+        photo: Photo,
+        place: OwnedSemaphorePermit,
+        mut so_far: impl FnMut(String),
+    ) -> Answer {
+        let name = photo.name.clone();
+        let mut waiting = self.service.submit(photo, place, self.search, self.follow).await?;
+        loop {
+            match waiting.updates.recv().await {
+                Some(Update::SoFar(words)) => so_far(words),
+                Some(Update::Done(result)) => return self.to_json(name, &waiting, *result),
+                Some(Update::Failed(problem)) => return Err(problem),
+                None => return Err(Problem::internal()),
+            }
+        }
+    }
+
+    fn to_json(&self, name: String, waiting: &Waiting, result: CaptionResult) -> Answer {
+        let CaptionResult { mut caption, grid, adapter } = result;
+        caption.timings.preprocess = waiting.preprocess;
+        let manifest = self.service.models.get(self.search.model).manifest();
+        let origin = Origin { model: &manifest.name, adapter: &adapter };
+        let mut record = Record::new(name, waiting.size, &caption, waiting.decode, origin);
+        if !self.alternatives {
+            record.alternatives = None;
+        }
+        if let Some([rows, columns]) = grid.filter(|_| self.attention) {
+            let area = manifest.preprocess.seen_area(waiting.size);
+            record = record.with_attention(&caption, AttentionGrid { rows, columns, area });
+        }
+        json(&record)
+    }
+}
+
+/// A value in JSON.
+fn json(value: &impl Serialize) -> Answer {
+    serde_json::value::to_raw_value(value).map_err(|_| Problem::internal())
+}
+
+/// The record of a photo without a caption.
+pub(crate) fn failed(name: String, problem: &Problem) -> Answer {
+    json(&FailedRecord::new(name, &problem.of_photo()))
+}
+
+/// Captions photos concurrently; gives names and answers in their order. Dropping the future gives the photos up.
+pub(crate) async fn all(
+    request: CaptionRequest,
+    upload: Upload,
+    mut places: OwnedSemaphorePermit,
+) -> Vec<(String, Answer)> {
+    let names: Vec<String> = upload.photos.iter().map(|photo| photo.name.clone()).collect();
+    let mut tasks = JoinSet::new();
+    for (index, photo) in upload.photos.into_iter().enumerate() {
+        let (request, place) = (request.clone(), places.split(1));
+        tasks.spawn(async move {
+            let answer = match place {
+                Some(place) => request.caption(photo, place, |_| {}).await,
+                None => Err(Problem::internal()),
+            };
+            (index, answer)
+        });
+    }
+    let mut answers: Vec<(String, Answer)> =
+        names.into_iter().map(|name| (name, Err(Problem::internal()))).collect();
+    while let Some(done) = tasks.join_next().await {
+        if let Ok((index, answer)) = done {
+            answers[index].1 = answer;
+        }
+    }
+    answers
+}

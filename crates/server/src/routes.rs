@@ -1,0 +1,76 @@
+//! All routes.
+
+use crate::guard::Access;
+use crate::problem::Problem;
+use crate::service::Service;
+use crate::{drain, guard, max, observe, openapi, page, v1};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, middleware};
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// All routes.
+pub(crate) fn router(service: &Arc<Service>, access: Access) -> Router {
+    let (api, description) = OpenApiRouter::with_openapi(openapi::description())
+        .routes(routes!(v1::caption))
+        .routes(routes!(v1::models))
+        .routes(routes!(max::predict))
+        .routes(routes!(max::metadata))
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(observe::metrics))
+        .split_for_parts();
+    api.merge(openapi::routes(&description))
+        .merge(page::routes())
+        .fallback(|| async {
+            Problem::new(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this path; see /docs")
+        })
+        .method_not_allowed_fallback(|| async {
+            let detail = "this path has other methods, which `Allow` names; see /docs";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+        })
+        .layer(middleware::from_fn_with_state(Arc::new(access), guard::check))
+        .layer(middleware::from_fn(page::harden))
+        .layer(middleware::from_fn_with_state(Arc::clone(service), observe::observe))
+        .layer(middleware::from_fn(drain::drain))
+        .with_state(Arc::clone(service))
+}
+
+/// How the server is.
+#[derive(Debug, Serialize, ToSchema)]
+struct Health {
+    status: &'static str,
+}
+
+/// That it can answer.
+#[derive(Debug, Serialize, ToSchema)]
+struct Readiness {
+    status: &'static str,
+    /// What computes.
+    adapter: String,
+}
+
+/// Whether the server lives.
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Health)))]
+async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Whether it can caption: not while kernels are compiled or a lost device is opened again.
+#[utoipa::path(get, path = "/readyz", tag = "operation", responses(
+    (status = 200, body = Readiness),
+    (status = 503, body = Problem, content_type = "application/problem+json"),
+))]
+async fn readyz(State(service): State<Arc<Service>>) -> Response {
+    if service.is_ready() {
+        return Json(Readiness { status: "ready", adapter: service.device().name().to_owned() })
+            .into_response();
+    }
+    let detail = "the device is being made ready; ask again";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(1).into_response()
+}

@@ -1,0 +1,159 @@
+//! Photos and fields from the bodies of requests. Nothing is written to disk.
+
+use crate::budget::Memory;
+use crate::models::truncated;
+use crate::photo::Photo;
+use crate::problem::Problem;
+use crate::service::Service;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyDataStream, BodyExt, Full};
+use std::sync::Arc;
+
+/// The body of a request.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) photos: Vec<Photo>,
+    /// The other fields of a form.
+    pub(crate) fields: Vec<(String, String)>,
+    /// Whether it was a form.
+    pub(crate) is_form: bool,
+}
+
+/// The longest field of a form that is no photo, in bytes.
+const MAX_FIELD: usize = 1024;
+/// Most fields of a form that are no photos.
+const MAX_FIELDS: usize = 64;
+/// The longest name that is kept, in characters.
+const MAX_NAME: usize = 255;
+
+impl Upload {
+    /// Reads a body: a photo, or a form with photos and fields.
+    pub(crate) async fn read(service: &Service, headers: &HeaderMap, body: Body) -> Result<Upload, Problem> {
+        let media_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+        let essence = media_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_lowercase());
+        let is_form = essence.as_deref() == Some("multipart/form-data");
+        let is_photo = match essence.as_deref() {
+            // The last one is the default of `curl --data-binary`.
+            None | Some("application/octet-stream" | "application/x-www-form-urlencoded") => true,
+            Some(other) => other.starts_with("image/"),
+        };
+        if !is_form && !is_photo {
+            let detail = format!(
+                "expected a photo as image/jpeg, image/png or another image type, or a form as multipart/form-data, found {}",
+                truncated(media_type.unwrap_or_default())
+            );
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
+        }
+        let (bytes, memory) = read_body(service, headers, body).await?;
+        let mut upload = Upload { photos: Vec::new(), fields: Vec::new(), is_form };
+        if is_form {
+            upload.read_form(media_type.unwrap_or_default(), bytes, memory, service.limits.queue).await?;
+        } else {
+            upload.photos.push(Photo { name: "-".to_owned(), bytes, _memory: memory });
+        }
+        Ok(upload)
+    }
+
+    async fn read_form(
+        &mut self,
+        media_type: &str,
+        bytes: Bytes,
+        memory: Arc<Memory>,
+        most: usize,
+    ) -> Result<(), Problem> {
+        let wrong = |error: multer::Error| {
+            Problem::bad_request(format!(
+                "expected a form (multipart/form-data), found what is none: {error}; as with `curl -F image=@dog.jpg`"
+            ))
+        };
+        let boundary = multer::parse_boundary(media_type).map_err(wrong)?;
+        let mut form = multer::Multipart::new(BodyDataStream::new(Full::new(bytes)), boundary);
+        while let Some(field) = form.next_field().await.map_err(wrong)? {
+            let name = field.name().unwrap_or_default().to_owned();
+            let file_name = field.file_name().map(|name| name.chars().take(MAX_NAME).collect::<String>());
+            let media_type = field.content_type().map(|mime| mime.essence_str().to_owned());
+            let content = field.bytes().await.map_err(wrong)?;
+            let is_photo = file_name.is_some()
+                || ["image", "images", "file", "photo"].contains(&name.as_str())
+                || media_type.as_deref().is_some_and(|media_type| media_type.starts_with("image/"));
+            if is_photo {
+                if self.photos.len() == most {
+                    let detail = format!("expected at most {most} photos in a request; send them in several");
+                    return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_photos", detail));
+                }
+                let name = file_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned());
+                self.photos.push(Photo { name, bytes: content, _memory: Arc::clone(&memory) });
+                continue;
+            }
+            let text = std::str::from_utf8(&content).ok().filter(|text| text.len() <= MAX_FIELD);
+            let Some(text) = text.filter(|_| self.fields.len() < MAX_FIELDS) else {
+                return Err(Problem::bad_request(format!(
+                    "{}: expected at most {MAX_FIELDS} fields of at most {MAX_FIELD} bytes of text",
+                    truncated(&name)
+                )));
+            };
+            // A field left empty counts as not sent.
+            if !text.is_empty() {
+                self.fields.push((name, text.to_owned()));
+            }
+        }
+        if self.photos.is_empty() {
+            return Err(Problem::bad_request(
+                "expected at least one photo in the form, found none; as with `curl -F image=@dog.jpg`",
+            ));
+        }
+        Ok(())
+    }
+}
+
+async fn read_body(
+    service: &Service,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Bytes, Arc<Memory>), Problem> {
+    let most = service.limits.max_body;
+    let too_large = |found: String| {
+        let detail = format!(
+            "expected a body of at most {most} bytes, found {found}; send a smaller photo, or fewer at a time"
+        );
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", detail)
+    };
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    let declared: u64 = declared.unwrap_or(0);
+    if declared > most as u64 {
+        return Err(too_large(declared.to_string()));
+    }
+    service.check_places()?;
+    let busy = || {
+        let detail = "too many photos are being sent at a time; try again";
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
+    };
+    let read = async {
+        let mut body = body;
+        let mut memory = service.bodies.try_take(0).ok_or_else(busy)?;
+        let mut bytes = Vec::new();
+        // Spares moving the bytes as they grow. Pages that were not written to take no memory, so bytes are counted when they come.
+        let _ = bytes.try_reserve_exact(declared as usize);
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| {
+                Problem::bad_request(format!("expected the whole body, found that it breaks off: {error}"))
+            })?;
+            let Ok(data) = frame.into_data() else { continue };
+            if bytes.len() + data.len() > most {
+                return Err(too_large("more".to_owned()));
+            }
+            if !memory.grow((bytes.len() + data.len()) as u64) {
+                return Err(busy());
+            }
+            bytes.extend_from_slice(&data);
+        }
+        Ok((Bytes::from(bytes), Arc::new(memory)))
+    };
+    let limit = service.limits.timeout;
+    tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
+        let detail =
+            format!("expected the whole body within {} s, found that it takes longer", limit.as_secs());
+        Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "timeout", detail))
+    })
+}

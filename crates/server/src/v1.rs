@@ -1,0 +1,282 @@
+//! `/v1/caption` and `/v1/models`.
+
+use crate::models::{Decoder, ModelInfo, truncated};
+use crate::problem::Problem;
+use crate::record::{PhotoError, Record};
+use crate::request::{CaptionRequest, all, failed};
+use crate::service::Service;
+use crate::stream;
+use crate::upload::Upload;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use shadetell::CaptionOptions;
+use shadetell::weights::DecoderFamily;
+use std::sync::Arc;
+use utoipa::{IntoParams, ToSchema};
+
+/// Parameters of a request, in its query or in fields of its form.
+#[derive(Debug, Default, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[allow(dead_code, reason = "describes what `Choices` reads")]
+pub(crate) struct CaptionQuery {
+    /// A model's name, as `/v1/models` lists them.
+    #[param(required = false)]
+    model: Option<String>,
+    /// Which of its decoders speaks.
+    #[param(required = false, inline)]
+    decoder: Option<Decoder>,
+    /// How many hypotheses are followed at a time; 1 is greedy search.
+    #[param(required = false, minimum = 1, maximum = 32)]
+    beam: Option<u32>,
+    /// Whether the other sentences that were found are told: `true`, which is usual, or `false`.
+    #[param(required = false)]
+    alternatives: Option<bool>,
+    /// Whether it is told where the model looked at each word: `true`, or `false`, which is usual.
+    #[param(required = false)]
+    attention: Option<bool>,
+}
+
+/// A form with photos.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what `Upload` reads")]
+pub(crate) struct CaptionForm {
+    /// One photo or more; fields with any other name are photos too if they are files.
+    #[schema(value_type = Vec<String>, format = Binary, min_items = 1, content_media_type = "application/octet-stream")]
+    image: Vec<Vec<u8>>,
+}
+
+/// The bytes of a photo.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[allow(dead_code, reason = "describes a body")]
+pub(crate) struct PhotoFile(Vec<u8>);
+
+/// Parameters of a request.
+#[derive(Clone, Debug, PartialEq)]
+struct Choices {
+    model: Option<String>,
+    decoder: Option<DecoderFamily>,
+    beam: Option<usize>,
+    alternatives: bool,
+    attention: bool,
+}
+
+impl Choices {
+    fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Choices, Problem> {
+        let mut choices =
+            Choices { model: None, decoder: None, beam: None, alternatives: true, attention: false };
+        for (name, value) in pairs {
+            let wrong = |expected: &str| {
+                Problem::bad_request(format!("{name}: expected {expected}, found {}", truncated(&value)))
+            };
+            let flag = || value.parse().map_err(|_| wrong("true or false"));
+            match name.as_str() {
+                "model" => choices.model = Some(value),
+                "decoder" => {
+                    let found = DecoderFamily::ALL.into_iter().find(|family| family.name() == value);
+                    choices.decoder = Some(found.ok_or_else(|| wrong("show-tell or show-attend-tell"))?);
+                }
+                "beam" => {
+                    let range = 1..=CaptionOptions::MAX_BEAM;
+                    let beam = value.parse().ok().filter(|beam| range.contains(beam));
+                    let expected = format!("a whole number from 1 to {}", range.end());
+                    choices.beam = Some(beam.ok_or_else(|| wrong(&expected))?);
+                }
+                "alternatives" => choices.alternatives = flag()?,
+                "attention" => choices.attention = flag()?,
+                other => {
+                    return Err(Problem::bad_request(format!(
+                        "expected model, decoder, beam, alternatives or attention, found {}",
+                        truncated(other)
+                    )));
+                }
+            }
+        }
+        Ok(choices)
+    }
+}
+
+/// The pairs of a query.
+pub(crate) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
+    let query = Query::try_from_uri(uri);
+    query.map(|Query(pairs)| pairs).map_err(|error| Problem::bad_request(error.body_text()))
+}
+
+/// Whether a client accepts events, and names them before all that JSON is.
+fn prefers_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in accepted.flat_map(|value| value.split(',')) {
+        let mut parts = range.split(';').map(|part| part.trim().to_lowercase());
+        let media_type = parts.next().unwrap_or_default();
+        let is_refused = parts
+            .any(|part| part.strip_prefix("q=").and_then(|quality| quality.parse::<f32>().ok()) == Some(0.0));
+        match media_type.as_str() {
+            _ if is_refused => {}
+            "text/event-stream" => return true,
+            "application/json" | "application/*" | "*/*" => return false,
+            _ => {}
+        }
+    }
+    false
+}
+
+/// What one photo, or several, are answered with.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(crate) enum CaptionAnswer {
+    /// For a photo alone in the body.
+    One(Box<Record<'static>>),
+    /// For a form: a record for each photo in its order. A photo that failed among others has its own.
+    Several(Vec<CaptionRecord>),
+}
+
+/// A photo of several.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(crate) enum CaptionRecord {
+    Captioned(Box<Record<'static>>),
+    Failed(Failed),
+}
+
+/// A photo of several that has no caption.
+#[derive(Serialize, ToSchema)]
+#[allow(dead_code, reason = "describes answers")]
+pub(crate) struct Failed {
+    path: String,
+    error: PhotoError,
+}
+
+/// Captions photos.
+///
+/// A photo in the body, as it is, is answered with an object, a form with one photo or more with an array in their order. If none
+/// of them can be captioned, the answer is the first one's problem.
+///
+/// With `Accept: text/event-stream`, if it stands before all that JSON is, the words come as a GPU finds them: events `words` with
+/// `{"photo": 0, "caption": "a man"}`, where a wider beam may still change its mind, then for each photo an event `caption` with its
+/// record, or `error`.
+#[utoipa::path(post, path = "/v1/caption", tag = "captions",
+    params(CaptionQuery),
+    request_body(content(
+        (PhotoFile = "image/jpeg"), (PhotoFile = "image/png"), (PhotoFile = "image/webp"), (PhotoFile = "image/gif"),
+        (PhotoFile = "image/bmp"), (PhotoFile = "image/tiff"), (PhotoFile = "application/octet-stream"),
+        (CaptionForm = "multipart/form-data"),
+    )),
+    responses(
+        (status = 200, description = "Captions", content((CaptionAnswer = "application/json"), (String = "text/event-stream"))),
+        (status = 400, description = "A wrong parameter or form", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "From a page of another origin", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too many bytes, pixels or photos", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "Not a photo", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "Called by a name that is not the server's", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A damaged photo", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many photos wait", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "A mistake of ours", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The device was lost, or the server stops", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(crate) async fn caption(
+    State(service): State<Arc<Service>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut pairs = query(&uri)?;
+    // A wrong query is refused before the body is read.
+    Choices::of(pairs.iter().cloned())?;
+    let mut upload = Upload::read(&service, &headers, body).await?;
+    pairs.append(&mut upload.fields);
+    let choices = Choices::of(pairs)?;
+    let search = service.models.search(choices.model.as_deref(), choices.decoder, choices.beam)?;
+    let places = service.places(upload.photos.len())?;
+    let follow = prefers_events(&headers);
+    let Choices { alternatives, attention, .. } = choices;
+    let request = CaptionRequest { service, search, alternatives, attention, follow };
+    if follow {
+        return Ok(stream::answer(request, upload, places));
+    }
+    let is_form = upload.is_form;
+    let mut answers = all(request, upload, places).await;
+    if !is_form || answers.iter().all(|(_, answer)| answer.is_err()) {
+        let first = answers.drain(..1).next().map_or_else(|| Err(Problem::internal()), |(_, answer)| answer);
+        return Ok(Json(first?).into_response());
+    }
+    let records: Vec<_> = answers
+        .into_iter()
+        .map(|(name, answer)| answer.or_else(|problem| failed(name, &problem)))
+        .collect::<Result<_, _>>()?;
+    Ok(Json(records).into_response())
+}
+
+/// The models that are offered.
+#[utoipa::path(get, path = "/v1/models", tag = "captions", responses(
+    (status = 200, body = Vec<ModelInfo>),
+    (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
+))]
+pub(crate) async fn models(State(service): State<Arc<Service>>) -> Json<Vec<ModelInfo>> {
+    Json(service.models.list())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+
+    fn choices(pairs: &[(&str, &str)]) -> Result<Choices, String> {
+        let pairs = pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        Choices::of(pairs).map_err(|problem| problem.detail)
+    }
+
+    #[test]
+    fn choices_are_read_and_the_last_one_counts() {
+        let found = choices(&[("beam", "3"), ("decoder", "show-tell"), ("beam", "5"), ("attention", "true")]);
+        let found = found.unwrap();
+        assert_eq!((found.beam, found.decoder), (Some(5), Some(DecoderFamily::ShowTell)));
+        assert!(found.attention && found.alternatives);
+    }
+
+    #[test]
+    fn what_is_accepted_first_is_answered() {
+        let prefers = |lines: &[&'static str]| {
+            let value = |line: &&'static str| (header::ACCEPT, HeaderValue::from_static(line));
+            prefers_events(&lines.iter().map(value).collect())
+        };
+        assert!(prefers(&["text/event-stream"]) && prefers(&["Text/Event-Stream;q=0.5, application/json"]));
+        assert!(prefers(&["text/html", "text/event-stream", "*/*"]));
+        assert!(prefers(&["application/json;q=0, text/event-stream"]));
+        for json in [
+            "",
+            "*/*",
+            "application/json, text/event-stream",
+            "application/*, text/event-stream",
+            "text/event-stream;q=0.0",
+            "text/event-stream; Q=0, */*",
+            "text/event-streams",
+        ] {
+            assert!(!prefers(&[json]), "{json}");
+        }
+        assert!(!prefers(&[]));
+    }
+
+    #[test]
+    fn wrong_choices_are_told_what_is_expected() {
+        for (name, value, told) in [
+            ("beam", "0", "beam: expected a whole number from 1 to 32, found \"0\""),
+            ("beam", "-1", "beam: expected a whole number from 1 to 32, found \"-1\""),
+            ("decoder", "", "decoder: expected show-tell or show-attend-tell, found \"\""),
+            ("decoder", "tell", "decoder: expected show-tell or show-attend-tell, found \"tell\""),
+            ("attention", "yes", "attention: expected true or false, found \"yes\""),
+            ("beams", "3", "expected model, decoder, beam, alternatives or attention, found \"beams\""),
+        ] {
+            assert_eq!(choices(&[(name, value)]).unwrap_err(), told);
+        }
+        let long = choices(&[("decoder", &"x".repeat(100_000))]).unwrap_err();
+        assert!(long.len() < 200, "{long}");
+    }
+}

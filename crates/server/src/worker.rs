@@ -1,0 +1,303 @@
+//! The thread that owns the device: captions the queue in batches, and opens the device again when it is lost.
+
+use crate::config::Limits;
+use crate::device::{Device, Reopen};
+use crate::models::{Models, Search};
+use crate::problem::Problem;
+use crate::queue::{CaptionResult, Job, Update};
+use crate::service::Service;
+use shadetell::embed::{Budget, Input};
+use shadetell::engine::gpu::{Gpu, GpuError, poll};
+use shadetell::{Caption, CaptionOptions, Captioner, Error, wgpu};
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Most captioners that are kept, each for a search and a number of photos.
+const KEPT: usize = 16;
+/// Time between two attempts to open a device.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// State of the device.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Open; nothing is compiled on it.
+    Fresh,
+    Ready,
+    /// No longer usable.
+    Lost,
+}
+
+/// Starts the thread that owns the device, which makes the default search ready first.
+///
+/// # Errors
+/// The system cannot start a thread.
+pub(crate) fn start(
+    models: Models,
+    captioner: Captioner,
+    device: Device,
+    reopen: Reopen,
+    limits: Limits,
+) -> io::Result<Arc<Service>> {
+    let service = Arc::new(Service::new(models, device.clone(), limits));
+    let shared = Arc::clone(&service);
+    let work = move || Worker::new(&shared, captioner, device, reopen).run();
+    service.set_worker(thread::Builder::new().name("engine".to_owned()).spawn(work)?);
+    Ok(service)
+}
+
+struct Worker<'a> {
+    service: &'a Service,
+    device: Device,
+    state: State,
+    reopen: Reopen,
+    /// Whether the device was opened again and has not become ready since.
+    is_retry: bool,
+    /// Ordered by last use, the latest last.
+    captioners: Vec<(Search, usize, Rc<Captioner>)>,
+    /// Largest batch of a search, where the device has no memory for a larger one.
+    most: HashMap<Search, usize>,
+}
+
+/// Answers all that wait, however the thread ends.
+impl Drop for Worker<'_> {
+    fn drop(&mut self) {
+        self.service.set_ready(false);
+        self.service.queue.close();
+        self.service.queue.fail_all(&Problem::internal());
+    }
+}
+
+impl<'a> Worker<'a> {
+    /// A worker on a device for which the default search is prepared, for one photo.
+    fn new(service: &'a Service, captioner: Captioner, device: Device, reopen: Reopen) -> Worker<'a> {
+        let usual = service.models.search(None, None, None).ok();
+        let captioners = usual.map(|search| (search, 1, Rc::new(captioner))).into_iter().collect();
+        Worker {
+            service,
+            device,
+            state: State::Fresh,
+            reopen,
+            is_retry: false,
+            captioners,
+            most: HashMap::new(),
+        }
+    }
+
+    /// Works until the queue is closed and empty. After a panic, the photos that wait fail and the device is opened again.
+    fn run(mut self) {
+        loop {
+            let goes_on = catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(|_| {
+                tracing::error!("the engine panicked");
+                self.lose();
+                self.service.queue.fail_all(&Problem::internal())
+            });
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Makes the device ready if needed, and answers a batch; `false` at the end.
+    fn step(&mut self) -> bool {
+        let Service { queue, limits, .. } = self.service;
+        if let Err(error) = self.make_ready() {
+            tracing::error!(%error, "there is no device");
+            self.lose();
+            return queue.fail_all(&Problem::from(&lost(&error)));
+        }
+        let Some(jobs) = queue.next_batch(limits.max_batch, limits.max_wait) else { return false };
+        // The device may have been lost while idle: put the batch back and open it again instead of failing.
+        if self.is_lost() {
+            queue.give_back(jobs);
+            self.lose();
+        } else if !self.answer(jobs) {
+            self.lose();
+        }
+        true
+    }
+
+    /// Gives up the device; the next step opens another.
+    fn lose(&mut self) {
+        self.service.set_ready(false);
+        self.state = State::Lost;
+    }
+
+    /// Whether the device was lost. wgpu notices it when the device is polled.
+    fn is_lost(&self) -> bool {
+        let Some(gpu) = self.device.gpu() else { return false };
+        gpu.lost().is_some() || poll(&gpu.device, wgpu::PollType::Poll).is_err() || gpu.lost().is_some()
+    }
+
+    /// Opens a device in place of a lost one, and makes the default search ready.
+    fn make_ready(&mut self) -> Result<(), Error> {
+        if self.state == State::Lost {
+            self.captioners.clear();
+            self.most.clear();
+            if std::mem::replace(&mut self.is_retry, true) {
+                thread::sleep(PAUSE);
+            }
+            self.device = (self.reopen)()?;
+            self.service.metrics.reopened();
+            self.service.set_device(self.device.clone());
+            self.state = State::Fresh;
+        }
+        if self.state == State::Fresh {
+            self.warm_up()?;
+            self.state = State::Ready;
+            self.is_retry = false;
+            self.service.set_ready(true);
+        }
+        Ok(())
+    }
+
+    /// Makes the default search ready for all sizes of batches that the device has memory for.
+    fn warm_up(&mut self) -> Result<(), Error> {
+        let clock = Instant::now();
+        if let Ok(search) = self.service.models.search(None, None, None) {
+            let sizes =
+                (0..).map(|power| 1 << power).take_while(|&size| size <= self.service.limits.max_batch);
+            for size in sizes {
+                match self.captioner(search, size) {
+                    Ok(_) => {}
+                    Err(error) if size == 1 || is_loss(&error) => return Err(error),
+                    Err(error) => {
+                        tracing::warn!(%error, photos = size, "not made ready");
+                        break;
+                    }
+                }
+            }
+        }
+        tracing::info!(adapter = self.device.name(), ms = clock.elapsed().as_millis() as u64, "ready");
+        Ok(())
+    }
+
+    /// Answers jobs of one search; `false` if the device is lost.
+    fn answer(&mut self, mut jobs: Vec<Job>) -> bool {
+        while let Some(first) = jobs.first() {
+            let search = first.search;
+            let most = self.most.get(&search).copied().unwrap_or(usize::MAX);
+            let size = (1 << jobs.len().ilog2()).min(most);
+            let captioner = self.captioner(search, size);
+            match &captioner {
+                Err(Error::Gpu(GpuError::OutOfMemory(_)))
+                    if self.captioners.iter().any(|(other, ..)| *other != search) =>
+                {
+                    self.captioners.retain(|(other, ..)| *other == search);
+                    continue;
+                }
+                Err(Error::Gpu(GpuError::LimitTooLow { .. } | GpuError::OutOfMemory(_))) if size > 1 => {
+                    self.most.insert(search, size / 2);
+                    continue;
+                }
+                _ => {}
+            }
+            let rest = jobs.split_off(size);
+            let group = std::mem::replace(&mut jobs, rest);
+            if let Err(error) = captioner.and_then(|captioner| self.caption(&captioner, &group)) {
+                tracing::error!(%error, model = search.model, "a batch failed");
+                fail(&group, &Problem::from(&error));
+                if !is_loss(&error) {
+                    continue;
+                }
+                self.service.queue.give_back(jobs);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Captions a group, which fills the captioner's batch.
+    fn caption(&self, captioner: &Captioner, group: &[Job]) -> Result<(), Error> {
+        let metrics = &self.service.metrics;
+        for job in group {
+            metrics.stage("wait", job.arrived.elapsed());
+        }
+        let clock = Instant::now();
+        let captions = match group {
+            [job] if job.follow => vec![self.follow(captioner, job)?],
+            _ => captioner.caption_fitted(&group.iter().map(|job| &job.input).collect::<Vec<_>>())?,
+        };
+        metrics.batch(group.len(), clock.elapsed());
+        if let Some(caption) = captions.first() {
+            metrics.stage("encode", caption.timings.encode);
+            metrics.stage("generate", caption.timings.generate);
+        }
+        for (job, caption) in group.iter().zip(captions) {
+            let (grid, adapter) = (captioner.attention_grid(), self.device.name().to_owned());
+            // The client may be gone.
+            let _ = job.reply.send(Update::Done(Box::new(CaptionResult { caption, grid, adapter })));
+        }
+        Ok(())
+    }
+
+    /// Captions a photo and sends its words as they are found.
+    fn follow(&self, captioner: &Captioner, job: &Job) -> Result<Caption, Error> {
+        let Some(Gpu { device, queue, .. }) = self.device.gpu() else {
+            let mut captions = captioner.caption_fitted(&[&job.input])?;
+            return Ok(captions.swap_remove(0));
+        };
+        let mut encoder = device.create_command_encoder(&Default::default());
+        let mut ticket = captioner.encode(&mut encoder, Input::Fitted(&job.input), Budget::Word)?;
+        let mut said = String::new();
+        loop {
+            queue.submit([encoder.finish()]);
+            poll(device, wgpu::PollType::wait_indefinitely())?;
+            if let Some(caption) = ticket.poll() {
+                return caption;
+            }
+            if ticket.is_recorded() {
+                return Err(lost("results did not come back"));
+            }
+            if let Some(caption) = ticket.so_far().filter(|caption| caption.text != said) {
+                said.clone_from(&caption.text);
+                let _ = job.reply.send(Update::SoFar(said.clone()));
+            }
+            encoder = device.create_command_encoder(&Default::default());
+            ticket.record(&mut encoder)?;
+        }
+    }
+
+    /// The captioner for a search and a number of photos; it becomes the last one.
+    fn captioner(&mut self, search: Search, photos: usize) -> Result<Rc<Captioner>, Error> {
+        let known = self.captioners.iter().position(|(s, size, _)| (*s, *size) == (search, photos));
+        let entry = match known {
+            Some(index) => self.captioners.remove(index),
+            None => {
+                if self.captioners.len() == KEPT {
+                    self.captioners.remove(0);
+                }
+                let options = CaptionOptions {
+                    decoder: Some(search.decoder),
+                    beam: Some(search.beam),
+                    batch: Some(photos),
+                    ..CaptionOptions::default()
+                };
+                let model = self.service.models.get(search.model);
+                (search, photos, Rc::new(Captioner::new(model, self.device.backend(), &options)?))
+            }
+        };
+        let captioner = Rc::clone(&entry.2);
+        self.captioners.push(entry);
+        Ok(captioner)
+    }
+}
+
+fn lost(reason: impl Display) -> Error {
+    Error::Gpu(GpuError::DeviceLost(reason.to_string()))
+}
+
+fn is_loss(error: &Error) -> bool {
+    matches!(error, Error::Gpu(GpuError::DeviceLost(_)))
+}
+
+fn fail(jobs: &[Job], problem: &Problem) {
+    for job in jobs {
+        let _ = job.reply.send(Update::Failed(problem.clone()));
+    }
+}

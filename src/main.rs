@@ -1,7 +1,0 @@
-//! The `shadetell` command.
-
-mod cli;
-
-fn main() -> std::process::ExitCode {
-    cli::run()
-}
