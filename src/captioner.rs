@@ -1,6 +1,6 @@
 //! From a photo to its caption: the one place that knows the whole way.
 
-use crate::embed::{Lease, Recorder};
+use crate::embed::Recorder;
 use crate::engine::cpu;
 use crate::engine::gpu::{DeviceMemory, Executor, Gpu, Progress};
 use crate::engine::graph::{Data, Graph};
@@ -11,8 +11,7 @@ use crate::image::{ImageError, Rgb8};
 use crate::models::{self, SearchOptions};
 use crate::text::{Hypothesis, SearchTrace, hypotheses};
 use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How captions are searched; what is `None` is the model's own choice.
@@ -114,10 +113,6 @@ pub struct Captioner {
     recorder: OnceLock<Recorder>,
     /// Where the driver may keep what the recorder compiles.
     pipeline_cache: Option<wgpu::PipelineCache>,
-    /// Held by whoever waits for captions: there is one place for activations.
-    turn: Mutex<()>,
-    /// Whether that place belongs to a ticket that is not recorded to its end, or to somebody who waits.
-    taken: Arc<AtomicBool>,
 }
 
 /// The executor of the graph.
@@ -186,8 +181,6 @@ impl Captioner {
                 Backend::Gpu(gpu) => gpu.pipeline_cache.clone(),
                 Backend::Cpu => None,
             },
-            turn: Mutex::default(),
-            taken: Arc::default(),
         })
     }
 
@@ -239,8 +232,6 @@ impl Captioner {
 
     /// Runs the graph on at most as many photos as it has places for.
     fn run(&self, fitted: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let _lease = self.lease()?;
         let clock = Instant::now();
         let inputs = self.inputs(fitted)?;
         let (outputs, phases) = match &self.engine {
@@ -310,13 +301,6 @@ impl Captioner {
         }
         let recorder = Recorder::new(self, executor, self.pipeline_cache.as_ref())?;
         Ok(self.recorder.get_or_init(|| recorder))
-    }
-
-    /// The memory of the activations, until what this gives is dropped.
-    pub(crate) fn lease(&self) -> Result<Lease, Error> {
-        let message =
-            "expected the caption before to be recorded to its end: call `record` on its ticket, or drop it";
-        Lease::take(&self.taken).ok_or_else(|| Error::refused(message))
     }
 
     pub(crate) fn speaker(&self) -> Arc<Speaker> {

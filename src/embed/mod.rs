@@ -27,7 +27,6 @@ use crate::image::Rgb8;
 use pace::Pace;
 use resample::Resampler;
 use std::sync::Arc;
-pub(crate) use ticket::Lease;
 
 /// What a captioner needs to record its work for a host.
 #[derive(Debug)]
@@ -56,7 +55,7 @@ impl Captioner {
             return Err(Error::refused("expected a captioner on a device, found one on the CPU"));
         };
         let recorder = self.recorder(executor)?;
-        let lease = self.lease()?;
+        let guard = executor.take_arena()?;
         match input {
             Input::Photo(photo) => self.record_photo(executor, encoder, &self.preprocessing().fit(photo)?)?,
             Input::Fitted(fitted) => self.record_photo(executor, encoder, fitted)?,
@@ -64,7 +63,7 @@ impl Captioner {
         }
         executor.record_inputs(encoder, 1, &recorder.constants);
         let (executor, speaker, pace) = (Arc::clone(executor), self.speaker(), Arc::clone(&recorder.pace));
-        let mut ticket = Ticket::new(executor, speaker, pace, budget, lease);
+        let mut ticket = Ticket::new(executor, speaker, pace, budget, guard);
         // Bringing the picture to its size is enough for a frame that is short of time.
         if !matches!(budget, Budget::Micros(_)) {
             ticket.record(encoder)?;

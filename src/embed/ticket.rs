@@ -2,12 +2,11 @@
 
 use super::pace::{Budget, Pace};
 use crate::captioner::{Caption, Speaker, Timings};
-use crate::engine::gpu::{Clock, Executor, GpuError, check_alive, poll, scoped};
+use crate::engine::gpu::{ArenaGuard, Clock, Executor, GpuError, check_alive, poll, scoped};
 use crate::error::Error;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -51,23 +50,6 @@ struct Glimpse {
     arrival: Arc<Arrival>,
 }
 
-/// Marks a captioner's memory as taken by a caption that is not recorded to its end.
-#[derive(Debug)]
-pub(crate) struct Lease(Arc<AtomicBool>);
-
-impl Lease {
-    /// `None` if it is taken.
-    pub(crate) fn take(taken: &Arc<AtomicBool>) -> Option<Lease> {
-        (!taken.swap(true, Ordering::AcqRel)).then(|| Lease(Arc::clone(taken)))
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 /// A caption on its way: to be polled once a frame, awaited, or waited for. Dropping it cancels what is not recorded yet;
 /// what was submitted runs to its end unheard.
 #[derive(Debug)]
@@ -78,7 +60,8 @@ pub struct Ticket {
     budget: Budget,
     /// The first step that is not recorded.
     next: usize,
-    lease: Option<Lease>,
+    /// The memory of the activations, until all work is recorded.
+    guard: Option<ArenaGuard>,
     results: Option<wgpu::Buffer>,
     arrival: Arc<Arrival>,
     times: Vec<Times>,
@@ -97,7 +80,7 @@ impl Ticket {
         speaker: Arc<Speaker>,
         pace: Arc<Pace>,
         budget: Budget,
-        lease: Lease,
+        guard: ArenaGuard,
     ) -> Ticket {
         Ticket {
             executor,
@@ -105,7 +88,7 @@ impl Ticket {
             pace,
             budget,
             next: 0,
-            lease: Some(lease),
+            guard: Some(guard),
             results: None,
             arrival: Arc::default(),
             times: Vec::new(),
@@ -139,7 +122,7 @@ impl Ticket {
         if recorded.is_err() {
             // What is not in this encoder would be missing from the caption.
             self.is_over = true;
-            self.lease = None;
+            self.guard = None;
         }
         recorded
     }
@@ -164,7 +147,7 @@ impl Ticket {
             let count = self.executor.plan().outputs().len();
             let told = move |result| arrival.tell(result);
             self.results = Some(self.executor.record_outputs(encoder, count, told)?);
-            self.lease = None;
+            self.guard = None;
         } else if self.is_followed {
             self.record_glimpse(encoder)?;
         }
@@ -219,7 +202,7 @@ impl Ticket {
         let outcome = self.outcome().transpose();
         if outcome.is_some() {
             self.is_over = true;
-            self.lease = None;
+            self.guard = None;
         }
         outcome
     }

@@ -46,6 +46,6 @@ mod verify;
 
 pub use error::EngineError;
 pub use random::random_value;
-pub use session::{Results, Session};
+pub use session::{Input, Recording, Results, Session};
 pub use storage::ElementType;
 pub use verify::{Comparison, ResultComparison, run_guarded, verify};

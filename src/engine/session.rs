@@ -2,7 +2,7 @@
 
 use super::EngineError;
 use super::cpu;
-use super::gpu::{Executor, Gpu};
+use super::gpu::{ArenaGuard, Executor, Gpu, GpuError};
 use super::graph::{Data, Graph, GraphError};
 
 /// A graph on a device, ready to run any number of times. See the example in [`engine`](crate::engine).
@@ -34,6 +34,42 @@ impl Results {
     /// All results with their names, in the order in which the graph declares them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Data)> {
         self.0.iter().map(|(name, data)| (name.as_str(), data))
+    }
+}
+
+/// The value of an input that is recorded into a host's encoder.
+#[derive(Clone, Debug)]
+pub enum Input<'a> {
+    /// Values in main memory.
+    Data(Data),
+    /// Values in a buffer of the host's, which has the usage `COPY_SRC`.
+    Buffer {
+        /// The buffer.
+        buffer: &'a wgpu::Buffer,
+        /// Bytes before the first value, a multiple of four.
+        offset: u64,
+    },
+}
+
+impl<T: Into<Data>> From<T> for Input<'_> {
+    fn from(values: T) -> Self {
+        Input::Data(values.into())
+    }
+}
+
+/// A recorded run, whose results stay on the device. While this lives, the session runs nothing else.
+#[derive(Debug)]
+pub struct Recording<'a> {
+    session: &'a Session,
+    executor: &'a Executor,
+    _guard: ArenaGuard,
+}
+
+impl Recording<'_> {
+    /// The memory of a result, for bind groups and copies in the same encoder or later ones. `None` for an unknown name.
+    pub fn result(&self, name: &str) -> Option<wgpu::BufferBinding<'_>> {
+        let index = self.session.outputs.iter().position(|known| known == name)?;
+        Some(self.executor.output_binding(index))
     }
 }
 
@@ -74,8 +110,48 @@ impl Session {
         Ok(Results(self.outputs.iter().cloned().zip(outputs).collect()))
     }
 
+    /// Records a run into an encoder of the device that the session was made on, and leaves the results there. Nothing is submitted
+    /// and nothing waits.
+    ///
+    /// # Errors
+    /// As [`Session::run`]; or the session is on the CPU, or another run or recording is not finished. The encoder can be used on.
+    pub fn record<'a>(
+        &'a self,
+        encoder: &mut wgpu::CommandEncoder,
+        inputs: &[(&str, Input<'_>)],
+    ) -> Result<Recording<'a>, EngineError> {
+        let Backend::Gpu(executor) = &self.backend else {
+            return Err(
+                GpuError::Refused("expected a session on a GPU, found one on the CPU".to_owned()).into()
+            );
+        };
+        let inputs = self.in_order(inputs)?;
+        let guard = executor.take_arena()?;
+        let staged = |input: &Input<'_>| match input {
+            Input::Data(data) => executor.staged(std::slice::from_ref(data)).map(Some),
+            Input::Buffer { .. } => Ok(None),
+        };
+        for (index, input) in inputs.iter().enumerate() {
+            if let Input::Data(data) = input {
+                executor.plan().inputs()[index].check(data)?;
+            }
+        }
+        // All allocations come before the first command.
+        let staged = inputs.iter().map(staged).collect::<Result<Vec<_>, GpuError>>()?;
+        for (index, (input, staged)) in inputs.iter().zip(&staged).enumerate() {
+            let (buffer, offset) = match (input, staged) {
+                (Input::Buffer { buffer, offset }, _) => (*buffer, *offset),
+                (Input::Data(_), Some(staged)) => (staged, 0),
+                (Input::Data(_), None) => continue,
+            };
+            executor.record_input_from(encoder, index, buffer, offset)?;
+        }
+        executor.record_steps(encoder, 0..executor.plan().steps().len(), None);
+        Ok(Recording { session: self, executor, _guard: guard })
+    }
+
     /// The inputs in the order of the graph.
-    fn in_order(&self, given: &[(&str, Data)]) -> Result<Vec<Data>, GraphError> {
+    fn in_order<T: Clone>(&self, given: &[(&str, T)]) -> Result<Vec<T>, GraphError> {
         let error = |name: &str, message: String| GraphError { node: name.to_owned(), message };
         for (index, (name, _)) in given.iter().enumerate() {
             if !self.inputs.iter().any(|known| known == name) {

@@ -1,11 +1,12 @@
 //! Whole graphs on the device and on the CPU: constants wherever tensors may be, names, threads, plans of other devices.
 
 use crate::common::{Case, TARGETS, Tolerance, shared};
-use shadetell::engine::Session;
 use shadetell::engine::gpu::Executor;
 use shadetell::engine::graph::{DType, Data, Graph};
 use shadetell::engine::ops::{Activation, GatherRows, Softmax};
 use shadetell::engine::plan::{Plan, Target};
+use shadetell::engine::{Input, Recording, Session};
+use shadetell::wgpu;
 
 /// Positional embeddings, initial states and tables are constants that are read as computed tensors are.
 #[test]
@@ -118,4 +119,44 @@ fn plans_of_other_devices_are_refused() {
     let plan = Plan::new(&sum(), &other).unwrap();
     let error = Executor::new(&gpu, plan).unwrap_err();
     assert!(error.to_string().contains("expected a plan for this device"), "{error}");
+}
+
+/// A host records two runs of a network into its own encoder; the second reads the first one's result where it lies.
+#[test]
+fn results_stay_on_the_device() {
+    let gpu = shared().gpu.clone();
+    let first = Session::new(&gpu, &sum()).unwrap();
+    let second = Session::new(&gpu, &sum()).unwrap();
+    let size = 8;
+    let buffer = |usage| {
+        let label = None;
+        gpu.device.create_buffer(&wgpu::BufferDescriptor { label, size, usage, mapped_at_creation: false })
+    };
+    let between = buffer(wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST);
+    let readback = buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    let copy = |encoder: &mut wgpu::CommandEncoder, recording: &Recording<'_>, to: &wgpu::Buffer| {
+        let y = recording.result("y").unwrap();
+        encoder.copy_buffer_to_buffer(y.buffer, y.offset, to, 0, size);
+    };
+    let inputs = [("a", vec![1.0, 2.0].into()), ("b", vec![10.0, 20.0].into())];
+    let recording = first.record(&mut encoder, &inputs).unwrap();
+    assert!(recording.result("z").is_none());
+    // The memory is taken until the recording is dropped.
+    first.run(&[("a", vec![0.0; 2].into()), ("b", vec![0.0; 2].into())]).unwrap_err();
+    first.record(&mut encoder, &inputs).unwrap_err();
+    copy(&mut encoder, &recording, &between);
+    let input = |offset| Input::Buffer { buffer: &between, offset };
+    for unfit in [Input::Buffer { buffer: &readback, offset: 0 }, input(2), input(4), vec![1.0].into()] {
+        second.record(&mut encoder, &[("a", unfit), ("b", input(0))]).unwrap_err();
+    }
+    let again = second.record(&mut encoder, &[("a", input(0)), ("b", vec![100.0, 200.0].into())]).unwrap();
+    copy(&mut encoder, &again, &readback);
+    gpu.queue.submit([encoder.finish()]);
+    readback.map_async(wgpu::MapMode::Read, .., |mapped| mapped.unwrap());
+    gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(&readback.get_mapped_range(..).unwrap());
+    assert_eq!(values, [111.0, 222.0]);
+    drop(recording);
+    first.run(&[("a", vec![0.0; 2].into()), ("b", vec![0.0; 2].into())]).unwrap();
 }

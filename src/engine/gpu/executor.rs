@@ -1,5 +1,6 @@
 //! Runs a plan: everything is allocated and bound once, a run only writes inputs, records dispatches and reads back.
 
+use super::arena_lock::{ArenaGuard, ArenaLock};
 use super::weights::DeviceWeights;
 use super::{Gpu, GpuError, Pipelines, check_alive, filled_buffer, poll, scoped};
 use crate::engine::graph::Data;
@@ -18,6 +19,7 @@ pub struct Executor {
     readback: wgpu::Buffer,
     weights: Arc<DeviceWeights>,
     pub(super) steps: Vec<BoundStep>,
+    pub(super) lock: ArenaLock,
 }
 
 /// A dispatch with everything resolved.
@@ -135,7 +137,16 @@ impl Executor {
             Ok(bound)
         })??;
         check_alive(device)?;
-        Ok(Executor { device: device.clone(), queue: queue.clone(), plan, arena, readback, weights, steps })
+        Ok(Executor {
+            device: device.clone(),
+            queue: queue.clone(),
+            plan,
+            arena,
+            readback,
+            weights,
+            steps,
+            lock: ArenaLock::default(),
+        })
     }
 
     /// The plan that it runs.
@@ -152,10 +163,13 @@ impl Executor {
     /// Runs the plan once and waits for its results: one compute pass and one submission for each phase, and one
     /// readback at the end.
     ///
+    /// Any number of threads may call this: each waits for its turn.
+    ///
     /// # Errors
-    /// The inputs are not those of the graph, or the device was lost.
+    /// The inputs are not those of the graph, the device was lost, or the arena is in use by a recording that is not finished.
     pub fn run(&self, inputs: &[Data]) -> Result<Run, GpuError> {
         self.check_inputs(inputs)?;
+        let _guard = self.lock.for_run()?;
         let clock = Instant::now();
         let submissions = scoped(&self.device, || self.submit(inputs))?;
         let mut ends = Vec::with_capacity(submissions.len());
@@ -169,6 +183,14 @@ impl Executor {
         Ok(Run { outputs, phases })
     }
 
+    /// The arena, for work that is recorded into a host's encoders. Never waits.
+    ///
+    /// # Errors
+    /// A run or another recording has it.
+    pub(crate) fn take_arena(&self) -> Result<ArenaGuard, GpuError> {
+        self.lock.for_recording()
+    }
+
     /// Where an input lies on the device.
     pub(crate) fn input_binding(&self, index: usize) -> wgpu::BufferBinding<'_> {
         let range = &self.plan.inputs()[index].range;
@@ -177,6 +199,42 @@ impl Executor {
             offset: range.start as u64,
             size: std::num::NonZeroU64::new(range.len().next_multiple_of(4) as u64),
         }
+    }
+
+    /// Where a result lies on the device.
+    pub(crate) fn output_binding(&self, index: usize) -> wgpu::BufferBinding<'_> {
+        let range = &self.plan.outputs()[index].range;
+        wgpu::BufferBinding {
+            buffer: &self.arena,
+            offset: range.start as u64,
+            size: std::num::NonZeroU64::new(range.len() as u64),
+        }
+    }
+
+    /// Records the copying of an input out of a host's buffer.
+    ///
+    /// # Errors
+    /// The buffer cannot be copied from, is too short, or the offset is no multiple of four. Nothing is recorded then.
+    pub(crate) fn record_input_from(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        index: usize,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) -> Result<(), GpuError> {
+        let range = &self.plan.inputs()[index].range;
+        let size = range.len().next_multiple_of(4) as u64;
+        let is_readable = buffer.usage().contains(wgpu::BufferUsages::COPY_SRC);
+        if !is_readable || !offset.is_multiple_of(4) || offset.saturating_add(size) > buffer.size() {
+            return Err(GpuError::Refused(format!(
+                "expected a buffer with COPY_SRC and {size} bytes from an offset that is a multiple of 4, found {:?}, {} bytes \
+                 and offset {offset}",
+                buffer.usage(),
+                buffer.size()
+            )));
+        }
+        encoder.copy_buffer_to_buffer(buffer, offset, &self.arena, range.start as u64, size);
+        Ok(())
     }
 
     /// A buffer with the values of some inputs, for [`Executor::record_inputs`].
@@ -312,10 +370,12 @@ pub(super) fn read_back<T>(
 ) -> Result<T, GpuError> {
     let lost = |e: &dyn std::fmt::Display| GpuError::DeviceLost(e.to_string());
     let (sender, receiver) = mpsc::channel();
-    buffer.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver lives until this function returns.
-        let _ = sender.send(result);
-    });
+    scoped(device, || {
+        buffer.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver lives until this function returns.
+            let _ = sender.send(result);
+        });
+    })?;
     poll(device, wgpu::PollType::wait_indefinitely())?;
     receiver.recv().map_err(|e| lost(&e))?.map_err(|e| lost(&e))?;
     let result = read(&buffer.get_mapped_range(..).map_err(|e| lost(&e))?);

@@ -1,6 +1,7 @@
 //! Adapters, devices, pipelines, and the executor that records a plan into compute passes.
 
 mod adapter;
+mod arena_lock;
 mod executor;
 mod peaks;
 mod pipelines;
@@ -10,6 +11,7 @@ mod tune;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
+pub(crate) use arena_lock::ArenaGuard;
 pub use executor::{DeviceMemory, Executor, Run};
 pub use peaks::Peaks;
 pub use pipelines::Checks;
