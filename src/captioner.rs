@@ -9,7 +9,7 @@ use crate::engine::plan::{AdapterClass, Plan, Target};
 use crate::error::Error;
 use crate::image::{ImageError, Rgb8};
 use crate::models::{self, SearchOptions};
-use crate::text::{Hypothesis, SearchTrace, hypotheses};
+use crate::text::{Hypothesis, SearchSizes, SearchTrace};
 use crate::weights::{DecoderFamily, Model, ModelErrorKind, Preprocessing, Special};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -128,7 +128,7 @@ pub(crate) struct Speaker {
     vocabulary: Vec<String>,
     special: Special,
     keep_special: bool,
-    beams: usize,
+    sizes: SearchSizes,
     length_penalty: f32,
     grid: Option<[usize; 2]>,
 }
@@ -172,7 +172,12 @@ impl Captioner {
                 vocabulary: manifest.vocabulary.clone(),
                 special: manifest.special,
                 keep_special: options.keep_special,
-                beams: search.options.beams,
+                sizes: SearchSizes {
+                    images: search.options.images,
+                    beams: search.options.beams,
+                    words: manifest.vocabulary.len(),
+                    cells: built.grid.map(|[rows, columns]| rows * columns),
+                },
                 length_penalty: search.length_penalty,
                 grid: built.grid,
             }),
@@ -194,7 +199,7 @@ impl Captioner {
         let input = self.preprocessing.fit(photo)?;
         let preprocess = clock.elapsed();
         let (outputs, timings) = self.run(&[&input])?;
-        Ok(self.speaker.speak(&outputs, 0, Timings { preprocess, ..timings }))
+        self.speaker.speak(&outputs, 0, Timings { preprocess, ..timings })
     }
 
     /// Captions photos in their order, as many at a time as [`CaptionOptions::batch`] says. The times of a caption are
@@ -225,7 +230,9 @@ impl Captioner {
         let mut captions = Vec::with_capacity(inputs.len());
         for group in inputs.chunks(self.images) {
             let (outputs, timings) = self.run(group)?;
-            captions.extend((0..group.len()).map(|image| self.speaker.speak(&outputs, image, timings)));
+            for image in 0..group.len() {
+                captions.push(self.speaker.speak(&outputs, image, timings)?);
+            }
         }
         Ok(captions)
     }
@@ -314,32 +321,39 @@ impl Captioner {
 }
 
 impl Speaker {
-    /// How many results a step of the search has.
-    fn width(&self) -> usize {
-        SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs: &[] }.width()
-    }
-
     /// How many of the results, in their order, make whole steps of the search.
     pub(crate) fn whole_steps(&self, outputs: usize) -> usize {
-        outputs / self.width() * self.width()
+        outputs / self.sizes.results() * self.sizes.results()
     }
 
     /// Where the dispatches end that find the next word after so many; all are taken after the last word.
     pub(crate) fn next_word(&self, plan: &Plan, recorded: usize) -> usize {
         let there = plan.outputs().iter().take_while(|port| port.ready <= recorded).count();
         let first = self.whole_steps(there);
-        let step = plan.outputs().get(first..first + self.width()).unwrap_or_default();
+        let step = plan.outputs().get(first..first + self.sizes.results()).unwrap_or_default();
         step.iter().map(|port| port.ready).max().unwrap_or(plan.steps().len())
     }
 
     /// The caption of an image, from what the search left behind.
-    pub(crate) fn speak(&self, outputs: &[Data], image: usize, timings: Timings) -> Caption {
-        let trace = SearchTrace { beams: self.beams, attends: self.grid.is_some(), outputs };
-        let mut found = hypotheses(&trace, image, self.special.end, self.length_penalty).into_iter();
-        let best = found.next().unwrap_or(Hypothesis { words: Vec::new(), log_prob: 0.0, finished: false });
+    ///
+    /// # Errors
+    /// The device returned what no search returns; no sentence has a probability that is a number.
+    pub(crate) fn speak(&self, outputs: &[Data], image: usize, timings: Timings) -> Result<Caption, Error> {
+        let outputs = &outputs[..self.whole_steps(outputs.len())];
+        let trace = SearchTrace::new(&self.sizes, outputs).ok_or_else(|| {
+            Error::refused(
+                "expected words of the vocabulary, found other results: the device's driver is broken",
+            )
+        })?;
+        let mut found = trace.hypotheses(image, self.special.end, self.length_penalty).into_iter();
+        let Some(best) = found.next() else {
+            return Err(Error::refused(
+                "expected a sentence with a probability, found none: the model's numbers overflow on this photo",
+            ));
+        };
         let alternatives =
             found.map(|h| Alternative { text: self.sentence(&h), log_prob: h.log_prob }).collect();
-        Caption {
+        Ok(Caption {
             text: self.sentence(&best),
             log_prob: best.log_prob,
             finished: best.finished,
@@ -356,7 +370,7 @@ impl Speaker {
                     attention: w.attention,
                 })
                 .collect(),
-        }
+        })
     }
 
     fn is_shown(&self, id: u32) -> bool {

@@ -2,9 +2,16 @@
 //! its length.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use shadetell::checkpoint::{Checkpoint, CheckpointErrorKind, Vocabulary, dialect};
+use shadetell::checkpoint::{
+    Checkpoint, CheckpointErrorKind, ConvertOptions, TensorFile, Vocabulary, convert, dialect,
+};
+use shadetell::image::Rgb8;
+use shadetell::weights::{Model, ModelErrorKind};
+use shadetell::{Backend, CaptionOptions, Captioner, Error};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Counts the memory that each thread holds.
@@ -388,4 +395,105 @@ fn vocabularies_are_read_in_time() {
     assert!(read("list of lists", lists.as_bytes()).unwrap_err().to_string().contains("found a list"));
     let words: String = (0..100_000).map(|n| format!("{n}\n")).collect();
     assert_eq!(read("text", words.as_bytes()).unwrap().words.len(), 100_000);
+}
+
+/// A file that PyTorch wrote.
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+}
+
+/// A copy of a fixture that a test may change.
+fn copied(folder: &Path, name: &str) -> PathBuf {
+    let path = folder.join("copy");
+    fs::copy(fixture(name), &path).unwrap();
+    path
+}
+
+/// Gives every byte of a file another value, without making the file anew.
+fn overwrite(path: &Path, byte: u8) {
+    use std::io::Write;
+    let len = fs::metadata(path).unwrap().len() as usize;
+    fs::OpenOptions::new().write(true).open(path).unwrap().write_all(&vec![byte; len]).unwrap();
+}
+
+#[test]
+fn a_checkpoint_that_changes_while_it_is_open_changes_values_only() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["modules-zip.pth.tar", "modules-legacy.pth.tar", "tensors.tar", "views-zip.pth"] {
+        let path = copied(folder.path(), &format!("checkpoints/{name}"));
+        let file = TensorFile::open(&path).unwrap();
+        let describe = |file: &TensorFile| -> Vec<String> {
+            let dicts = file.state_dicts().unwrap();
+            dicts
+                .iter()
+                .flat_map(|dict| dict.tensors())
+                .map(|(name, tensor)| format!("{name} {tensor:?}"))
+                .collect()
+        };
+        let before = describe(&file);
+        overwrite(&path, 0xFF);
+        assert_eq!(describe(&file), before, "{name}");
+        let dicts = file.state_dicts().unwrap();
+        for (name, tensor) in dicts.iter().flat_map(|dict| dict.tensors()) {
+            let is_changed = |value: &f32| value.is_nan() || [-1.0, 1.0, 255.0].contains(value);
+            assert!(tensor.to_f32().iter().all(is_changed), "{name}: {:?}", tensor.to_f32());
+        }
+    }
+}
+
+#[test]
+fn a_model_that_changes_while_it_is_open_changes_values_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| TensorFile::open(&fixture(&format!("parity/{name}"))).unwrap();
+    let (encoder, decoder) = (open("pair-encoder.pkl"), open("pair-decoder.pkl"));
+    let words = Vocabulary::open(&fixture("parity/pair-vocab.pkl")).unwrap();
+    let path = folder.path().join("model.safetensors");
+    convert(&encoder, &decoder, ("words", &words), &ConvertOptions::default())
+        .unwrap()
+        .write(&path, false)
+        .unwrap();
+    let whole = fs::read(&path).unwrap();
+    let model = Model::open(&path).unwrap();
+    let manifest = model.manifest().clone();
+    let photo = Rgb8::new(8, 8, vec![100; 8 * 8 * 3]).unwrap();
+    let captioner = Captioner::new(&model, Backend::Cpu, &CaptionOptions::default()).unwrap();
+    assert!(captioner.caption(&photo).is_ok());
+
+    // The header too: what it said has been copied.
+    overwrite(&path, 0x3D);
+    assert_eq!(*model.manifest(), manifest);
+    assert_eq!(
+        model.tensor("show_tell.linear.bias", &[words.words.len()]).unwrap()[0].to_bits(),
+        0x3D3D_3D3D
+    );
+    assert!(captioner.caption(&photo).is_ok());
+
+    // What is no number is refused where weights are read first, and leaves no sentence where they are read again.
+    overwrite(&path, 0xFF);
+    let error = Captioner::new(&model, Backend::Cpu, &CaptionOptions::default()).unwrap_err();
+    assert!(
+        matches!(&error, Error::Model(e) if matches!(e.kind, ModelErrorKind::NotFinite { .. })),
+        "{error}"
+    );
+    let error = captioner.caption(&photo).unwrap_err().to_string();
+    assert!(error.contains("overflow"), "{error}");
+    let error = model.copy(false).unwrap_err().to_string();
+    assert!(error.contains("finite numbers, found NaN"), "{error}");
+
+    // Another file of the same name is another file.
+    let other = folder.path().join("other");
+    fs::write(&other, &whole).unwrap();
+    fs::rename(&other, &path).unwrap();
+    assert!(Model::open(&path).unwrap().tensor("show_tell.linear.bias", &[words.words.len()]).is_ok());
+    assert!(model.tensor("show_tell.linear.bias", &[words.words.len()]).is_err());
+}
+
+#[test]
+fn a_vocabulary_is_read_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words");
+    fs::File::create(&path).unwrap().set_len((256 << 20) + 1).unwrap();
+    let error = bounded("words", 256 << 20, || Vocabulary::open(&path)).unwrap_err().to_string();
+    assert!(error.contains("at most 268435456 bytes"), "{error}");
+    assert!(Vocabulary::open(folder.path()).unwrap_err().to_string().contains("folder"));
 }

@@ -1,5 +1,5 @@
 //! What many captions in a row leave behind: nothing. In a process of its own, whose memory is nobody else's.
-#![cfg(all(target_os = "linux", feature = "bundled-model", feature = "image"))]
+#![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use shadetell::embed::{Budget, BufferInput, Input, TextureInput, Window};
@@ -31,7 +31,12 @@ fn caption_many(count: usize) {
     let gpu = Gpu::open(&AdapterChoice::default()).expect("an adapter, such as `cargo xtask test` brings");
     let options =
         CaptionOptions { decoder: Some(DecoderFamily::ShowTell), beam: Some(1), ..CaptionOptions::default() };
-    let captioner = Captioner::new(&Model::bundled().unwrap(), Backend::Gpu(&gpu), &options).unwrap();
+    let captioner = Captioner::new(
+        &Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap(),
+        Backend::Gpu(&gpu),
+        &options,
+    )
+    .unwrap();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("photos/camera.jpg");
     let photo = read(&path, &DecodeOptions::default()).unwrap();
     let pixels: Vec<u8> = photo.data().chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect();

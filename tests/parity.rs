@@ -1,7 +1,6 @@
 //! Converted checkpoints against PyTorch: the encoders stage by stage, the captions token by token.
 //!
 //! `tools/parity.py` makes the checkpoints, the expected captions and the expected values of the stages.
-#![cfg(feature = "image")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;

@@ -51,7 +51,13 @@ pub unsafe extern "C" fn shadetell_model_bundled(
     let work = || {
         #[cfg(feature = "bundled-model")]
         // SAFETY: of the caller's, as the header asks.
-        return unsafe { give(model, "model", ShadetellModel(Model::bundled()?)) };
+        return unsafe {
+            give(
+                model,
+                "model",
+                ShadetellModel(Model::from_static("bundled model", shadetell_flickr8k::MODEL)?),
+            )
+        };
         #[cfg(not(feature = "bundled-model"))]
         return Err(Failure::Argument(
             "expected a library that was built with a model: open a model file".to_owned(),

@@ -58,7 +58,7 @@ fn the_header_is_what_the_code_says() {
 fn a_program_in_c_says_what_the_library_says() {
     let photo = folder().join("../photos/camera.jpg");
     let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
-    let model = Model::bundled().unwrap();
+    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
     let captioner = Captioner::new(&model, Backend::Gpu(&gpu), &CaptionOptions::default()).unwrap();
     let expected = captioner.caption(&read(&photo, &DecodeOptions::default()).unwrap()).unwrap().text;
     assert!(!expected.is_empty());

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shadetell::checkpoint::{Checkpoint, StateDict, dialect};
+use shadetell::checkpoint::{StateDict, TensorFile, dialect};
 
 fuzz_target!(|bytes: &[u8]| {
     let read = |dict: &StateDict<'_>| {
@@ -14,12 +14,9 @@ fuzz_target!(|bytes: &[u8]| {
         let _ = dialect::recognise(dict);
         dialect::split(dict).iter().for_each(|part| drop(dialect::recognise(part)));
     };
-    if let Ok(checkpoint) = Checkpoint::from_bytes("fuzz", bytes.to_vec())
-        && let Ok(dicts) = checkpoint.state_dicts()
+    if let Ok(file) = TensorFile::from_bytes("fuzz", bytes.to_vec())
+        && let Ok(dicts) = file.state_dicts()
     {
         dicts.iter().for_each(read);
-    }
-    if let Ok(dict) = StateDict::from_safetensors("fuzz", bytes) {
-        read(&dict);
     }
 });

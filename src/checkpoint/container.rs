@@ -6,9 +6,9 @@
 //! * Tar, before 0.1.10: `pickle`, `tensors` and `storages`.
 
 use super::budget::Budget;
-use super::pickle::{Id, Object, Pickle, Reader, parse};
+use super::pickle::{Id, Object, Pickle, Reader, parse, parse_beginning};
 use super::tensor::{Layout, Tensor};
-use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff, zip};
+use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff_file, zip};
 use crate::engine::storage::{Bytes, ElementType};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -77,7 +77,8 @@ fn damaged(message: impl Into<String>) -> CheckpointErrorKind {
 impl Checkpoint {
     /// Maps a file into memory and reads what it says of its tensors; not the tensors.
     ///
-    /// A file must not change while it is open.
+    /// If the tensors change meanwhile, they have other values; if the file becomes shorter, the process ends with a
+    /// signal (SIGBUS).
     ///
     /// # Errors
     /// The file cannot be read, is not of PyTorch, or is damaged.
@@ -92,12 +93,12 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_bytes(file: &str, bytes: Vec<u8>) -> Result<Checkpoint, CheckpointError> {
-        Self::read(file.to_owned(), Bytes::Owned(bytes))
+        Self::read(file.to_owned(), bytes.into())
     }
 
     pub(super) fn read(file: String, bytes: Bytes) -> Result<Checkpoint, CheckpointError> {
         let error = |kind| CheckpointError::new(&file, kind);
-        let (container, read): (_, fn(&[u8]) -> _) = match sniff(&bytes) {
+        let (container, read): (_, fn(&Bytes) -> _) = match sniff_file(&bytes) {
             FileKind::TorchZip => (Container::Zip, read_zip),
             FileKind::TorchLegacy => (Container::Legacy, read_legacy),
             FileKind::TorchTar => (Container::Tar, read_tar),
@@ -147,7 +148,7 @@ impl Checkpoint {
                 return Ok(None);
             };
             let memory = self.memory(storage).ok_or_else(|| wrong("its memory is missing".to_owned()))?;
-            return Tensor::new(name, memory, *element, layout.clone()).map(Some);
+            return Tensor::new(name, &self.bytes, memory, *element, layout.clone()).map(Some);
         }
         let Some((call, (module, function))) = reader.call(object) else { return Ok(None) };
         let arguments = reader.sequence(call.arguments).unwrap_or_default();
@@ -198,13 +199,14 @@ impl Checkpoint {
             return Err(wrong("expected sizes and strides that are not negative"));
         };
         let memory = self.memory(&storage.key).ok_or_else(|| wrong("its memory is missing from the file"))?;
-        let start = storage.offset.checked_mul(element.size());
-        let memory = start.and_then(|start| memory.get(start..)).unwrap_or_default();
-        Tensor::new(name, memory, element, Layout { shape, strides, offset }).map(Some)
+        let start =
+            storage.offset.saturating_mul(element.size()).saturating_add(memory.start).min(memory.end);
+        let layout = Layout { shape, strides, offset };
+        Tensor::new(name, &self.bytes, start..memory.end, element, layout).map(Some)
     }
 
-    fn memory(&self, key: &str) -> Option<&[u8]> {
-        self.bytes.get(self.parts.storages.get(key)?.clone())
+    fn memory(&self, key: &str) -> Option<Range<usize>> {
+        self.parts.storages.get(key).filter(|range| range.end <= self.bytes.len()).cloned()
     }
 }
 
@@ -227,7 +229,7 @@ fn storage_ref(reader: &Reader<'_>, id: Id) -> Option<StorageRef> {
     Some(StorageRef { key: key_of(reader, key), element: ElementType::of_storage(class)?, offset })
 }
 
-fn read_zip(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
+fn read_zip(bytes: &Bytes) -> Result<(Pickle, Parts), CheckpointErrorKind> {
     let entries = zip::entries(bytes)?;
     let has = |name: &str| entries.iter().any(|e| e.name.rsplit('/').next() == Some(name));
     let Some(data) = entries.iter().find(|e| e.name == "data.pkl" || e.name.ends_with("/data.pkl")) else {
@@ -242,10 +244,10 @@ fn read_zip(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
     }
     let folder = data.name.strip_suffix("data.pkl").unwrap_or_default();
     let order = entries.iter().find(|e| e.name.strip_prefix(folder) == Some("byteorder"));
-    if order.is_some_and(|e| bytes[e.range.clone()].starts_with(b"big")) {
+    if order.is_some_and(|e| bytes.read_up_to(e.range.start, e.range.len().min(3)) == b"big") {
         return Err(damaged("it was written on a big-endian machine"));
     }
-    let (pickle, _) = parse(&bytes[data.range.clone()])?;
+    let (pickle, _) = parse(&bytes.read(data.range.clone()).unwrap_or_default())?;
     let storage = |e: &zip::Entry| {
         let key = e.name.strip_prefix(folder)?.strip_prefix("data/")?;
         Some((key.to_owned(), e.range.clone()))
@@ -256,36 +258,48 @@ fn read_zip(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
 
 /// Reads pickles and memory one after another.
 struct Stream<'a> {
-    bytes: &'a [u8],
+    file: &'a Bytes,
     at: usize,
+    end: usize,
 }
 
 impl Stream<'_> {
     fn pickle(&mut self) -> Result<Pickle, CheckpointErrorKind> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let (pickle, length) = parse(rest).map_err(|mut e| {
-            e.offset += self.at;
-            e
-        })?;
-        self.at += length;
-        Ok(pickle)
+        // The pickle's length is not written in front of it, and memory of any length may follow.
+        let mut length = 1024;
+        loop {
+            let rest = self.end - self.at;
+            let bytes = self.file.read_up_to(self.at, rest.min(length));
+            let parsed = if length < rest { parse_beginning(&bytes) } else { parse(&bytes).map(Some) };
+            let parsed = parsed.map_err(|mut e| {
+                e.offset += self.at;
+                e
+            })?;
+            if let Some((pickle, length)) = parsed {
+                self.at += length;
+                return Ok(pickle);
+            }
+            length *= 2;
+        }
     }
 
     fn take(&mut self, count: usize) -> Result<Range<usize>, CheckpointErrorKind> {
         match self.at.checked_add(count) {
-            Some(end) if end <= self.bytes.len() => {
+            Some(end) if end <= self.end => {
                 let range = self.at..end;
                 self.at = end;
                 Ok(range)
             }
-            _ => Err(damaged(format!("it ends {} bytes too early", count - (self.bytes.len() - self.at)))),
+            _ => Err(damaged(format!("it ends {} bytes too early", count - (self.end - self.at)))),
         }
     }
 
     fn number(&mut self, width: usize) -> Result<usize, CheckpointErrorKind> {
         let range = self.take(width)?;
         let mut word = [0; 8];
-        word[..width].copy_from_slice(&self.bytes[range]);
+        for (place, byte) in word.iter_mut().zip(self.file.read_up_to(range.start, width)) {
+            *place = byte;
+        }
         usize::try_from(u64::from_le_bytes(word)).map_err(|_| damaged("a length in it is beyond all memory"))
     }
 
@@ -296,8 +310,8 @@ impl Stream<'_> {
     }
 }
 
-fn read_legacy(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
-    let mut stream = Stream { bytes, at: 0 };
+fn read_legacy(file: &Bytes) -> Result<(Pickle, Parts), CheckpointErrorKind> {
+    let mut stream = Stream { file, at: 0, end: file.len() };
     // The magic number, which has been seen, and the protocol.
     for _ in 0..2 {
         stream.pickle()?;
@@ -340,10 +354,10 @@ fn read_legacy(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
 }
 
 /// The files of a tar archive by name.
-fn tar_entries(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, CheckpointErrorKind> {
+fn tar_entries(file: &Bytes) -> Result<HashMap<String, Range<usize>>, CheckpointErrorKind> {
     let mut entries = HashMap::new();
     let mut at = 0;
-    while let Some(header) = bytes.get(at..at + 512).filter(|h| h[0] != 0) {
+    while let Some(header) = file.read(at..at + 512).filter(|h| h[0] != 0) {
         let until_zero = |field: &[u8]| {
             let text: Vec<u8> = field.iter().copied().take_while(|&b| b != 0).collect();
             String::from_utf8_lossy(&text).trim().to_owned()
@@ -351,7 +365,7 @@ fn tar_entries(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, Checkpoint
         let name = until_zero(&header[..100]);
         let size = usize::from_str_radix(&until_zero(&header[124..136]), 8)
             .map_err(|_| damaged(format!("the size of `{name}` is no octal number")))?;
-        let end = (at + 512).checked_add(size).filter(|&end| end <= bytes.len());
+        let end = (at + 512).checked_add(size).filter(|&end| end <= file.len());
         let Some(end) = end else { return Err(damaged(format!("it ends inside of `{name}`"))) };
         entries.insert(name.trim_start_matches("./").to_owned(), at + 512..end);
         at = end.next_multiple_of(512);
@@ -383,11 +397,11 @@ fn views(
     Ok(())
 }
 
-fn read_tar(bytes: &[u8]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
-    let entries = tar_entries(bytes)?;
+fn read_tar(file: &Bytes) -> Result<(Pickle, Parts), CheckpointErrorKind> {
+    let entries = tar_entries(file)?;
     let part = |name: &str| {
         let range = entries.get(name).ok_or_else(|| damaged(format!("`{name}` is missing from it")))?;
-        Ok::<_, CheckpointErrorKind>(Stream { bytes: &bytes[..range.end], at: range.start })
+        Ok::<_, CheckpointErrorKind>(Stream { file, at: range.start, end: range.end })
     };
     let count = |pickle: &Pickle| match *pickle.root() {
         Object::Int(n) => usize::try_from(n).map_err(|_| damaged("a count in it is negative")),

@@ -3,7 +3,7 @@
 use super::dialect::{self, Decoder, Encoder, Network, Origin, Renaming};
 use super::{
     Checkpoint, CheckpointError, CheckpointErrorKind, FileKind, SpecialWords, StateDict, Tensor, Vocabulary,
-    open, sniff,
+    open, sniff_file,
 };
 use crate::engine::storage::Bytes;
 use crate::weights::{DecoderFamily, DecoderManifest, EncoderManifest, Manifest, ModelFile, Preset, Source};
@@ -32,14 +32,27 @@ impl std::fmt::Debug for Contents {
 }
 
 impl TensorFile {
-    /// Maps a file into memory; it must not change meanwhile.
+    /// Maps a file into memory. If its tensors change meanwhile, they have other values; if it becomes shorter, the
+    /// process ends with a signal (SIGBUS).
     ///
     /// # Errors
     /// It cannot be read, holds no tensors, or is damaged.
     pub fn open(path: &Path) -> Result<TensorFile, CheckpointError> {
         let file = path.display().to_string();
         let bytes = open(path).map_err(|kind| CheckpointError::new(&file, kind))?;
-        let contents = if sniff(&bytes) == FileKind::Safetensors {
+        Self::read(file, bytes)
+    }
+
+    /// Takes a file that is in memory already; `file` names it in errors.
+    ///
+    /// # Errors
+    /// As [`TensorFile::open`].
+    pub fn from_bytes(file: &str, bytes: Vec<u8>) -> Result<TensorFile, CheckpointError> {
+        Self::read(file.to_owned(), bytes.into())
+    }
+
+    fn read(file: String, bytes: Bytes) -> Result<TensorFile, CheckpointError> {
+        let contents = if sniff_file(&bytes) == FileKind::Safetensors {
             Contents::Safetensors(bytes)
         } else {
             Contents::Torch(Box::new(Checkpoint::read(file.clone(), bytes)?))

@@ -18,13 +18,13 @@ mod zip;
 pub use budget::BudgetExceeded;
 pub use container::{Checkpoint, Container};
 pub use convert::{ConvertOptions, TensorFile, convert};
+use sniff::sniff_file;
 pub use sniff::{FileKind, sniff};
 pub use state_dict::StateDict;
 pub use tensor::Tensor;
 pub use vocabulary::{SpecialWords, Vocabulary};
 
 use crate::engine::storage::Bytes;
-use std::ops::Deref;
 use std::path::Path;
 
 /// A checkpoint or a vocabulary cannot be used.
@@ -83,14 +83,11 @@ pub enum CheckpointErrorKind {
     Dialect(String),
 }
 
-/// A file's bytes, mapped into memory. The file must not change meanwhile.
-///
-/// # Errors
-/// It is not there, is a folder, or may not be read.
-pub fn map(path: &Path) -> Result<impl Deref<Target = [u8]> + use<>, CheckpointErrorKind> {
-    open(path)
+fn unreadable(error: &std::io::Error) -> CheckpointErrorKind {
+    CheckpointErrorKind::Unreadable(error.to_string())
 }
 
+/// Maps a file into memory.
 fn open(path: &Path) -> Result<Bytes, CheckpointErrorKind> {
-    Bytes::map(path).map_err(|error| CheckpointErrorKind::Unreadable(error.to_string()))
+    Bytes::map(path).map_err(|error| unreadable(&error))
 }

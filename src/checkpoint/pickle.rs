@@ -10,6 +10,7 @@
 mod machine;
 
 pub use machine::parse;
+pub(super) use machine::parse_beginning;
 
 use super::budget::{Budget, BudgetExceeded};
 use std::borrow::Cow;

@@ -1,5 +1,9 @@
 //! What a file is, by its first bytes.
 
+use super::CheckpointErrorKind;
+use crate::engine::storage::Bytes;
+use std::path::Path;
+
 /// Kinds of files that people take for a checkpoint or a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
@@ -40,18 +44,48 @@ pub enum FileKind {
 /// PyTorch's magic number as protocol 2 pickles it.
 const LEGACY: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// Tells what a file is.
+/// Bytes at the beginning of a file that its kind is told by.
+const HEAD: usize = 4096;
+
+/// Longest file that is looked at as a whole, for text and pickles, which nothing marks at their beginning.
+pub(super) const LONGEST_TEXT: usize = 256 << 20;
+
+impl FileKind {
+    /// Tells what a file is.
+    ///
+    /// # Errors
+    /// It is not there, is a folder, or may not be read.
+    pub fn of_file(path: &Path) -> Result<FileKind, CheckpointErrorKind> {
+        super::open(path).map(|bytes| sniff_file(&bytes))
+    }
+}
+
+/// Tells what a file in memory is.
 pub fn sniff(bytes: &[u8]) -> FileKind {
-    let starts = |prefix: &[u8]| bytes.starts_with(prefix);
-    let head = &bytes[..bytes.len().min(4096)];
+    let head = &bytes[..bytes.len().min(HEAD)];
+    of_signature(head, bytes).unwrap_or_else(|| of_text(bytes))
+}
+
+/// Tells what a file is, of which no more is read than has to be.
+pub(super) fn sniff_file(file: &Bytes) -> FileKind {
+    let (head, tail) = (file.read_up_to(0, HEAD), file.read_up_to(file.len().saturating_sub(HEAD), HEAD));
+    of_signature(&head, &tail).unwrap_or_else(|| match file.len() {
+        0..=LONGEST_TEXT => of_text(&file.read_up_to(0, LONGEST_TEXT)),
+        _ => FileKind::Unknown,
+    })
+}
+
+/// What the first or the last bytes of a file say.
+fn of_signature(head: &[u8], tail: &[u8]) -> Option<FileKind> {
+    let starts = |prefix: &[u8]| head.starts_with(prefix);
     let contains = |needle: &[u8]| head.windows(needle.len()).any(|w| w == needle);
-    if bytes.is_empty() {
+    Some(if head.is_empty() {
         FileKind::Empty
     } else if starts(b"PK\x03\x04") {
         FileKind::TorchZip
     } else if head.windows(LEGACY.len()).take(3).any(|w| w == LEGACY) {
         FileKind::TorchLegacy
-    } else if bytes.get(257..262) == Some(b"ustar") {
+    } else if head.get(257..262) == Some(b"ustar") {
         FileKind::TorchTar
     } else if starts(b"\x89HDF\r\n\x1a\n") {
         FileKind::Hdf5
@@ -62,17 +96,27 @@ pub fn sniff(bytes: &[u8]) -> FileKind {
         || starts(b"7z\xbc\xaf")
     {
         FileKind::Compressed
-    } else if is_safetensors(bytes) {
+    } else if is_safetensors(head) {
         FileKind::Safetensors
     } else if starts(b"T7\0\0") || starts(b"\x04\0\0\0\x01\0\0\0") || starts(b"4\n1\n3\nV 1\n") {
         FileKind::Torch7
-    } else if bytes[0] == 0x80 && bytes.get(1).is_some_and(|&protocol| protocol <= 5) {
+    } else if head[0] == 0x80 && head.get(1).is_some_and(|&protocol| protocol <= 5) {
         FileKind::Pickle
-    } else if bytes[0] == 0x08 && (contains(b"onnx") || contains(b"pytorch") || contains(b"ai.onnx")) {
+    } else if head[0] == 0x08 && (contains(b"onnx") || contains(b"pytorch") || contains(b"ai.onnx")) {
         FileKind::Onnx
-    } else if contains(b"tensorflow") || starts(b"\x0a") && contains(b"saved_model") || ends_as_table(bytes) {
+    } else if contains(b"tensorflow") || starts(b"\x0a") && contains(b"saved_model") || ends_as_table(tail) {
         FileKind::TensorFlow
-    } else if let Some(text) = text(bytes) {
+    } else {
+        return None;
+    })
+}
+
+/// What the text of a whole file says.
+fn of_text(bytes: &[u8]) -> FileKind {
+    let starts = |prefix: &[u8]| bytes.starts_with(prefix);
+    let head = &bytes[..bytes.len().min(HEAD)];
+    let contains = |needle: &[u8]| head.windows(needle.len()).any(|w| w == needle);
+    if let Some(text) = text(bytes) {
         match text.trim_start().as_bytes() {
             [b'{' | b'[', ..] => FileKind::Json,
             [b'<', ..] if contains(b"<html") || contains(b"<!DOCTYPE") || contains(b"<!doctype") => {

@@ -4,10 +4,10 @@ use super::budget::Budget;
 use super::pickle::{Id, Object, Reader};
 use super::tensor::{Layout, row_major};
 use super::{Checkpoint, CheckpointError, CheckpointErrorKind, Tensor};
-use crate::engine::storage::ElementType;
+use crate::engine::storage::{Bytes, ElementType, safetensors_header};
 
 /// Tensors by name, in the order of the file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct StateDict<'a> {
     /// Where it was found, such as `encoder` or `state_dict`; empty for the whole file.
     pub name: String,
@@ -188,16 +188,14 @@ impl<'a> Walk<'a, '_> {
 }
 
 impl<'a> StateDict<'a> {
-    /// The tensors of a safetensors file that is in memory; `file` names it in errors.
+    /// The tensors of a safetensors file; `file` names it in errors.
     ///
     /// # Errors
     /// It is not a whole safetensors file, or holds a type of element that no network here has.
-    pub fn from_safetensors(file: &str, bytes: &'a [u8]) -> Result<StateDict<'a>, CheckpointError> {
+    pub(super) fn from_safetensors(file: &str, bytes: &'a Bytes) -> Result<StateDict<'a>, CheckpointError> {
         let error = |kind| CheckpointError::new(file, kind);
-        let damaged = |e: safetensors::SafeTensorError| error(CheckpointErrorKind::Container(e.to_string()));
-        // Checks that the tensors fill the file exactly.
-        safetensors::SafeTensors::deserialize(bytes).map_err(damaged)?;
-        let (header, metadata) = safetensors::SafeTensors::read_metadata(bytes).map_err(damaged)?;
+        let (metadata, data) =
+            safetensors_header(bytes).map_err(|e| error(CheckpointErrorKind::Container(e.to_string())))?;
         let mut found = Vec::new();
         for name in metadata.offset_keys() {
             let Some(info) = metadata.info(&name) else { continue };
@@ -205,10 +203,11 @@ impl<'a> StateDict<'a> {
                 let message = format!("expected a type of element that is known, found {:?}", info.dtype);
                 return Err(error(CheckpointErrorKind::Tensor { name, message }));
             };
-            let memory = bytes.get(header + 8 + info.data_offsets.0..).unwrap_or_default();
+            let (start, end) = info.data_offsets;
             let strides = row_major(&info.shape);
             let layout = Layout { shape: info.shape.clone(), strides, offset: 0 };
-            let tensor = Tensor::new(&name, memory, element, layout).map_err(error)?;
+            let tensor =
+                Tensor::new(&name, bytes, data + start..data + end, element, layout).map_err(error)?;
             found.push((name, tensor));
         }
         Ok(StateDict::new(String::new(), None, found))
@@ -251,10 +250,10 @@ mod tests {
 
     #[test]
     fn names_are_found_and_the_first_of_a_name_wins() {
-        let file = [1u8, 2, 3];
+        let file = Bytes::from(vec![1u8, 2, 3]);
         let tensor = |name: &str, offset| {
             let layout = Layout { shape: vec![1], strides: vec![1], offset };
-            (name.to_owned(), Tensor::new(name, &file, ElementType::U8, layout).unwrap())
+            (name.to_owned(), Tensor::new(name, &file, 0..3, ElementType::U8, layout).unwrap())
         };
         let mut tensors = vec![tensor("module.module.b", 0), tensor("module.a", 1), tensor("module.a", 2)];
         unwrap(&mut tensors);

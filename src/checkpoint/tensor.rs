@@ -1,7 +1,8 @@
 //! Tensors of a checkpoint: views of memory that several of them may share.
 
 use super::CheckpointErrorKind;
-use crate::engine::storage::ElementType;
+use crate::engine::storage::{Bytes, ElementType};
+use std::ops::Range;
 
 /// Sizes, strides and place of a tensor, before they are checked against its memory.
 #[derive(Clone, Debug, Default)]
@@ -14,19 +15,28 @@ pub(super) struct Layout {
 }
 
 /// A tensor in the memory of a checkpoint.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Tensor<'a> {
-    bytes: &'a [u8],
+    file: &'a Bytes,
+    /// From the first byte of its elements to the last.
+    range: Range<usize>,
     element: ElementType,
     shape: Vec<usize>,
     strides: Vec<usize>,
 }
 
+impl std::fmt::Debug for Tensor<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?} in bytes {:?}", self.element, self.shape, self.range)
+    }
+}
+
 impl<'a> Tensor<'a> {
-    /// A view of `storage`, all of whose elements have to lie in it.
+    /// A view of `storage`, a range of the file in which all of its elements have to lie.
     pub(super) fn new(
         name: &str,
-        storage: &'a [u8],
+        file: &'a Bytes,
+        storage: Range<usize>,
         element: ElementType,
         layout: Layout,
     ) -> Result<Tensor<'a>, CheckpointErrorKind> {
@@ -50,7 +60,8 @@ impl<'a> Tensor<'a> {
         let end = reach.and_then(|reach| offset.checked_add(reach)).filter(|&end| end <= have);
         match (end, elements) {
             (Some(end), Some(elements)) if elements <= have.max(1 << 20) => Ok(Tensor {
-                bytes: &storage[offset.min(end) * element.size()..end * element.size()],
+                file,
+                range: storage.start + offset.min(end) * element.size()..storage.start + end * element.size(),
                 element,
                 shape,
                 strides,
@@ -82,17 +93,19 @@ impl<'a> Tensor<'a> {
         let width = self.element.size();
         let mut piece = Vec::with_capacity(PIECE.min(self.elements()));
         if self.strides == row_major(&self.shape) {
-            for bytes in self.bytes.chunks(PIECE * width) {
+            self.file.for_each_piece(self.range.clone(), |bytes| {
                 piece.clear();
                 self.element.decode(bytes, &mut piece);
                 sink(&piece);
-            }
+            });
             return;
         }
+        let bytes = self.file.read(self.range.clone()).unwrap_or_default();
         let mut index = vec![0; self.shape.len()];
         let mut at = 0;
         for _ in 0..self.elements() {
-            self.element.decode(&self.bytes[at * width..(at + 1) * width], &mut piece);
+            let element = bytes.get(at * width..(at + 1) * width).unwrap_or_default();
+            self.element.decode(element, &mut piece);
             if piece.len() == PIECE {
                 sink(&piece);
                 piece.clear();
@@ -143,7 +156,8 @@ mod tests {
         offset: usize,
     ) -> Option<Vec<f32>> {
         let layout = Layout { shape: shape.to_vec(), strides: strides.to_vec(), offset };
-        Tensor::new("t", bytes, element, layout).ok().map(|t| t.to_f32())
+        let file = Bytes::from([b"before", bytes, b"after"].concat());
+        Tensor::new("t", &file, 6..6 + bytes.len(), element, layout).ok().map(|t| t.to_f32())
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Vocabularies: pickled classes, word maps in JSON, plain text.
 
 use super::pickle::{Id, Object, Reader, parse};
-use super::{CheckpointError, CheckpointErrorKind, FileKind, open, sniff};
+use super::sniff::LONGEST_TEXT;
+use super::{CheckpointError, CheckpointErrorKind, FileKind, sniff, unreadable};
 use crate::weights::Special;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// The words that have a meaning of their own, as a user names them; `None` means the usual spellings.
@@ -47,7 +50,7 @@ impl Vocabulary {
     /// The file cannot be read, holds no words, or contradicts itself about them.
     pub fn open(path: &Path) -> Result<Vocabulary, CheckpointError> {
         let file = path.display().to_string();
-        let bytes = open(path).map_err(|kind| CheckpointError::new(&file, kind))?;
+        let bytes = read_whole(path).map_err(|kind| CheckpointError::new(&file, kind))?;
         Self::from_bytes(&file, &bytes)
     }
 
@@ -97,6 +100,21 @@ impl Vocabulary {
         let unk = find("unk", &names.unk, UNK)?.unwrap_or(pad);
         Ok(Special { pad, start, end, unk })
     }
+}
+
+/// Reads a whole file into memory, where nobody else changes it.
+fn read_whole(path: &Path) -> Result<Vec<u8>, CheckpointErrorKind> {
+    let file = File::open(path).map_err(|error| unreadable(&error))?;
+    let metadata = file.metadata().map_err(|error| unreadable(&error))?;
+    if metadata.is_dir() {
+        return Err(CheckpointErrorKind::Unreadable("it is a folder".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    file.take(LONGEST_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    if bytes.len() > LONGEST_TEXT {
+        return wrong(format!("expected a vocabulary of at most {LONGEST_TEXT} bytes, found a longer file"));
+    }
+    Ok(bytes)
 }
 
 /// Words by id from pairs, in any order.

@@ -2,6 +2,7 @@
 //! the file.
 
 use super::CheckpointErrorKind;
+use crate::engine::storage::Bytes;
 use std::ops::Range;
 
 /// A file inside of a zip file.
@@ -42,46 +43,55 @@ impl Record<'_> {
     }
 }
 
-/// The record at an offset, which has to begin with a signature.
-fn record<'a>(file: &'a [u8], at: usize, signature: &[u8]) -> Result<Record<'a>, CheckpointErrorKind> {
-    match file.get(at..) {
-        Some(rest) if rest.starts_with(signature) => Ok(Record(rest)),
-        _ => damaged(format!("its directory points to byte {at}, where nothing of the kind is")),
+/// The fixed part of the record at an offset, which has to begin with a signature.
+fn record(file: &Bytes, at: usize, signature: &[u8], length: usize) -> Result<Vec<u8>, CheckpointErrorKind> {
+    let bytes = file.read_up_to(at, length);
+    if bytes.starts_with(signature) {
+        Ok(bytes)
+    } else {
+        damaged(format!("its directory points to byte {at}, where nothing of the kind is"))
     }
 }
 
-/// The entries of a zip file, in the order of their directory.
-pub(super) fn entries(file: &[u8]) -> Result<Vec<Entry>, CheckpointErrorKind> {
+/// The number of entries and where their directory begins.
+fn directory(file: &Bytes) -> Result<[usize; 2], CheckpointErrorKind> {
     // A comment of up to 65,535 bytes may follow the end record.
     let window = file.len().saturating_sub(END_LENGTH + 65_535);
-    let tail = file.get(window..).unwrap_or_default();
-    let Some(end_at) = tail.windows(END.len()).rposition(|w| w == END).map(|at| window + at) else {
+    let tail = file.read_up_to(window, END_LENGTH + 65_535);
+    let Some(at) = tail.windows(END.len()).rposition(|w| w == END) else {
         return damaged("it ends before its directory: the file is not complete");
     };
-    let end = Record(&file[end_at..]);
-    if end_at + END_LENGTH + end.size(20, 2)? > file.len() {
+    let end = Record(&tail[at..]);
+    if at + END_LENGTH + end.size(20, 2)? > tail.len() {
         return damaged("its last record is cut off: the file is not complete");
     }
-    let (mut count, mut offset) = (end.size(10, 2)?, end.size(16, 4)?);
-    if count == 0xFFFF || offset == 0xFFFF_FFFF {
-        let locator = record(file, end_at.saturating_sub(20), LOCATOR_64)?;
-        let end = record(file, locator.size(8, 8)?, END_64)?;
-        (count, offset) = (end.size(32, 8)?, end.size(48, 8)?);
+    let (count, offset) = (end.size(10, 2)?, end.size(16, 4)?);
+    if count != 0xFFFF && offset != 0xFFFF_FFFF {
+        return Ok([count, offset]);
     }
+    let locator = record(file, (window + at).saturating_sub(20), LOCATOR_64, 20)?;
+    let end = record(file, Record(&locator).size(8, 8)?, END_64, 56)?;
+    Ok([Record(&end).size(32, 8)?, Record(&end).size(48, 8)?])
+}
+
+/// The entries of a zip file, in the order of their directory.
+pub(super) fn entries(file: &Bytes) -> Result<Vec<Entry>, CheckpointErrorKind> {
+    let [count, mut offset] = directory(file)?;
     let mut entries = Vec::new();
     for _ in 0..count {
-        let header = record(file, offset, CENTRAL)?;
+        let header = record(file, offset, CENTRAL, 46)?;
+        let header = Record(&header);
         let lengths = [header.size(28, 2)?, header.size(30, 2)?, header.size(32, 2)?];
         let [name_length, extra_length, comment_length] = lengths;
-        let name_end = 46 + name_length;
+        let name = offset + 46..offset + 46 + name_length;
         let (Some(name), Some(extra)) =
-            (header.0.get(46..name_end), header.0.get(name_end..name_end + extra_length))
+            (file.read(name.clone()), file.read(name.end..name.end + extra_length))
         else {
             return damaged("a record of its directory is cut off");
         };
-        let Ok(name) = std::str::from_utf8(name) else { return damaged("a name in it is not UTF-8") };
+        let Ok(name) = String::from_utf8(name) else { return damaged("a name in it is not UTF-8") };
         let fields = [header.size(24, 4)?, header.size(20, 4)?, header.size(42, 4)?];
-        let [size, packed, local] = wide(fields, extra)?;
+        let [size, packed, local] = wide(fields, &extra)?;
         let method = header.number(10, 2)?;
         if method != 0 || size != packed {
             return damaged(format!("`{name}` is compressed (method {method}), which PyTorch never does"));
@@ -90,17 +100,15 @@ pub(super) fn entries(file: &[u8]) -> Result<Vec<Entry>, CheckpointErrorKind> {
             return damaged(format!("`{name}` points out of the archive"));
         }
         // The local header repeats name and extra field, with lengths of its own.
-        let header = record(file, local, LOCAL)?;
-        let start = local + 30 + header.size(26, 2)? + header.size(28, 2)?;
+        let header = record(file, local, LOCAL, 30)?;
+        let start = local + 30 + Record(&header).size(26, 2)? + Record(&header).size(28, 2)?;
         match start.checked_add(size) {
-            Some(end) if end <= file.len() => {
-                entries.push(Entry { name: name.to_owned(), range: start..end });
-            }
+            Some(end) if end <= file.len() => entries.push(Entry { name, range: start..end }),
             _ => {
                 return damaged(format!("`{name}` has {size} bytes, which reach beyond the end of the file"));
             }
         }
-        offset = offset.saturating_add(name_end + extra_length + comment_length);
+        offset += 46 + name_length + extra_length + comment_length;
     }
     let mut by_start: Vec<&Entry> = entries.iter().filter(|e| !e.range.is_empty()).collect();
     by_start.sort_by_key(|e| e.range.start);
@@ -155,14 +163,14 @@ mod tests {
     #[test]
     fn entries_are_ranges_of_the_file() {
         let file = archive(&[("a/data.pkl", b"pickle"), ("a/data/0", b"0123"), ("a/empty", b"")]);
-        let found = entries(&file).unwrap();
+        let found = entries(&file.clone().into()).unwrap();
         let read: Vec<_> = found.iter().map(|e| (e.name.as_str(), &file[e.range.clone()])).collect();
         assert_eq!(read, [("a/data.pkl", &b"pickle"[..]), ("a/data/0", b"0123"), ("a/empty", b"")]);
     }
 
     #[test]
     fn what_is_unsafe_is_refused() {
-        let error = |file: &[u8]| entries(file).unwrap_err().to_string();
+        let error = |file: &[u8]| entries(&file.to_vec().into()).unwrap_err().to_string();
         let file = archive(&[("x", b"0123"), ("y", b"4567")]);
         for length in 0..file.len() {
             let message = error(&file[..length]);

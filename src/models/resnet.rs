@@ -16,7 +16,7 @@ pub(super) fn build(
     pixels: TensorId,
     (blocks, is_bottleneck): ([usize; 4], bool),
 ) -> Result<TensorId, Error> {
-    let mut x = convolution(graph, section, "conv1", "bn1", pixels, 2)?;
+    let mut x = convolution(graph, section, ["conv1", "bn1"], pixels, 7, 2)?;
     x = relu(graph, section, "bn1", x)?;
     let window = Pool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2], count_include_pad: false };
     x = graph.max_pool2d(&format!("{}maxpool", section.prefix), x, window)?;
@@ -26,17 +26,20 @@ pub(super) fn build(
         for block in 0..count {
             let stride = if stage > 1 && block == 0 { 2 } else { 1 };
             let scope = format!("layer{stage}.{block}");
-            let shortcut = if section.has(&format!("{scope}.downsample.0.weight")) {
-                let (conv, norm) = (format!("{scope}.downsample.0"), format!("{scope}.downsample.1"));
-                convolution(graph, section, &conv, &norm, x, stride)?
+            let [outputs, ..] = section.sizes::<4>(&format!("{scope}.conv{convolutions}.weight"))?;
+            let shortcut = if stride > 1 || outputs != graph.shape(x).last() {
+                let names = [format!("{scope}.downsample.0"), format!("{scope}.downsample.1")];
+                convolution(graph, section, names.each_ref().map(String::as_str), x, 1, stride)?
             } else {
                 x
             };
             for number in 1..=convolutions {
-                let (conv, norm) = (format!("{scope}.conv{number}"), format!("{scope}.bn{number}"));
-                x = convolution(graph, section, &conv, &norm, x, if number == strided { stride } else { 1 })?;
+                let names = [format!("{scope}.conv{number}"), format!("{scope}.bn{number}")];
+                let names = names.each_ref().map(String::as_str);
+                let side = if is_bottleneck && number != strided { 1 } else { 3 };
+                x = convolution(graph, section, names, x, side, if number == strided { stride } else { 1 })?;
                 if number < convolutions {
-                    x = relu(graph, section, &norm, x)?;
+                    x = relu(graph, section, names[1], x)?;
                 }
             }
             let name = format!("{}{scope}.sum", section.prefix);
@@ -51,23 +54,22 @@ fn relu(graph: &mut Graph, section: &Section<'_>, name: &str, x: TensorId) -> Re
     Ok(graph.activation(&format!("{}{name}.relu", section.prefix), x, Activation::Relu)?)
 }
 
-/// A convolution without bias, whose sizes are those of its weight and whose result is as large as its input by the
-/// stride, and its batch norm.
+/// A convolution without bias and its batch norm. Its window has `side` pixels a side, its channels are those of its
+/// weight, and its result is as large as its input by the stride.
 fn convolution(
     graph: &mut Graph,
     section: &Section<'_>,
-    conv: &str,
-    norm: &str,
+    [conv, norm]: [&str; 2],
     x: TensorId,
+    side: usize,
     stride: usize,
 ) -> Result<TensorId, Error> {
     let weight = format!("{conv}.weight");
-    let [outputs, _, height, width] = section.sizes(&weight)?;
+    let [outputs, ..] = section.sizes::<4>(&weight)?;
     let inputs = graph.shape(x).last();
-    let weight = section.constant(graph, &weight, [outputs, inputs, height, width])?;
+    let weight = section.constant(graph, &weight, [outputs, inputs, side, side])?;
     let bias = graph.constant("zeros", [outputs], vec![0.0; outputs])?;
-    let attributes =
-        Conv2d { stride: [stride; 2], padding: Padding::uniform(height / 2), ..Conv2d::default() };
+    let attributes = Conv2d { stride: [stride; 2], padding: Padding::uniform(side / 2), ..Conv2d::default() };
     let y = graph.conv2d(&format!("{}{conv}", section.prefix), x, weight, bias, attributes)?;
     let (scale, shift) = section.batch_norm(norm, outputs, EPSILON)?;
     let name = format!("{}{norm}", section.prefix);

@@ -4,11 +4,11 @@
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
 use super::{Decoder, State, Step, efficientnet_lite, resnet};
-use crate::engine::cpu::top_k::NOTHING;
 use crate::engine::graph::{DType, Data, Graph, TensorId};
 use crate::engine::ops::TopK;
+use crate::engine::ops::scores::NOTHING;
 use crate::error::Error;
-use crate::weights::{DecoderFamily, DecoderManifest, Model, ModelErrorKind, Preprocessing, Section};
+use crate::weights::{DecoderFamily, DecoderManifest, Model, Preprocessing, Section};
 
 /// Sizes of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +79,7 @@ pub(crate) fn build(
             manifest.vocabulary.len(),
             decoder.vocabulary()
         );
-        return Err(model.error(ModelErrorKind::Inconsistent(message)).into());
+        return Err(section.inconsistent(message));
     }
     let mut state = decoder.start(g)?;
     // Each image begins with one live hypothesis: the start token.

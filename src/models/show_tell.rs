@@ -7,6 +7,12 @@ use crate::engine::ops::LstmWeights;
 use crate::error::Error;
 use crate::weights::Section;
 
+/// Most LSTM layers: each is a node of the graph at every step.
+const MAX_LAYERS: usize = 16;
+
+/// The parts of the batch norm after the projection.
+const NORM: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
+
 /// The network's weights in a graph.
 pub(super) struct ShowTell {
     /// The image as the LSTM's first input, `[N, E]`.
@@ -26,11 +32,20 @@ impl ShowTell {
         let [words, width] = section.sizes("embed.weight")?;
         let [_, hidden] = section.sizes("lstm.weight_hh_l0")?;
         let mut layers = Vec::new();
-        for layer in (0..).take_while(|layer| section.has(&format!("lstm.weight_ih_l{layer}"))) {
+        for layer in 0.. {
             let inputs = if layer == 0 { width } else { hidden };
             let names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
             let names = names.map(|name| format!("lstm.{name}_l{layer}"));
             let names = names.each_ref().map(String::as_str);
+            // A layer of which there is a part has to be whole, and the first one has to be there.
+            if layer > 0 && !names.iter().any(|name| section.has(name)) {
+                break;
+            }
+            if layer == MAX_LAYERS {
+                return Err(
+                    section.inconsistent(format!("expected at most {MAX_LAYERS} LSTM layers, found more"))
+                );
+            }
             layers.push(lstm_weights(graph, section, names, [inputs, hidden])?);
         }
         let images = graph.shape(pooled).rows();
@@ -69,7 +84,7 @@ fn project(
     pooled: TensorId,
     width: usize,
 ) -> Result<TensorId, Error> {
-    if !section.has("project_norm.weight") {
+    if !NORM.iter().any(|part| section.has(&format!("project_norm.{part}"))) {
         return section.linear(graph, "project", pooled, width);
     }
     let channels = graph.shape(pooled).last();
@@ -90,7 +105,7 @@ impl Decoder for ShowTell {
     }
 
     fn say(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
-        // There is a layer at least: its sizes have been read.
+        // There is a layer at least: the first one has been read.
         let top = state.last().map_or(self.zeros, |&[h, _]| h);
         let logits = graph.linear("show_tell.linear", top, self.output[0], self.output[1])?;
         Ok(Step { logits, state, attention: None })

@@ -1,6 +1,7 @@
 //! Reads the hypotheses out of what a beam search left behind.
 
 use crate::engine::graph::Data;
+use crate::engine::ops::scores::LIVE;
 
 /// A token of a hypothesis.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,64 +33,89 @@ impl Hypothesis {
     }
 }
 
-/// The results of a search graph, one entry for each step.
+/// The results of a search graph, checked: the device that computed them may be broken.
 #[derive(Clone, Debug)]
 pub(crate) struct SearchTrace<'a> {
-    /// Hypotheses for each image.
-    pub(crate) beams: usize,
-    /// Whether the decoder attends: then each step has four results, else three.
-    pub(crate) attends: bool,
-    /// For each step totals, tokens, parents, and attention.
-    pub(crate) outputs: &'a [Data],
+    beams: usize,
+    steps: Vec<Step<'a>>,
 }
 
-/// Sums at or below are markers of places without a hypothesis.
-const LIVE: f32 = -1.0e38;
+/// The results of a step; one entry for each row, which is a place of an image's beam.
+#[derive(Clone, Copy, Debug)]
+struct Step<'a> {
+    totals: &'a [f32],
+    tokens: &'a [u32],
+    parents: &'a [u32],
+    /// `[rows, P]`, if the decoder attends.
+    attention: Option<&'a [f32]>,
+}
 
-impl SearchTrace<'_> {
-    /// Results of a step.
-    pub(crate) fn width(&self) -> usize {
-        if self.attends { 4 } else { 3 }
+/// The sizes that the results of a search have to fit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SearchSizes {
+    /// Photos at a time.
+    pub(crate) images: usize,
+    /// Hypotheses for each image.
+    pub(crate) beams: usize,
+    /// Words of the vocabulary.
+    pub(crate) words: usize,
+    /// Cells of the grid that the decoder attends to, if it does.
+    pub(crate) cells: Option<usize>,
+}
+
+impl SearchSizes {
+    /// The number of results of a step: totals, tokens, parents and, if the decoder attends, attention.
+    pub(crate) fn results(&self) -> usize {
+        if self.cells.is_some() { 4 } else { 3 }
     }
 
-    fn step(&self, step: usize) -> &[Data] {
-        &self.outputs[step * self.width()..(step + 1) * self.width()]
+    /// Checks the results of a step.
+    fn step<'a>(&self, results: &'a [Data]) -> Option<Step<'a>> {
+        let rows = self.images * self.beams;
+        let (Data::F32(totals), Data::U32(tokens), Data::U32(parents)) =
+            (results.first()?, results.get(1)?, results.get(2)?)
+        else {
+            return None;
+        };
+        let attention = match (results.get(3), self.cells) {
+            (Some(Data::F32(weights)), Some(cells)) if weights.len() == rows * cells => {
+                Some(weights.as_slice())
+            }
+            (None, None) => None,
+            _ => return None,
+        };
+        // The parent is another hypothesis of the same image.
+        let is_parent = |(row, &parent): (usize, &u32)| parent as usize / self.beams == row / self.beams;
+        let fits = [totals.len(), tokens.len(), parents.len()] == [rows; 3]
+            && tokens.iter().all(|&token| (token as usize) < self.words)
+            && parents.iter().enumerate().all(is_parent);
+        fits.then_some(Step { totals, tokens, parents, attention })
+    }
+}
+
+impl<'a> SearchTrace<'a> {
+    /// Takes the results of whole steps in their order; `None` if they are none that a search can have.
+    pub(crate) fn new(sizes: &SearchSizes, outputs: &'a [Data]) -> Option<SearchTrace<'a>> {
+        let steps =
+            outputs.chunks(sizes.results()).map(|results| sizes.step(results)).collect::<Option<_>>()?;
+        Some(SearchTrace { beams: sizes.beams, steps })
     }
 
-    fn steps(&self) -> usize {
-        self.outputs.len() / self.width()
-    }
-
-    fn total(&self, step: usize, row: usize) -> f32 {
-        self.step(step)[0].f32()[row]
-    }
-
-    fn token(&self, step: usize, row: usize) -> u32 {
-        self.step(step)[1].u32()[row]
-    }
-
-    fn parent(&self, step: usize, row: usize) -> usize {
-        self.step(step)[2].u32()[row] as usize
-    }
-
-    fn attention(&self, step: usize, row: usize) -> Vec<f32> {
-        let Some(data) = self.step(step).get(3) else { return Vec::new() };
-        let rows = self.step(step)[0].len();
-        let width = data.len() / rows.max(1);
-        data.f32()[row * width..(row + 1) * width].to_vec()
-    }
-
-    /// Follows a row back to the first step.
-    fn trace(&self, last: usize, row: usize, finished: bool) -> Hypothesis {
+    /// Follows a row of a step back to the first one.
+    fn follow(&self, last: usize, row: usize, finished: bool) -> Hypothesis {
         let mut words = Vec::with_capacity(last + 1);
         let mut row = row;
-        for step in (0..=last).rev() {
-            let parent = self.parent(step, row);
-            let before = if step == 0 { 0.0 } else { self.total(step - 1, parent) };
+        for (number, step) in self.steps.iter().enumerate().take(last + 1).rev() {
+            let parent = step.parents[row] as usize;
+            let before = number.checked_sub(1).map_or(0.0, |before| self.steps[before].totals[parent]);
+            let cells = |weights: &[f32]| {
+                let cells = weights.len() / step.totals.len();
+                weights[parent * cells..(parent + 1) * cells].to_vec()
+            };
             words.push(Word {
-                id: self.token(step, row),
-                log_prob: self.total(step, row) - before,
-                attention: self.attention(step, parent),
+                id: step.tokens[row],
+                log_prob: step.totals[row] - before,
+                attention: step.attention.map(cells).unwrap_or_default(),
             });
             row = parent;
         }
@@ -97,32 +123,30 @@ impl SearchTrace<'_> {
         let log_prob = words.iter().map(|w| w.log_prob).sum();
         Hypothesis { words, log_prob, finished }
     }
-}
 
-/// All hypotheses of an image, best first: those that ended, or, if none did, those that were cut off.
-/// Of equal scores the one found first wins.
-pub(crate) fn hypotheses(trace: &SearchTrace<'_>, image: usize, end: u32, penalty: f32) -> Vec<Hypothesis> {
-    let rows = image * trace.beams..(image + 1) * trace.beams;
-    let mut found = Vec::new();
-    for step in 0..trace.steps() {
-        for row in rows.clone() {
-            if trace.total(step, row) > LIVE && trace.token(step, row) == end {
-                found.push(trace.trace(step, row, true));
-            }
+    /// All hypotheses of an image, best first: those that ended, or, if none did, those that were cut off.
+    /// Of equal scores the one found first wins. Empty if there are no steps, or no probability is a number.
+    pub(crate) fn hypotheses(&self, image: usize, end: u32, penalty: f32) -> Vec<Hypothesis> {
+        let rows = image * self.beams..(image + 1) * self.beams;
+        let live = |step: &Step<'_>, row: usize| step.totals.get(row).is_some_and(|&total| total > LIVE);
+        let mut found = Vec::new();
+        for (number, step) in self.steps.iter().enumerate() {
+            let ended = rows.clone().filter(|&row| live(step, row) && step.tokens[row] == end);
+            found.extend(ended.map(|row| self.follow(number, row, true)));
         }
+        if let (true, Some(last)) = (found.is_empty(), self.steps.last()) {
+            let cut = rows.filter(|&row| live(last, row));
+            found.extend(cut.map(|row| self.follow(self.steps.len() - 1, row, false)));
+        }
+        found.sort_by(|a, b| b.score(penalty).total_cmp(&a.score(penalty)));
+        found
     }
-    if let (true, Some(last)) = (found.is_empty(), trace.steps().checked_sub(1)) {
-        let live = rows.filter(|&row| trace.total(last, row) > LIVE);
-        found.extend(live.map(|row| trace.trace(last, row, false)));
-    }
-    found.sort_by(|a, b| b.score(penalty).total_cmp(&a.score(penalty)));
-    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cpu::top_k::NOTHING;
+    use crate::engine::ops::scores::NOTHING;
 
     const END: u32 = 9;
 
@@ -141,6 +165,12 @@ mod tests {
         ]
     }
 
+    const SIZES: SearchSizes = SearchSizes { images: 1, beams: 2, words: 10, cells: None };
+
+    fn hypotheses(outputs: &[Data], penalty: f32) -> Vec<Hypothesis> {
+        SearchTrace::new(&SIZES, outputs).unwrap().hypotheses(0, END, penalty)
+    }
+
     fn ids(hypothesis: &Hypothesis) -> Vec<u32> {
         hypothesis.words.iter().map(|w| w.id).collect()
     }
@@ -148,24 +178,21 @@ mod tests {
     #[test]
     fn hypotheses_are_followed_back_and_ranked() {
         let outputs = outputs();
-        let trace = SearchTrace { beams: 2, attends: false, outputs: &outputs };
-        let raw = hypotheses(&trace, 0, END, 0.0);
+        let raw = hypotheses(&outputs, 0.0);
         assert_eq!(raw.iter().map(ids).collect::<Vec<_>>(), [vec![4, END], vec![4, 5, END]]);
         assert_eq!(raw[0].words.iter().map(|w| w.log_prob).collect::<Vec<_>>(), [-0.5, -1.0]);
         assert_eq!(raw[1].words.iter().map(|w| w.log_prob).collect::<Vec<_>>(), [-0.5, -1.5, -0.25]);
         assert!(raw.iter().all(|h| h.finished));
         // By mean log-probability the longer one is no better: -0.75 each; the first found stays first.
-        let mean = hypotheses(&trace, 0, END, 1.0);
+        let mean = hypotheses(&outputs, 1.0);
         assert_eq!(ids(&mean[0]), [4, END]);
-        let long = hypotheses(&trace, 0, END, 2.0);
+        let long = hypotheses(&outputs, 2.0);
         assert_eq!(ids(&long[0]), [4, 5, END]);
     }
 
     #[test]
     fn without_an_end_the_rows_that_live_are_taken() {
-        let outputs = outputs();
-        let trace = SearchTrace { beams: 2, attends: false, outputs: &outputs[..3] };
-        let cut = hypotheses(&trace, 0, END, 0.7);
+        let cut = hypotheses(&outputs()[..3], 0.7);
         assert_eq!(cut.iter().map(ids).collect::<Vec<_>>(), [vec![4], vec![6]]);
         assert!(cut.iter().all(|h| !h.finished));
     }
@@ -182,9 +209,49 @@ mod tests {
             Data::U32(vec![1, 0]),
             Data::F32(vec![0.1, 0.9, 0.6, 0.4]),
         ];
-        let trace = SearchTrace { beams: 2, attends: true, outputs: &outputs };
-        let best = &hypotheses(&trace, 0, END, 0.0)[0];
+        let sizes = SearchSizes { cells: Some(2), ..SIZES };
+        let best = &SearchTrace::new(&sizes, &outputs).unwrap().hypotheses(0, END, 0.0)[0];
         assert_eq!(best.words[0].attention, [0.25, 0.75]);
         assert_eq!(best.words[1].attention, [0.6, 0.4]);
+    }
+    #[test]
+    fn results_that_no_search_has_are_refused() {
+        let two_images = SearchSizes { images: 2, ..SIZES };
+        let attends = SearchSizes { cells: Some(2), ..SIZES };
+        let changed = |index: usize, data: Data| {
+            let mut outputs = outputs();
+            outputs[index] = data;
+            outputs
+        };
+        for (sizes, wrong) in [
+            (SIZES, changed(2, Data::U32(vec![0, 2]))),
+            (SIZES, changed(2, Data::U32(vec![u32::MAX, 0]))),
+            (SIZES, changed(4, Data::U32(vec![10, 0]))),
+            (SIZES, changed(3, Data::F32(vec![-1.0]))),
+            (SIZES, changed(4, Data::U32(vec![]))),
+            (SIZES, changed(0, Data::U32(vec![0, 0]))),
+            (SIZES, changed(1, Data::F32(vec![0.0, 0.0]))),
+            (SIZES, outputs()[..5].to_vec()),
+            (two_images, outputs()),
+            (attends, outputs()),
+            (attends, [&outputs()[..3], &[Data::F32(vec![0.5; 3])]].concat()),
+        ] {
+            assert!(SearchTrace::new(&sizes, &wrong).is_none(), "{sizes:?} {wrong:?}");
+        }
+        // A parent in the beam of another image.
+        let step = |parents: [u32; 4]| {
+            vec![Data::F32(vec![-1.0; 4]), Data::U32(vec![4; 4]), Data::U32(parents.to_vec())]
+        };
+        assert!(SearchTrace::new(&two_images, &step([0, 1, 2, 3])).is_some());
+        assert!(SearchTrace::new(&two_images, &step([0, 2, 2, 3])).is_none());
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_hypothesis() {
+        let step =
+            [Data::F32(vec![f32::NAN, f32::NEG_INFINITY]), Data::U32(vec![4, 5]), Data::U32(vec![0, 0])];
+        assert_eq!(hypotheses(&step, 0.0), []);
+        assert_eq!(hypotheses(&[], 0.0), []);
+        assert_eq!(SearchTrace::new(&SIZES, &outputs()).unwrap().hypotheses(7, END, 0.0), []);
     }
 }

@@ -3,4 +3,4 @@
 mod hypotheses;
 
 pub use hypotheses::{Hypothesis, Word};
-pub(crate) use hypotheses::{SearchTrace, hypotheses};
+pub(crate) use hypotheses::{SearchSizes, SearchTrace};

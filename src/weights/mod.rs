@@ -76,6 +76,16 @@ pub enum ModelErrorKind {
         /// Where it is.
         index: usize,
     },
+    /// A batch norm has a negative variance.
+    #[error("tensor `{name}`: expected variances of at least 0, found {value} at index {index}")]
+    Variance {
+        /// The tensor.
+        name: String,
+        /// The first negative value.
+        value: f32,
+        /// Where it is.
+        index: usize,
+    },
     /// A value is too large for the type of element that it should be written as.
     #[error(
         "tensor `{name}`: expected values up to 65504, the largest f16, found {value} at index {index}: leave out `--half`"

@@ -3,9 +3,10 @@
 use super::{Manifest, ModelError, ModelErrorKind, ModelFile};
 use crate::engine::cpu;
 use crate::engine::graph::{FileValues, Graph, TensorId};
-use crate::engine::storage::{Bytes, ElementType};
+use crate::engine::storage::{Bytes, ElementType, safetensors_header};
 use crate::error::Error;
-use safetensors::tensor::{Metadata, SafeTensors};
+use safetensors::tensor::Metadata;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,17 +30,8 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// The model that is built into the library.
-    ///
-    /// # Errors
-    /// The file that was built in is damaged.
-    #[cfg(feature = "bundled-model")]
-    pub fn bundled() -> Result<Model, ModelError> {
-        let bytes = include_bytes!("../../weights/flickr8k.safetensors");
-        Model::read("bundled model", Bytes::Static(bytes))
-    }
-
-    /// Opens a model file. Its tensors are read when they are needed: the file must not change meanwhile.
+    /// Opens a model file. Its tensors are read when they are needed. If the file changes meanwhile, they have other
+    /// values; if it becomes shorter, the process ends with a signal (SIGBUS). Replace a model file by renaming.
     ///
     /// # Errors
     /// The file cannot be read, is no safetensors file, or is not described as one of ours.
@@ -57,15 +49,21 @@ impl Model {
     /// # Errors
     /// As [`Model::open`].
     pub fn from_bytes(file: &str, bytes: Vec<u8>) -> Result<Model, ModelError> {
-        Model::read(file, Bytes::Owned(bytes))
+        Model::read(file, bytes.into())
+    }
+
+    /// Takes a model file that is part of the program, such as `shadetell_flickr8k::MODEL`; `file` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Model::open`].
+    pub fn from_static(file: &str, bytes: &'static [u8]) -> Result<Model, ModelError> {
+        Model::read(file, Bytes::built_in(bytes))
     }
 
     fn read(file: &str, bytes: Bytes) -> Result<Model, ModelError> {
         let error = |kind| ModelError { file: file.to_owned(), kind };
-        let malformed = |e: safetensors::SafeTensorError| error(ModelErrorKind::Malformed(e.to_string()));
-        // Checks that the tensors fill the file exactly, with shapes and types that fit their bytes.
-        SafeTensors::deserialize(&bytes).map_err(malformed)?;
-        let (header, metadata) = SafeTensors::read_metadata(&bytes).map_err(malformed)?;
+        let (metadata, data) =
+            safetensors_header(&bytes).map_err(|e| error(ModelErrorKind::Malformed(e.to_string())))?;
         let description = metadata.metadata().as_ref().and_then(|m| m.get("shadetell"));
         let Some(description) = description else {
             let mut names = metadata.offset_keys();
@@ -73,7 +71,7 @@ impl Model {
             return Err(error(ModelErrorKind::NotOurs(format!("its tensors are {names:?} and others"))));
         };
         let manifest = Manifest::parse(description).map_err(error)?;
-        Ok(Model { file: file.to_owned(), data: header + 8, metadata, manifest, bytes: Arc::new(bytes) })
+        Ok(Model { file: file.to_owned(), data, metadata, manifest, bytes: Arc::new(bytes) })
     }
 
     /// The description.
@@ -114,15 +112,19 @@ impl Model {
         }
         let (start, end) = info.data_offsets;
         let range = self.data + start..self.data + end;
-        let bytes = &self.bytes[range.clone()];
+        let file = &self.bytes;
         let element = ElementType::of_safetensors(info.dtype);
         // All bits of the exponent are set in NaN and infinity, and in nothing else.
         let bad = match element {
             Some(ElementType::F32) => {
-                bad_element(bytes, |b| u32::from_le_bytes(b) & 0x7F80_0000 == 0x7F80_0000)
+                bad_element(file, range.clone(), |b| u32::from_le_bytes(b) & 0x7F80_0000 == 0x7F80_0000)
             }
-            Some(ElementType::F16) => bad_element(bytes, |b| u16::from_le_bytes(b) & 0x7C00 == 0x7C00),
-            Some(ElementType::BF16) => bad_element(bytes, |b| u16::from_le_bytes(b) & 0x7F80 == 0x7F80),
+            Some(ElementType::F16) => {
+                bad_element(file, range.clone(), |b| u16::from_le_bytes(b) & 0x7C00 == 0x7C00)
+            }
+            Some(ElementType::BF16) => {
+                bad_element(file, range.clone(), |b| u16::from_le_bytes(b) & 0x7F80 == 0x7F80)
+            }
             _ => {
                 let (name, found) = (name.to_owned(), format!("{:?}", info.dtype));
                 return Err(self.error(ModelErrorKind::DType { name, found }));
@@ -168,7 +170,7 @@ impl Model {
     fn nearest(&self, name: &str) -> String {
         let common = |other: &str| name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
         let mut names = self.metadata.offset_keys();
-        names.sort_by_key(|n| (std::cmp::Reverse(common(n)), n.clone()));
+        names.sort_by(|a, b| common(b).cmp(&common(a)).then_with(|| a.cmp(b)));
         names.truncate(3);
         if names.is_empty() {
             "the file holds no tensors".to_owned()
@@ -178,15 +180,22 @@ impl Model {
     }
 }
 
-/// The first element that is bad.
-fn bad_element<const N: usize>(bytes: &[u8], is_bad: impl Fn([u8; N]) -> bool) -> Option<usize> {
-    let elements = bytes.as_chunks::<N>().0;
-    // Whole pieces without an exit inside of them, so that the compiler makes vectors of it.
-    const PIECE: usize = 4096;
-    let piece =
-        elements.chunks(PIECE).position(|piece| piece.iter().fold(false, |bad, &e| bad | is_bad(e)))?;
-    let at = elements.iter().skip(piece * PIECE).position(|&e| is_bad(e))?;
-    Some(piece * PIECE + at)
+/// The first element of a range that is bad.
+fn bad_element<const N: usize>(
+    file: &Bytes,
+    range: Range<usize>,
+    is_bad: impl Fn([u8; N]) -> bool,
+) -> Option<usize> {
+    let (mut found, mut before) = (None, 0);
+    file.for_each_piece(range, |piece| {
+        let elements = piece.as_chunks::<N>().0;
+        // Without an exit inside of the piece, so that the compiler makes vectors of it.
+        if found.is_none() && elements.iter().fold(false, |bad, &e| bad | is_bad(e)) {
+            found = elements.iter().position(|&e| is_bad(e)).map(|at| before + at);
+        }
+        before += elements.len();
+    });
+    found
 }
 
 /// The tensors of a model whose names begin alike, on their way into a graph.
@@ -197,19 +206,27 @@ pub(crate) struct Section<'a> {
 }
 
 impl Section<'_> {
-    /// The sizes of a tensor that must have this many.
+    /// The sizes of a tensor that must have this many, none of which is 0.
     pub(crate) fn sizes<const RANK: usize>(&self, name: &str) -> Result<[usize; RANK], ModelError> {
         let name = format!("{}{name}", self.prefix);
         let found = self.model.shape(&name)?;
-        found.try_into().map_err(|_| {
-            let (expected, found) = (format!("{RANK} sizes"), format!("{found:?}"));
-            self.model.error(ModelErrorKind::Shape { name, expected, found })
-        })
+        match found.try_into() {
+            Ok(sizes) if !found.contains(&0) => Ok(sizes),
+            _ => {
+                let (expected, found) = (format!("of {RANK} sizes that are not 0"), format!("{found:?}"));
+                Err(self.model.error(ModelErrorKind::Shape { name, expected, found }))
+            }
+        }
+    }
+
+    /// The error of a description that contradicts the tensors.
+    pub(crate) fn inconsistent(&self, message: String) -> Error {
+        self.model.error(ModelErrorKind::Inconsistent(message)).into()
     }
 
     /// Whether there is a tensor of this name.
     pub(crate) fn has(&self, name: &str) -> bool {
-        self.model.shape(&format!("{}{name}", self.prefix)).is_ok()
+        self.model.metadata.info(&format!("{}{name}", self.prefix)).is_some()
     }
 
     /// The values of a tensor.
@@ -225,13 +242,13 @@ impl Section<'_> {
         epsilon: f32,
     ) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
         let statistic = |part: &str| self.values(&format!("{name}.{part}"), &[channels]);
-        Ok(cpu::batch_norm::fold(
-            &statistic("weight")?,
-            &statistic("bias")?,
-            &statistic("running_mean")?,
-            &statistic("running_var")?,
-            epsilon,
-        ))
+        let [weight, bias] = [statistic("weight")?, statistic("bias")?];
+        let [mean, variance] = [statistic("running_mean")?, statistic("running_var")?];
+        if let Some(index) = variance.iter().position(|&value| value < 0.0) {
+            let (name, value) = (format!("{}{name}.running_var", self.prefix), variance[index]);
+            return Err(self.model.error(ModelErrorKind::Variance { name, value, index }));
+        }
+        Ok(cpu::batch_norm::fold(&weight, &bias, &mean, &variance, epsilon))
     }
 
     /// The values of a tensor, left in the file until they are needed.

@@ -55,13 +55,16 @@ impl fmt::Display for Preset {
     }
 }
 
-#[cfg(all(test, feature = "bundled-model"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::weights::Model;
 
     #[test]
     fn the_bundled_model_has_its_preset() {
-        assert_eq!(Model::bundled().unwrap().manifest().preprocess, Preset::Bundled.preprocessing());
+        assert_eq!(
+            Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap().manifest().preprocess,
+            Preset::Bundled.preprocessing()
+        );
     }
 }

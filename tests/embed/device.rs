@@ -62,8 +62,12 @@ fn threads_that_share_a_captioner_get_their_own_captions() {
 #[test]
 fn a_captioner_is_made_ready_meanwhile() {
     let gpu = shared().gpu.clone();
-    let mut prewarm =
-        Captioner::prewarm(Arc::new(Model::bundled().unwrap()), gpu, CaptionOptions::default()).unwrap();
+    let mut prewarm = Captioner::prewarm(
+        Arc::new(Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap()),
+        gpu,
+        CaptionOptions::default(),
+    )
+    .unwrap();
     let mut least = 0.0;
     let captioner = loop {
         let now = prewarm.progress();

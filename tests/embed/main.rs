@@ -1,5 +1,4 @@
 //! Captions on a device that belongs to somebody else.
-#![cfg(all(feature = "bundled-model", feature = "image"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 #[path = "../common/mod.rs"]
@@ -79,7 +78,7 @@ impl Host {
 
 fn model() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
-    MODEL.get_or_init(|| Model::bundled().unwrap())
+    MODEL.get_or_init(|| Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap())
 }
 
 fn captioner(gpu: &Gpu, decoder: DecoderFamily) -> Captioner {

@@ -1,9 +1,8 @@
 //! A step of beam search.
 
 use crate::common::{Case, Random, Tolerance};
-use shadetell::engine::cpu::beam_step::ENDED;
-use shadetell::engine::cpu::top_k::NOTHING;
 use shadetell::engine::ops::BeamStep;
+use shadetell::engine::ops::scores::{ENDED, NOTHING};
 
 const END: u32 = 2;
 

@@ -21,7 +21,7 @@ const COLD_RUNS: usize = 5;
 fn main() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::open(&AdapterChoice::default())?;
     println!("{} ({} {}), {:?}", gpu.info.name, gpu.info.driver, gpu.info.driver_info, gpu.info.backend);
-    let model = Model::bundled()?;
+    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL)?;
     let photo = read(Path::new(PHOTO), &DecodeOptions::default())?;
     for decoder in [DecoderFamily::ShowAttendTell, DecoderFamily::ShowTell] {
         for beam in [Some(1), None] {

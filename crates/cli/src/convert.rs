@@ -5,7 +5,7 @@ use super::failure::Failure;
 use super::inspect::sha256;
 use super::output::{binary_size, note};
 use clap::{Args, ValueHint};
-use shadetell::checkpoint::{ConvertOptions, SpecialWords, TensorFile, Vocabulary, convert, map};
+use shadetell::checkpoint::{ConvertOptions, SpecialWords, TensorFile, Vocabulary, convert};
 use shadetell::weights::{Preset, Source};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -141,7 +141,6 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
 
 /// A file's name and SHA-256.
 fn source(path: &Path) -> Result<Source, Failure> {
-    let bytes = map(path).map_err(|kind| Failure::Model(format!("{}: {kind}", path.display())))?;
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-    Ok(Source { name, sha256: sha256(&bytes) })
+    Ok(Source { name, sha256: sha256(path)?.0 })
 }

@@ -6,10 +6,12 @@ use clap::{Args, ValueHint};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shadetell::checkpoint::{
-    Checkpoint, FileKind, SpecialWords, StateDict, Tensor, Vocabulary, dialect, map, sniff,
+    Checkpoint, FileKind, SpecialWords, StateDict, Tensor, TensorFile, Vocabulary, dialect,
 };
 use shadetell::weights::{Manifest, Model, Special};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Shows what is in a PyTorch file, a vocabulary, or a safetensors file
@@ -82,20 +84,22 @@ struct Words {
 /// Prints the report.
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     let path = args.file.display().to_string();
-    let bytes = map(&args.file).map_err(|kind| Failure::Model(format!("{path}: {kind}")))?;
+    let unreadable = |kind| Failure::Model(format!("{path}: {kind}"));
+    let kind = FileKind::of_file(&args.file).map_err(unreadable)?;
+    let (sha256, bytes) = sha256(&args.file)?;
     let mut report = Report {
-        bytes: bytes.len() as u64,
-        sha256: sha256(&bytes),
+        bytes,
+        sha256,
         container: String::new(),
         parts: Vec::new(),
         vocabulary: None,
         manifest: None,
         path: path.clone(),
     };
-    match sniff(&bytes) {
+    match kind {
         FileKind::Safetensors => {
             report.container = "safetensors".to_owned();
-            report.parts = vec![Part::of(&StateDict::from_safetensors(&path, &bytes)?)];
+            report.parts = TensorFile::open(&args.file)?.state_dicts()?.iter().map(Part::of).collect();
             if let Ok(model) = Model::open(&args.file) {
                 let manifest = model.manifest().clone();
                 let words = Words { size: manifest.vocabulary.len(), special: Some(manifest.special) };
@@ -103,7 +107,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
             }
         }
         FileKind::Pickle | FileKind::Json | FileKind::Text => {
-            let vocabulary = Vocabulary::from_bytes(&path, &bytes)?;
+            let vocabulary = Vocabulary::open(&args.file)?;
             report.container = "vocabulary".to_owned();
             let special = vocabulary.special(&SpecialWords::default()).ok();
             report.vocabulary = Some(Words { size: vocabulary.words.len(), special });
@@ -122,9 +126,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A file's SHA-256, in hexadecimal.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// A file's SHA-256, in hexadecimal, and its length.
+pub(crate) fn sha256(path: &Path) -> Result<(String, u64), Failure> {
+    let mut hash = Sha256::new();
+    let copied = File::open(path).and_then(|mut file| io::copy(&mut file, &mut hash));
+    let bytes =
+        copied.map_err(|error| Failure::Model(format!("{}: cannot be read: {error}", path.display())))?;
+    Ok((hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect(), bytes))
 }
 
 impl Part {

@@ -40,7 +40,7 @@ fn main() -> Result<AppExit, BevyError> {
 
 /// An app with the photo in front of a camera that looks again as soon as it can.
 fn scene(drift: Drift, budget: Budget) -> Result<App, BevyError> {
-    let model = Arc::new(Model::bundled()?);
+    let model = Arc::new(Model::from_static("bundled model", shadetell_flickr8k::MODEL)?);
     let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
     let photo = read(Path::new(PHOTO), &DecodeOptions::default())?;
     // Bevy takes what the adapter has beyond that.
@@ -107,7 +107,7 @@ mod tests {
     fn cameras_say_in_turns_what_the_photo_shows() {
         let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
         let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
-        let captioner = Captioner::new(&Model::bundled().unwrap(), Backend::Gpu(&gpu), &options).unwrap();
+        let captioner = Captioner::new(&Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap(), Backend::Gpu(&gpu), &options).unwrap();
         let photo = read(Path::new(PHOTO), &DecodeOptions::default()).unwrap();
         let expected = captioner.caption(&photo).unwrap();
 

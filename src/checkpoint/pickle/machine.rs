@@ -14,10 +14,22 @@ const MAX_NAME: usize = 255;
 /// # Errors
 /// It is damaged, or uses an opcode that plain data has no need of.
 pub fn parse(bytes: &[u8]) -> Result<(Pickle, usize), PickleError> {
-    let mut machine = Machine { bytes, at: 0, opcode_at: 0, ..Machine::default() };
-    while machine.step()? {}
-    machine.pickle.bytes = machine.at;
+    let mut machine = Machine { bytes, ..Machine::default() };
+    machine.run()?;
     Ok((machine.pickle, machine.at))
+}
+
+/// Reads one pickle of which `bytes` may be the beginning only; `None` if the pickle goes on behind them.
+///
+/// # Errors
+/// As [`parse`].
+pub(in super::super) fn parse_beginning(bytes: &[u8]) -> Result<Option<(Pickle, usize)>, PickleError> {
+    let mut machine = Machine { bytes, ..Machine::default() };
+    match machine.run() {
+        Err(_) if machine.is_cut => Ok(None),
+        Err(error) => Err(error),
+        Ok(()) => Ok(Some((machine.pickle, machine.at))),
+    }
 }
 
 #[derive(Default)]
@@ -25,6 +37,8 @@ struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
     opcode_at: usize,
+    /// Whether more bytes were asked for than there are.
+    is_cut: bool,
     stack: Vec<Id>,
     marks: Vec<usize>,
     memo: HashMap<u64, Id>,
@@ -34,6 +48,12 @@ struct Machine<'a> {
 type Step<T> = Result<T, PickleError>;
 
 impl<'a> Machine<'a> {
+    fn run(&mut self) -> Step<()> {
+        while self.step()? {}
+        self.pickle.bytes = self.at;
+        Ok(())
+    }
+
     fn error<T>(&self, message: impl Into<String>) -> Step<T> {
         Err(PickleError { offset: self.opcode_at, message: message.into() })
     }
@@ -45,7 +65,10 @@ impl<'a> Machine<'a> {
                 self.at += count;
                 Ok(taken)
             }
-            None => self.error(format!("expected {count} more bytes, found {}", self.bytes.len() - self.at)),
+            None => {
+                self.is_cut = true;
+                self.error(format!("expected {count} more bytes, found {}", self.bytes.len() - self.at))
+            }
         }
     }
 
@@ -67,6 +90,7 @@ impl<'a> Machine<'a> {
     fn line(&mut self) -> Step<&'a [u8]> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let Some(length) = rest.iter().position(|&b| b == b'\n') else {
+            self.is_cut = true;
             return self.error("expected a line, found no end of it");
         };
         let line = self.take(length)?;

@@ -1,15 +1,8 @@
 //! One step of beam search for all images at once.
 
+use crate::engine::ops::scores::{ENDED, LIVE, NOTHING};
 use std::cmp::Ordering;
 use std::ops::Range;
-
-use super::top_k::NOTHING;
-
-/// The score of a slot whose sentence has ended.
-pub const ENDED: f32 = -2.0e38;
-
-/// Scores and log-probabilities at or below are markers, not sums.
-const LIVE: f32 = -1.0e38;
 
 /// What a step decided, slot by slot. Rows are numbered through all images: slot `s` of image `i` is row
 /// `i * K + s`.

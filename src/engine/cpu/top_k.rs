@@ -1,7 +1,6 @@
 //! The k largest values of each row.
 
-/// The value of a slot that holds no candidate. Not `-inf`: shaders may assume that there are none.
-pub const NOTHING: f32 = -3.0e38;
+use crate::engine::ops::scores::NOTHING;
 
 /// The `k` largest values of each row of `x` `[R, columns]` and their columns, both `[R, k]`, descending;
 /// of equal values the one with the lowest id comes first.

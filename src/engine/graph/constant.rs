@@ -50,7 +50,7 @@ impl FileValues {
     fn read_part(&self, part: Range<usize>) -> Vec<f32> {
         let [start, end] = [part.start, part.end].map(|at| self.range.start + at * self.element.size());
         let mut values = Vec::with_capacity(part.len());
-        self.element.decode(&self.file[start..end], &mut values);
+        self.file.for_each_piece(start..end, |piece| self.element.decode(piece, &mut values));
         self.file.release(start..end);
         values
     }
@@ -204,7 +204,7 @@ mod tests {
     #[test]
     fn slices_are_scaled_wherever_the_values_lie() {
         let values: Vec<f32> = (0..6).map(|n| n as f32).collect();
-        let file = Arc::new(Bytes::Owned(values.iter().flat_map(|v| v.to_le_bytes()).collect()));
+        let file = Arc::new(Bytes::from(values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()));
         let stored = FileValues { file, range: 4..20, element: ElementType::F32 };
         assert_eq!(*Constant::from(stored.clone()).read(), [1.0, 2.0, 3.0, 4.0]);
         let scaled = Constant::from(stored).scaled(&[2.0, 3.0]).scaled(&[1.0, 10.0]);
@@ -219,14 +219,14 @@ mod tests {
 
     #[test]
     fn sources_tell_weights_apart() {
-        let file = Arc::new(Bytes::Owned(vec![0; 32]));
+        let file = Arc::new(Bytes::from(vec![0; 32]));
         let stored = |file: &Arc<Bytes>, range| {
             Constant::from(FileValues { file: Arc::clone(file), range, element: ElementType::F32 })
         };
         let one = stored(&file, 0..8);
         assert_eq!(one.source(), stored(&file, 0..8).source());
         assert_ne!(one.source(), stored(&file, 8..16).source());
-        assert_ne!(one.source(), stored(&Arc::new(Bytes::Owned(vec![0; 32])), 0..8).source());
+        assert_ne!(one.source(), stored(&Arc::new(Bytes::from(vec![0; 32])), 0..8).source());
         assert_ne!(one.source(), one.scaled(&[2.0]).source());
         assert_eq!(one.scaled(&[2.0]).source(), one.scaled(&[2.0]).source());
         let memory = |values: &[f32]| Constant::from(values.to_vec()).source();

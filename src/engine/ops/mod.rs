@@ -19,6 +19,7 @@ mod max_pool2d;
 mod operation;
 pub mod pool2d;
 mod preprocess;
+pub mod scores;
 mod softmax;
 mod top_k;
 

@@ -2,6 +2,8 @@
 
 mod bytes;
 mod element;
+mod safetensors;
 
 pub(crate) use bytes::Bytes;
 pub use element::ElementType;
+pub(crate) use safetensors::safetensors_header;

@@ -158,8 +158,7 @@ struct Source {
 
 impl Source {
     fn load() -> Source {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/flickr8k.safetensors");
-        let bytes = fs::read(path).expect("the bundled model");
+        let bytes = shadetell_flickr8k::MODEL.to_vec();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().clone().expect("a description");
         let description: Value = serde_json::from_str(&metadata["shadetell"]).unwrap();
@@ -266,8 +265,8 @@ fn broken_models_are_told_apart() {
 fn a_model_file_is_as_good_as_the_one_built_in() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
-    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../weights/flickr8k.safetensors");
-    let from_file = on_cpu(&["--max-length", "4", "--model", model.to_str().unwrap(), &photo]).expect(0);
+    let model = folder.write("flickr8k.safetensors", shadetell_flickr8k::MODEL);
+    let from_file = on_cpu(&["--max-length", "4", "--model", &model, &photo]).expect(0);
     assert_eq!(from_file.stdout, on_cpu(&["--max-length", "4", &photo]).expect(0).stdout);
 }
 
