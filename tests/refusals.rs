@@ -5,8 +5,8 @@
 use shadetell::engine::graph::{DType, Graph, TensorId};
 use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Preprocess, Softmax,
-    TopK,
+    Conv2d, ConvTranspose2d, Embedding, GatherRows, Interpolation, LayerNorm, Linear, LstmCell, Matmul,
+    MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Softmax, TopK,
 };
 
 /// An operand: its sizes, and what it is.
@@ -72,6 +72,10 @@ fn table() -> Vec<Row> {
                 (1, &[5, 4, 3, 3]),
             )
         },
+        row(ConvTranspose2d::default(), &[image, Weight(&[3, 5, 2, 2]), Weight(&[5])], (1, &[5, 3, 2, 2])),
+        row(Resize2d { size: [3; 2], interpolation: Interpolation::Nearest }, &[image], (0, &[4, 4, 3])),
+        row(LayerNorm::default(), &[F32(&[2, 3]), Weight(&[3]), Weight(&[3])], (1, &[2])),
+        row(Matmul::default(), &[F32(&[2, 3]), F32(&[3, 4])], (1, &[4, 3])),
         row(Linear::default(), &[F32(&[2, 3]), Weight(&[5, 3]), Weight(&[5])], (2, &[4])),
         row(Embedding, &[U32(&[4]), Weight(&[7, 3])], (1, &[7])),
         row(GatherRows, &[F32(&[5, 3]), U32(&[2])], (0, &[])),

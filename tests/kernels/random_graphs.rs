@@ -6,7 +6,8 @@ use proptest::test_runner::RngSeed;
 use shadetell::engine::graph::{DType, Graph, TensorId};
 use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Softmax, TopK,
+    Conv2d, ConvTranspose2d, Embedding, GatherRows, Interpolation, LayerNorm, Linear, LstmCell, Matmul,
+    MaxPool2d, Op, Padding, Pool2d, Resize2d, Softmax, TopK,
 };
 use shadetell::engine::plan::{ALIGNMENT, Plan};
 use std::collections::HashMap;
@@ -157,6 +158,24 @@ impl Growing {
                 Some(())
             }
             13 => self.attention(),
+            14 => self.matmul(),
+            15 => {
+                let x = self.floats()?;
+                let channels = self.channels(x);
+                let operands = vec![x, self.weight(vec![channels]), self.weight(vec![channels])];
+                self.node(LayerNorm { epsilon: 0.1 }, operands, false);
+                Some(())
+            }
+            16 => {
+                let x = self.image()?;
+                let size = [0; 2].map(|_| 1 + self.case.random.below(9));
+                let bilinear = Interpolation::Bilinear { align_corners: size[0] % 2 == 0 };
+                let interpolation = self.case.random.pick(&[Interpolation::Nearest, bilinear]);
+                let is_exact = interpolation == Interpolation::Nearest;
+                self.node(Resize2d { size, interpolation }, vec![x], is_exact);
+                Some(())
+            }
+            17 => self.conv_transpose2d(),
             _ => self.beam_step(),
         }
     }
@@ -175,6 +194,28 @@ impl Growing {
         shape[3] = outputs;
         operands.extend(self.pick(|other, _| other == shape));
         self.node(conv, operands, false);
+        Some(())
+    }
+
+    fn conv_transpose2d(&mut self) -> Option<()> {
+        // Of images that have not grown too much.
+        let x = self.pick(|shape, _| shape.len() == 4 && shape[1] < 12 && shape[2] < 12)?;
+        let (channels, outputs) = (self.channels(x), self.case.random.pick(&[3, 4, 8]));
+        let [kernel, stride] = [0; 2].map(|_| 1 + self.case.random.below(2));
+        let weight = self.weight(vec![channels, outputs, kernel, kernel]);
+        let operands = vec![x, weight, self.weight(vec![outputs])];
+        self.node(ConvTranspose2d { stride: [stride; 2], ..ConvTranspose2d::default() }, operands, false);
+        Some(())
+    }
+
+    /// The rows of a tensor by each other, or by those of another tensor of their length.
+    fn matmul(&mut self) -> Option<()> {
+        let a = self.pick(|shape, dtype| shape.len() > 1 && dtype == DType::F32)?;
+        let width = self.channels(a);
+        let b = self.pick(|shape, dtype| shape.len() == 2 && shape[1] == width && dtype == DType::F32)?;
+        // Products of values that have grown would grow faster and faster.
+        let [a, b] = [a, b].map(|x| self.node(Softmax { log: false }, vec![x], false)[0]);
+        self.node(Matmul { transpose_a: false, transpose_b: true }, vec![a, b], false);
         Some(())
     }
 
@@ -294,7 +335,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 fn steps(most: usize) -> impl Strategy<Value = Vec<(usize, bool)>> {
-    prop::collection::vec((0usize..15, prop::bool::weighted(0.3)), 1..most)
+    prop::collection::vec((0usize..19, prop::bool::weighted(0.3)), 1..most)
 }
 
 proptest! {

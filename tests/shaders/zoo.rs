@@ -3,8 +3,8 @@
 use shadetell::engine::graph::{DType, Graph, GraphError, Shape, TensorId};
 use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Conv2d, Embedding, GatherRows, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Preprocess, Softmax,
-    TopK,
+    Conv2d, ConvTranspose2d, Embedding, GatherRows, Interpolation, LayerNorm, Linear, LstmCell, Matmul,
+    MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Softmax, TopK,
 };
 use shadetell::engine::plan::{AdapterClass, Plan, Target};
 
@@ -108,6 +108,11 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
     zoo.node(MaxPool2d(pool), vec![image])?;
     zoo.node(AvgPool2d(pool), vec![image])?;
     zoo.node(AdaptiveAvgPool2d { output: [2; 2] }, vec![image])?;
+    for interpolation in [Interpolation::Nearest, Interpolation::Bilinear { align_corners: false }] {
+        zoo.node(Resize2d { size: [10; 2], interpolation }, vec![image])?;
+    }
+    let window = vec![image, zoo.weight([3, 6, 2, 2])?, zoo.weight([6])?];
+    zoo.node(ConvTranspose2d { stride: [2; 2], ..ConvTranspose2d::default() }, window)?;
 
     for rows in 1..=10 {
         zoo.linear(rows, 7)?;
@@ -121,6 +126,9 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
     let rows = zoo.input([4, 6]);
     zoo.node(GatherRows, vec![rows, tokens])?;
     zoo.node(Softmax { log: true }, vec![rows])?;
+    let affine = vec![rows, zoo.weight([6])?, zoo.weight([6])?];
+    zoo.node(LayerNorm::default(), affine)?;
+    zoo.node(Matmul { transpose_a: false, transpose_b: true }, vec![rows, rows])?;
     zoo.node(TopK { k: 2, suppressed: [TopK::NONE; 4], log_probs: false }, vec![rows])?;
     let beams = vec![zoo.input([2, 2]), zoo.input([4, 2]), zoo.ids([4, 2])];
     zoo.node(BeamStep { end: 0 }, beams)?;

@@ -11,14 +11,18 @@ pub mod avg_pool2d;
 pub mod batch_norm;
 pub mod beam_step;
 pub mod conv2d;
+pub mod conv_transpose2d;
 pub mod embedding;
 mod executor;
 pub mod gather_rows;
 mod gemm;
+pub mod layer_norm;
 pub mod linear;
 pub mod lstm_cell;
+pub mod matmul;
 pub mod max_pool2d;
 pub mod preprocess;
+pub mod resize2d;
 pub mod softmax;
 #[cfg(test)]
 mod test_data;

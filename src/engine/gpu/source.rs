@@ -23,6 +23,7 @@ const SHARED: &[(&str, &str)] = shared![
     "conv2d",
     "flat",
     "fours",
+    "matmul",
     "pairs",
     "quads",
     "row",

@@ -11,6 +11,9 @@ use std::fmt;
 /// Lanes of the subgroups that some shaders are written for.
 const LANES: u32 = 8;
 
+/// Iterations that an invocation may take on a software driver: Mesa 22 ends a shader's loops after 65,535 of them.
+pub(crate) const MAX_ITERATIONS: usize = 60_000;
+
 /// Whether shaders read 64 bits at a time, which costs as much as 32 where a CPU does it.
 pub(crate) fn reads_64_bits(target: &Target) -> bool {
     target.class == AdapterClass::Software && target.int64
@@ -115,6 +118,34 @@ pub(crate) fn lanes(class: AdapterClass) -> u32 {
     }
 }
 
+/// Who computes the product of two matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MatmulKernel {
+    /// Invocations that share nothing, in workgroups of so many along the columns.
+    Lanes(u32),
+    /// Workgroups that share tiles of both matrices.
+    Tiled,
+}
+
+impl fmt::Display for MatmulKernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MatmulKernel::Lanes(lanes) => write!(f, "lanes-{lanes}"),
+            MatmulKernel::Tiled => write!(f, "tiled"),
+        }
+    }
+}
+
+/// The kernels that can multiply two matrices by sums of so many terms, the usual one first.
+pub(crate) fn matmul_candidates(depth: usize, target: &Target) -> Vec<MatmulKernel> {
+    let in_registers = MatmulKernel::Lanes(lanes(target.class));
+    match target.class {
+        AdapterClass::Software if depth < MAX_ITERATIONS => vec![in_registers, MatmulKernel::Tiled],
+        AdapterClass::Software => vec![MatmulKernel::Tiled],
+        AdapterClass::Hardware => vec![MatmulKernel::Tiled, in_registers],
+    }
+}
+
 /// Who works on a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RowKernel {
@@ -129,16 +160,14 @@ pub(crate) enum RowKernel {
 }
 
 /// Chooses who works on a row that takes a single invocation so many iterations.
-///
-/// Mesa 22 ends a shader's loops after 65,535 of them, so long rows are shared there too.
+/// Long rows are shared on software drivers too.
 pub(crate) fn row(target: &Target, iterations: usize) -> RowKernel {
-    const MOST: usize = 60_000;
     let lanes = LANES as usize;
     match target.class {
-        AdapterClass::Software if target.subgroup == LANES && iterations / lanes < MOST => {
+        AdapterClass::Software if target.subgroup == LANES && iterations / lanes < MAX_ITERATIONS => {
             RowKernel::Subgroup
         }
-        AdapterClass::Software if iterations < MOST => RowKernel::Serial,
+        AdapterClass::Software if iterations < MAX_ITERATIONS => RowKernel::Serial,
         AdapterClass::Hardware if target.has_subgroups => RowKernel::Subgroups,
         _ => RowKernel::Workgroup,
     }

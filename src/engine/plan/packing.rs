@@ -10,6 +10,8 @@ enum Order {
     Flat,
     /// `[O, I, KH, KW]`: a row for each tap and, inside it, input channel; columns are output channels.
     Taps,
+    /// `[I, O, KH, KW]`, of a transposed convolution: the same rows and columns.
+    TransposedTaps,
     /// `[O, I]`: a row for each input; columns are outputs.
     Inputs,
     /// `[4 H, I]` (gates i, f, g, o): a row for each input; four columns, the gates, for each unit.
@@ -82,6 +84,11 @@ impl Packing {
         Packing { order: Order::Taps, block }
     }
 
+    /// A transposed convolution's weight `[I, O, KH, KW]`.
+    pub(crate) const fn transposed_taps(block: Block) -> Packing {
+        Packing { order: Order::TransposedTaps, block }
+    }
+
     /// A linear layer's weight `[O, I]`.
     pub(crate) const fn inputs(block: Block) -> Packing {
         Packing { order: Order::Inputs, block }
@@ -101,6 +108,9 @@ impl Packing {
     fn matrix(self, shape: &[usize]) -> Option<[usize; 2]> {
         match (self.order, shape) {
             (Order::Taps, &[outputs, inputs, height, width]) => Some([inputs * height * width, outputs]),
+            (Order::TransposedTaps, &[inputs, outputs, height, width]) => {
+                Some([inputs * height * width, outputs])
+            }
             (Order::Inputs | Order::Gates, &[outputs, inputs]) => Some([inputs, outputs]),
             (Order::Winograd(winograd), &[outputs, inputs, 3, 3]) => {
                 Some([winograd.side().pow(2) * inputs, outputs])
@@ -138,8 +148,14 @@ impl Packing {
             return packed;
         };
         let taps = shape[2..].iter().product::<usize>();
-        let width = self.block.columns();
         let mut lines: Vec<Cow<'_, [f32]>> = vec![Cow::default(); columns];
+        if self.order == Order::TransposedTaps {
+            for (output, line) in lines.iter_mut().enumerate() {
+                let tap = |tap| values.iter().skip(output * taps + tap).step_by(columns * taps).copied();
+                *line = (0..taps).flat_map(tap).collect();
+            }
+            return self.fill(packed, rows, &lines);
+        }
         for (output, line) in values.chunks_exact((shape[1] * taps).max(1)).enumerate() {
             let column = match self.order {
                 // Gate-major to unit-major.
@@ -155,6 +171,12 @@ impl Packing {
                 _ => Cow::Borrowed(line),
             };
         }
+        self.fill(packed, rows, &lines)
+    }
+
+    /// Writes the lines of all columns, block by block.
+    fn fill(self, mut packed: Vec<f32>, rows: usize, lines: &[Cow<'_, [f32]>]) -> Vec<f32> {
+        let width = self.block.columns();
         // Rows outside and columns inside: what is written lies in one piece, and the processor's cache is large enough
         // for a piece of each line that is read.
         let blocks = packed.chunks_exact_mut((rows * width).max(1)).zip(lines.chunks(width));
@@ -196,6 +218,18 @@ mod tests {
         assert_eq!(packed.len(), 2 * 3 * 4);
         assert_eq!(packed[..8], [0.0, 6.0, 0.0, 0.0, 2.0, 8.0, 0.0, 0.0]);
         assert_eq!(packed[12..16], [1.0, 7.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn transposed_convolutions_have_the_same_layout() {
+        // Three channels, two filters and 1x2 taps: as above with the first two axes exchanged.
+        let values = [0.0, 1.0, 6.0, 7.0, 2.0, 3.0, 8.0, 9.0, 4.0, 5.0, 10.0, 11.0];
+        for block in [Block::Columns(1), Block::Columns(2)] {
+            let packing = Packing::transposed_taps(block);
+            let packed = packing.pack(&[3, 2, 1, 2], &values);
+            assert_eq!(packed, Packing::taps(block).pack(&[2, 3, 1, 2], &counting(12)));
+            assert_eq!(packing.slices(&[3, 2, 1, 2], 1), 3, "a single part");
+        }
     }
 
     #[test]

@@ -258,8 +258,8 @@ pub(crate) fn kernel(shape: &ConvShape, target: &Target, choices: &TuningTable) 
     choices.pick(&shape.to_string(), &candidates(shape, target))
 }
 
-/// Workgroup size of `conv2d_gemm`: `[along output channels, along pixels]`.
-fn gemm_workgroup(class: AdapterClass) -> [u32; 2] {
+/// Workgroup size of `conv2d_gemm` and `conv_transpose2d`: `[along output channels, along pixels]`.
+pub(crate) fn gemm_workgroup(class: AdapterClass) -> [u32; 2] {
     match class {
         // One vector: the pixel operand is then the same for all lanes and read once.
         AdapterClass::Software => [8, 1],
