@@ -50,7 +50,7 @@ fn encoders(criterion: &mut Criterion) {
         model.write(&path, false).expect("a model file");
         let model = Model::open(&path).expect("the file that was written");
         let options = CaptionOptions { max_length: Some(1), beam: Some(1), ..CaptionOptions::default() };
-        let (graph, constants) = shadetell::graph(&model, &options).expect("a graph");
+        let (graph, constants) = shadetell::caption_graph(&model, &options).expect("a graph");
         let executor = executor(&gpu, &graph);
         let count = executor.plan().inputs()[0].shape.elements();
         let inputs: Vec<Data> = [Data::U8(pixels(count))].into_iter().chain(constants).collect();

@@ -1,8 +1,10 @@
-/* Shade & Tell: looks at a photo and says what is in it. Generated from capi/src; see docs/embedding.md.
+/* Shade & Tell: looks at a photo and says what is in it. Generated from capi/src; see docs/host-integration.md.
  *
  * Pointers are null where that is said, or point to what their type says for as long as the call lasts; texts are UTF-8 and end
  * with a zero. A handle may be used by several threads at a time, of which those that caption wait for each other, and is freed
- * once, by the function that has its name and `_free`, when no call uses it any more; freeing null does nothing. */
+ * once, by the function that has its name and `_free`, when no call uses it any more; freeing null does nothing.
+ *
+ * A call that can fail writes to `*error`, unless `error` is null: null after success, else an error to be freed by the caller. */
 
 #ifndef SHADETELL_H
 #define SHADETELL_H
@@ -31,7 +33,7 @@ typedef enum {
    */
   SHADETELL_STATUS_IMAGE = 3,
   /*
-   There is no such adapter, or it is not up to the model.
+   The machine has no such adapter, or the adapter gives no device.
    */
   SHADETELL_STATUS_DEVICE = 4,
   /*
@@ -43,9 +45,17 @@ typedef enum {
    */
   SHADETELL_STATUS_OUT_OF_MEMORY = 6,
   /*
-   A mistake of the library.
+   A mistake of the library, or of the driver.
    */
   SHADETELL_STATUS_INTERNAL = 7,
+  /*
+   The captioner is in use: the same call succeeds later.
+   */
+  SHADETELL_STATUS_BUSY = 8,
+  /*
+   The model or the photo is larger than a limit allows: use a smaller beam, a smaller photo, or another adapter.
+   */
+  SHADETELL_STATUS_LIMIT = 9,
 } ShadetellStatus;
 
 /*

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 use shadetell::checkpoint::{
-    Checkpoint, CheckpointError, SpecialWords, StateDict, Tensor, Vocabulary, dialect,
+    Checkpoint, CheckpointError, SpecialWords, StateDict, Tensor, Vocabulary, architecture,
 };
 use shadetell::engine::ElementType;
 use shadetell::weights::Special;
@@ -96,7 +96,7 @@ fn networks_are_told_by_their_keys() {
     let network = |file: &str, part: &str| {
         let checkpoint = Checkpoint::open(&path(file)).unwrap();
         let dicts = checkpoint.state_dicts().unwrap();
-        dialect::recognise(dicts.iter().find(|dict| dict.name == part).unwrap()).unwrap().to_string()
+        architecture::recognise(dicts.iter().find(|dict| dict.name == part).unwrap()).unwrap().to_string()
     };
     assert_eq!(network("encoder-legacy.pkl", ""), "resnet18 with a projection");
     let show_tell = "show-tell decoder: 7 words, embedding 3, hidden 4, 2 LSTM layers";
@@ -107,7 +107,7 @@ fn networks_are_told_by_their_keys() {
         assert_eq!(network(file, "decoder"), attention);
     }
     let views = Checkpoint::open(&path("views-zip.pth")).unwrap();
-    let message = dialect::recognise(&views.state_dicts().unwrap()[0]).unwrap_err().to_string();
+    let message = architecture::recognise(&views.state_dicts().unwrap()[0]).unwrap_err().to_string();
     assert!(message.contains("`whole` [24]") && message.contains("`lstm.weight_ih_l0`"), "{message}");
 }
 

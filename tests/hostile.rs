@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use shadetell::checkpoint::{
-    Checkpoint, CheckpointErrorKind, ConvertOptions, TensorFile, Vocabulary, convert, dialect,
+    Checkpoint, CheckpointErrorKind, ConvertOptions, TensorFile, Vocabulary, architecture, convert,
 };
 use shadetell::image::Rgb8;
 use shadetell::weights::{Model, ModelErrorKind};
@@ -275,8 +275,8 @@ fn read(bytes: &[u8]) -> Result<usize, CheckpointErrorKind> {
     let checkpoint = Checkpoint::from_bytes("hostile", bytes.to_vec()).map_err(|error| error.kind)?;
     let dicts = checkpoint.state_dicts().map_err(|error| error.kind)?;
     for dict in &dicts {
-        let _ = dialect::recognise(dict);
-        dialect::split(dict).iter().for_each(|part| drop(dialect::recognise(part)));
+        let _ = architecture::recognise(dict);
+        architecture::split(dict).iter().for_each(|part| drop(architecture::recognise(part)));
     }
     Ok(dicts.iter().map(|dict| dict.tensors().len()).sum())
 }

@@ -2,8 +2,8 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use shadetell::embed::{Budget, BufferInput, Input, TextureInput, Window};
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
+use shadetell::host::{Budget, BufferInput, Input, TextureInput, Window};
 use shadetell::image::{DecodeOptions, read};
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{Backend, CaptionOptions, Captioner, wgpu};

@@ -14,7 +14,7 @@ use shadetell::engine::graph::{Data, TensorId};
 use shadetell::engine::plan::{AdapterClass, Target};
 use shadetell::image::{Filter, Rgb8, resize};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, Preset, SynthOptions, synth};
-use shadetell::{Backend, CaptionOptions, Captioner, graph};
+use shadetell::{Backend, CaptionOptions, Captioner, caption_graph};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -142,7 +142,7 @@ fn stages_are_those_of_pytorch(family: EncoderFamily, side: u32, half: bool) {
     let preset = if attends { Preset::SquashBilinear256 } else { Preset::SquashLanczos224 };
     assert_eq!(model.manifest().preprocess, preset.preprocessing());
     let options = CaptionOptions { max_length: Some(1), ..CaptionOptions::default() };
-    let (mut graph, constants) = graph(&model, &options).unwrap();
+    let (mut graph, constants) = caption_graph(&model, &options).unwrap();
     let before = graph.outputs().len();
     let stages = entry["stages"].as_array().unwrap();
     for stage in stages {

@@ -11,7 +11,7 @@ use shadetell::engine::graph::{Data, Graph, TensorId};
 use shadetell::engine::plan::{AdapterClass, Target};
 use shadetell::image::Rgb8;
 use shadetell::weights::{DecoderFamily, Model};
-use shadetell::{Backend, CaptionOptions, Captioner, graph};
+use shadetell::{Backend, CaptionOptions, Captioner, caption_graph};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("golden/stages.json")).unwrap()
@@ -58,7 +58,7 @@ fn stages_of_the_encoder() {
     let stages = golden["encoder"].as_array().unwrap();
     let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
     let options = CaptionOptions { max_length: Some(1), ..greedy(DecoderFamily::ShowAttendTell) };
-    let (mut graph, constants) = graph(&model, &options).unwrap();
+    let (mut graph, constants) = caption_graph(&model, &options).unwrap();
     let before = graph.outputs().len();
     for stage in stages {
         let ids = results(&graph, &node_of(stage["stage"].as_str().unwrap()));
@@ -92,7 +92,7 @@ fn first_logits(decoder: DecoderFamily, node: &str) {
     let steps = golden["decoders"][decoder.to_string()]["logits"].as_array().unwrap().clone();
     let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
     let options = CaptionOptions { max_length: Some(steps.len()), ..greedy(decoder) };
-    let (mut graph, constants) = graph(&model, &options).unwrap();
+    let (mut graph, constants) = caption_graph(&model, &options).unwrap();
     let before = graph.outputs().len();
     let logits = results(&graph, node);
     assert_eq!(logits.len(), steps.len());

@@ -1,8 +1,7 @@
 //! What went wrong, as a number and in words.
 
 use crate::{c_text, free};
-use shadetell::Error;
-use shadetell::engine::gpu::GpuError;
+use shadetell::{Cause, Error};
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,14 +17,18 @@ pub enum ShadetellStatus {
     Model = 2,
     /// The photo cannot be read or used.
     Image = 3,
-    /// There is no such adapter, or it is not up to the model.
+    /// The machine has no such adapter, or the adapter gives no device.
     Device = 4,
     /// The device went away: make a captioner on a new one.
     DeviceLost = 5,
     /// The device has too little memory.
     OutOfMemory = 6,
-    /// A mistake of the library.
+    /// A mistake of the library, or of the driver.
     Internal = 7,
+    /// The captioner is in use: the same call succeeds later.
+    Busy = 8,
+    /// The model or the photo is larger than a limit allows: use a smaller beam, a smaller photo, or another adapter.
+    Limit = 9,
 }
 
 /// What went wrong in words.
@@ -61,13 +64,20 @@ impl Failure {
     fn status(&self) -> ShadetellStatus {
         match self {
             Failure::Argument(_) => ShadetellStatus::InvalidArgument,
-            Failure::Engine(Error::Model(_) | Error::Graph(_)) => ShadetellStatus::Model,
-            Failure::Engine(Error::Image(_)) => ShadetellStatus::Image,
-            Failure::Engine(Error::Gpu(GpuError::DeviceLost(_))) => ShadetellStatus::DeviceLost,
-            Failure::Engine(Error::Gpu(GpuError::OutOfMemory(_))) => ShadetellStatus::OutOfMemory,
-            Failure::Engine(Error::Gpu(GpuError::Refused(_))) => ShadetellStatus::Internal,
-            Failure::Engine(Error::Gpu(_)) => ShadetellStatus::Device,
-            Failure::Engine(_) => ShadetellStatus::Internal,
+            Failure::Engine(error) => match error.cause() {
+                Cause::InvalidInput => ShadetellStatus::InvalidArgument,
+                // Of the two kinds of files, the error itself knows which.
+                Cause::InvalidFile | Cause::Io => match error {
+                    Error::Image(_) => ShadetellStatus::Image,
+                    _ => ShadetellStatus::Model,
+                },
+                Cause::Busy => ShadetellStatus::Busy,
+                Cause::Limit => ShadetellStatus::Limit,
+                Cause::Unavailable => ShadetellStatus::Device,
+                Cause::DeviceLost => ShadetellStatus::DeviceLost,
+                Cause::OutOfMemory => ShadetellStatus::OutOfMemory,
+                _ => ShadetellStatus::Internal,
+            },
         }
     }
 
@@ -85,20 +95,22 @@ impl<E: Into<Error>> From<E> for Failure {
     }
 }
 
-/// Does the work of a call; nothing unwinds out of it.
+/// Does the work of a call; nothing unwinds out of it. `error` points to null after success.
 pub(crate) unsafe fn guarded(
     error: *mut *mut ShadetellError,
     work: impl FnOnce() -> Result<(), Failure>,
 ) -> ShadetellStatus {
     let (status, message) = match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(Ok(())) => return ShadetellStatus::Ok,
-        Ok(Err(failure)) => (failure.status(), failure.message()),
-        Err(_) => (ShadetellStatus::Internal, "the library made a mistake; please report it".to_owned()),
+        Ok(Ok(())) => (ShadetellStatus::Ok, None),
+        Ok(Err(failure)) => (failure.status(), Some(failure.message())),
+        Err(_) => {
+            (ShadetellStatus::Internal, Some("the library made a mistake; please report it".to_owned()))
+        }
     };
     if !error.is_null() {
-        let told = Box::new(ShadetellError { message: c_text(&message) });
+        let told = message.map(|message| Box::new(ShadetellError { message: c_text(&message) }));
         // SAFETY: not null, so a place for a pointer.
-        unsafe { error.write(Box::into_raw(told)) };
+        unsafe { error.write(told.map_or(std::ptr::null_mut(), Box::into_raw)) };
     }
     status
 }
@@ -106,6 +118,9 @@ pub(crate) unsafe fn guarded(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use shadetell::engine::gpu::GpuError;
+    use shadetell::image::ImageError;
+    use shadetell::weights::{ModelError, ModelErrorKind};
     use std::ffi::CStr;
 
     #[test]
@@ -125,12 +140,37 @@ mod tests {
     }
 
     #[test]
-    fn devices_that_are_gone_have_a_status_of_their_own() {
-        let status = |error| Failure::from(error).status();
-        assert_eq!(status(GpuError::DeviceLost(String::new())), ShadetellStatus::DeviceLost);
-        assert_eq!(status(GpuError::OutOfMemory(String::new())), ShadetellStatus::OutOfMemory);
-        assert_eq!(status(GpuError::Refused(String::new())), ShadetellStatus::Internal);
-        let low = GpuError::LimitTooLow { limit: "maxBufferSize", need: 2, have: 1, advice: "" };
-        assert_eq!(status(low), ShadetellStatus::Device);
+    fn each_cause_has_a_status() {
+        let text = String::new;
+        let table: [(Error, ShadetellStatus); 10] = [
+            (GpuError::InvalidInput(text()).into(), ShadetellStatus::InvalidArgument),
+            (GpuError::Busy(text()).into(), ShadetellStatus::Busy),
+            (
+                GpuError::LimitTooLow { limit: "maxBufferSize", need: 2, have: 1, advice: "" }.into(),
+                ShadetellStatus::Limit,
+            ),
+            (GpuError::NoAdapter { backends: text() }.into(), ShadetellStatus::Device),
+            (GpuError::DeviceLost(text()).into(), ShadetellStatus::DeviceLost),
+            (GpuError::OutOfMemory(text()).into(), ShadetellStatus::OutOfMemory),
+            (GpuError::Internal(text()).into(), ShadetellStatus::Internal),
+            (ImageError::EmptyFile.into(), ShadetellStatus::Image),
+            (ImageError::NotFound.into(), ShadetellStatus::Image),
+            (
+                ModelError { file: text(), kind: ModelErrorKind::Malformed(text()) }.into(),
+                ShadetellStatus::Model,
+            ),
+        ];
+        for (error, status) in table {
+            let message = error.to_string();
+            assert_eq!(Failure::from(error).status(), status, "{message}");
+        }
+    }
+
+    #[test]
+    fn success_leaves_no_error() {
+        let mut error = std::ptr::dangling_mut();
+        // SAFETY: a place for a pointer.
+        let status = unsafe { guarded(&raw mut error, || Ok(())) };
+        assert_eq!((status, error), (ShadetellStatus::Ok, std::ptr::null_mut()));
     }
 }

@@ -85,7 +85,9 @@ int main(void) {
     failed(shadetell_model_bundled(NULL, &error), SHADETELL_STATUS_INVALID_ARGUMENT, "`model`");
     CHECK(shadetell_model_open("no such model", &model, NULL) == SHADETELL_STATUS_MODEL);
     CHECK(model == NULL);
+    error = (ShadetellError *)&model;
     succeeded(shadetell_model_bundled(&model, &error));
+    CHECK(error == NULL);
 
     /* Devices. */
     failed(shadetell_device_open("no such adapter", &device, &error), SHADETELL_STATUS_DEVICE, "no such adapter");

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shadetell::checkpoint::{StateDict, TensorFile, dialect};
+use shadetell::checkpoint::{StateDict, TensorFile, architecture};
 
 fuzz_target!(|bytes: &[u8]| {
     let read = |dict: &StateDict<'_>| {
@@ -11,8 +11,8 @@ fuzz_target!(|bytes: &[u8]| {
             tensor.for_each_piece(|piece| count += piece.len());
             assert_eq!(count, tensor.elements());
         }
-        let _ = dialect::recognise(dict);
-        dialect::split(dict).iter().for_each(|part| drop(dialect::recognise(part)));
+        let _ = architecture::recognise(dict);
+        architecture::split(dict).iter().for_each(|part| drop(architecture::recognise(part)));
     };
     if let Ok(file) = TensorFile::from_bytes("fuzz", bytes.to_vec())
         && let Ok(dicts) = file.state_dicts()

@@ -4,11 +4,11 @@
 use libfuzzer_sys::fuzz_target;
 use shadetell::engine::plan::AdapterClass;
 use shadetell::weights::Model;
-use shadetell::{CaptionOptions, plan};
+use shadetell::{CaptionOptions, caption_plan};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(model) = Model::from_bytes("fuzz", bytes.to_vec()) {
         let options = CaptionOptions { max_length: Some(2), ..CaptionOptions::default() };
-        let _ = plan(&model, &options, AdapterClass::Software);
+        let _ = caption_plan(&model, &options, AdapterClass::Software);
     }
 });

@@ -1,6 +1,6 @@
 //! From checkpoints and a vocabulary to a model file.
 
-use super::dialect::{self, Decoder, Encoder, Network, Origin, Renaming};
+use super::architecture::{self, Decoder, Encoder, Network, Origin, Renaming};
 use super::{
     Checkpoint, CheckpointError, CheckpointErrorKind, FileKind, SpecialWords, StateDict, Tensor, Vocabulary,
     open, sniff_file,
@@ -74,7 +74,7 @@ impl TensorFile {
     }
 
     fn error(&self, message: String) -> CheckpointError {
-        CheckpointError::new(&self.file, CheckpointErrorKind::Dialect(message))
+        CheckpointError::new(&self.file, CheckpointErrorKind::Architecture(message))
     }
 
     /// The networks in it; and what is wrong with a group of tensors that is none.
@@ -82,10 +82,10 @@ impl TensorFile {
         let (mut found, mut reason) = (Vec::new(), None);
         for dict in self.state_dicts()? {
             // A group that holds a whole model looks like its encoder.
-            let known = |dict| Some(Part { network: dialect::recognise(&dict).ok()?, dict });
-            let parts: Vec<Part<'_>> = dialect::split(&dict).into_iter().filter_map(known).collect();
+            let known = |dict| Some(Part { network: architecture::recognise(&dict).ok()?, dict });
+            let parts: Vec<Part<'_>> = architecture::split(&dict).into_iter().filter_map(known).collect();
             let is_whole_model = parts.iter().any(|part| matches!(part.network, Network::Decoder(_)));
-            match dialect::recognise(&dict) {
+            match architecture::recognise(&dict) {
                 Ok(network) if !is_whole_model => found.push(Part { dict, network }),
                 Err(error) if parts.is_empty() => reason = reason.or(Some(error)),
                 _ => found.extend(parts),

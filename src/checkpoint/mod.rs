@@ -2,12 +2,12 @@
 //!
 //! Nothing in a file is ever executed. A pickle is read by a small machine that builds plain objects ([`pickle`]);
 //! what it says of tensors is checked against the bytes that are there ([`Checkpoint`]); names are brought to one
-//! dialect ([`dialect`]).
+//! architecture ([`architecture`]).
 
+pub mod architecture;
 mod budget;
 mod container;
 mod convert;
-pub mod dialect;
 pub mod pickle;
 mod sniff;
 mod state_dict;
@@ -78,9 +78,17 @@ pub enum CheckpointErrorKind {
     /// It holds no words, or contradicts itself about them.
     #[error("{0}")]
     Vocabulary(String),
+    /// No word of it is spelled as the start or the end of a sentence usually is.
+    #[error("expected a word for the {role} ({usual}), found none: name the word")]
+    NoSpecialWord {
+        /// Which word: `start` or `end`.
+        role: &'static str,
+        /// Its usual spellings.
+        usual: String,
+    },
     /// Its tensors belong to no network that is known.
     #[error("{0}")]
-    Dialect(String),
+    Architecture(String),
 }
 
 fn unreadable(error: &std::io::Error) -> CheckpointErrorKind {

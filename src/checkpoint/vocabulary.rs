@@ -88,11 +88,8 @@ impl Vocabulary {
             let place = |spelling: &&str| self.words.iter().position(|w| w.to_lowercase() == **spelling);
             Ok(usual.iter().find_map(place).map(|id| id as u32))
         };
-        let missing = |role: &str, usual: &[&str]| {
-            wrong(format!(
-                "expected a word for the {role} ({}), found none: name it with `--{role}-word`",
-                usual.join(", ")
-            ))
+        let missing = |role: &'static str, usual: &[&str]| {
+            Err(CheckpointErrorKind::NoSpecialWord { role, usual: usual.join(", ") })
         };
         let pad = find("pad", &names.pad, PAD)?.unwrap_or(0);
         let Some(start) = find("start", &names.start, START)? else { return missing("start", START) };
@@ -350,7 +347,7 @@ mod tests {
         assert_eq!(usual.special(&SpecialWords::default()), Ok(special));
         let own = vocabulary(&["dog", "begin", "halt"]);
         let error = own.special(&SpecialWords::default()).unwrap_err().to_string();
-        assert!(error.contains("--start-word"), "{error}");
+        assert!(error.contains("a word for the start"), "{error}");
         let names = SpecialWords {
             start: Some("begin".to_owned()),
             end: Some("halt".to_owned()),

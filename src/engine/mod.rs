@@ -44,7 +44,7 @@ mod session;
 pub(crate) mod storage;
 mod verify;
 
-pub use error::EngineError;
+pub use error::{Cause, EngineError};
 pub use random::random_value;
 pub use session::{Input, Recording, Results, Session};
 pub use storage::ElementType;

@@ -122,11 +122,11 @@ impl Session {
     ) -> Result<Recording<'a>, EngineError> {
         let Backend::Gpu(executor) = &self.backend else {
             return Err(
-                GpuError::Refused("expected a session on a GPU, found one on the CPU".to_owned()).into()
+                GpuError::InvalidInput("expected a session on a GPU, found one on the CPU".to_owned()).into()
             );
         };
         let inputs = self.in_order(inputs)?;
-        let guard = executor.take_arena()?;
+        let guard = executor.try_lock_arena()?;
         let staged = |input: &Input<'_>| match input {
             Input::Data(data) => executor.staged(std::slice::from_ref(data)).map(Some),
             Input::Buffer { .. } => Ok(None),

@@ -1,5 +1,6 @@
 //! What can go wrong with a photo, told so that its owner knows what to do next.
 
+use crate::engine::Cause;
 use std::io;
 
 /// Why a photo could not be read, resized or written.
@@ -116,6 +117,21 @@ impl ImageError {
             Self::Io(_) | Self::Write(_) => "io",
             Self::InvalidSize { .. } => "invalid_size",
             Self::UnknownFilter(_) => "unknown_filter",
+        }
+    }
+
+    /// The kind of the error.
+    #[must_use]
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::NotFound | Self::IsDirectory | Self::Io(_) | Self::Write(_) => Cause::Io,
+            Self::EmptyFile
+            | Self::NotAnImage { .. }
+            | Self::UnsupportedFormat { .. }
+            | Self::Corrupt { .. } => Cause::InvalidFile,
+            Self::TooManyPixels { .. } | Self::TooManyBytes { .. } => Cause::Limit,
+            Self::OutOfMemory { .. } => Cause::OutOfMemory,
+            Self::InvalidSize { .. } | Self::UnknownFilter(_) => Cause::InvalidInput,
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Tensor names and `SAME` padding are those of the weights that were ported from TensorFlow.
 
+use super::TensorScope;
 use crate::engine::graph::{Graph, TensorId};
 use crate::engine::ops::{Activation, Conv2d, Padding};
 use crate::error::Error;
-use crate::weights::Section;
 
 /// Added to a batch norm's variance.
 const EPSILON: f32 = 1e-3;
@@ -35,7 +35,11 @@ struct Layer<'a> {
 }
 
 /// Normalised pixels `[N, H, W, 3]` to a grid `[N, H / 32, W / 32, 1280]`.
-pub(super) fn build(graph: &mut Graph, section: &Section<'_>, pixels: TensorId) -> Result<TensorId, Error> {
+pub(super) fn build(
+    graph: &mut Graph,
+    tensors: &TensorScope<'_>,
+    pixels: TensorId,
+) -> Result<TensorId, Error> {
     let relu6 = Activation::Relu6;
     let dense = |conv, norm, outputs, kernel, stride, activation| Layer {
         conv,
@@ -46,7 +50,7 @@ pub(super) fn build(graph: &mut Graph, section: &Section<'_>, pixels: TensorId) 
         depthwise: false,
         activation,
     };
-    let mut x = layer(graph, section, "", pixels, dense("_conv_stem", "_bn0", STEM, 3, 2, relu6))?;
+    let mut x = layer(graph, tensors, "", pixels, dense("_conv_stem", "_bn0", STEM, 3, 2, relu6))?;
     let mut block = 0;
     for (repeats, kernel, first_stride, expansion, outputs) in STAGES {
         for repeat in 0..repeats {
@@ -56,30 +60,30 @@ pub(super) fn build(graph: &mut Graph, section: &Section<'_>, pixels: TensorId) 
             let mut y = x;
             if expansion > 1 {
                 let expand = dense("_expand_conv", "_bn0", inputs * expansion, 1, 1, relu6);
-                y = layer(graph, section, &name, y, expand)?;
+                y = layer(graph, tensors, &name, y, expand)?;
             }
             let depthwise = Layer {
                 depthwise: true,
                 ..dense("_depthwise_conv", "_bn1", inputs * expansion, kernel, stride, relu6)
             };
-            y = layer(graph, section, &name, y, depthwise)?;
+            y = layer(graph, tensors, &name, y, depthwise)?;
             let project = dense("_project_conv", "_bn2", outputs, 1, 1, Activation::Identity);
-            y = layer(graph, section, &name, y, project)?;
+            y = layer(graph, tensors, &name, y, project)?;
             x = if stride == 1 && inputs == outputs {
-                graph.sum(&format!("{}{name}skip", section.prefix), y, x)?
+                graph.sum(&format!("{}{name}skip", tensors.prefix), y, x)?
             } else {
                 y
             };
             block += 1;
         }
     }
-    layer(graph, section, "", x, dense("_conv_head", "_bn1", HEAD, 1, 1, relu6))
+    layer(graph, tensors, "", x, dense("_conv_head", "_bn1", HEAD, 1, 1, relu6))
 }
 
 /// Convolution, batch norm, activation.
 fn layer(
     graph: &mut Graph,
-    section: &Section<'_>,
+    tensors: &TensorScope<'_>,
     scope: &str,
     x: TensorId,
     layer: Layer<'_>,
@@ -88,14 +92,14 @@ fn layer(
     let [_, height, width, inputs] = graph.shape(x).sizes().unwrap_or_default();
     let groups = if depthwise { inputs } else { 1 };
     let shape = [outputs, inputs / groups, kernel, kernel];
-    let weight = section.constant(graph, &format!("{scope}{conv}.weight"), shape)?;
+    let weight = tensors.constant(graph, &format!("{scope}{conv}.weight"), shape)?;
     let bias = graph.constant("zeros", [outputs], vec![0.0; outputs])?;
     let padding = Padding::same([height, width], [kernel; 2], [stride; 2]);
     let attributes = Conv2d { stride: [stride; 2], padding, groups, ..Conv2d::default() };
-    let y = graph.conv2d(&format!("{}{scope}{conv}", section.prefix), x, weight, bias, attributes)?;
+    let y = graph.conv2d(&format!("{}{scope}{conv}", tensors.prefix), x, weight, bias, attributes)?;
 
-    let (scale, shift) = section.batch_norm(&format!("{scope}{norm}"), outputs, EPSILON)?;
-    let name = format!("{}{scope}{norm}", section.prefix);
+    let (scale, shift) = tensors.batch_norm(&format!("{scope}{norm}"), outputs, EPSILON)?;
+    let name = format!("{}{scope}{norm}", tensors.prefix);
     let scale = graph.constant(&name, [outputs], scale)?;
     let shift = graph.constant(&name, [outputs], shift)?;
     let y = graph.batch_norm(&name, y, scale, shift)?;

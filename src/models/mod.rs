@@ -5,13 +5,14 @@ mod resnet;
 mod search;
 mod show_attend_tell;
 mod show_tell;
+mod tensor_scope;
 
-pub(crate) use search::{SearchOptions, build};
+pub(crate) use search::{SearchGraph, SearchOptions, build};
 
 use crate::engine::graph::{Graph, TensorId};
 use crate::engine::ops::LstmWeights;
 use crate::error::Error;
-use crate::weights::Section;
+use tensor_scope::TensorScope;
 
 /// The state of a decoder's LSTM layers: for each `[h, c]`, both `[R, H]`.
 pub(crate) type State = Vec<[TensorId; 2]>;
@@ -32,7 +33,7 @@ pub(crate) trait Decoder {
     fn start(&mut self, graph: &mut Graph) -> Result<State, Error>;
 
     /// What the state alone says, without a word before it.
-    fn say(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error>;
+    fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error>;
 
     /// One step for `R` rows, `tokens [R]` being the words before; `R / N` rows belong to each image.
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error>;
@@ -45,19 +46,19 @@ pub(crate) trait Decoder {
 /// `inputs` and `hidden` are the widths of input and state.
 fn lstm_weights(
     graph: &mut Graph,
-    section: &Section<'_>,
+    tensors: &TensorScope<'_>,
     names: [&str; 4],
     [inputs, hidden]: [usize; 2],
 ) -> Result<LstmWeights, Error> {
-    let of_input = section.values(names[0], &[4 * hidden, inputs])?;
-    let of_state = section.values(names[1], &[4 * hidden, hidden])?;
+    let of_input = tensors.values(names[0], &[4 * hidden, inputs])?;
+    let of_state = tensors.values(names[1], &[4 * hidden, hidden])?;
     let mut weight = Vec::with_capacity(of_input.len() + of_state.len());
     for (input, state) in of_input.chunks_exact(inputs).zip(of_state.chunks_exact(hidden)) {
         weight.extend_from_slice(input);
         weight.extend_from_slice(state);
     }
-    let biases = section.values(names[2], &[4 * hidden])?;
-    let others = section.values(names[3], &[4 * hidden])?;
+    let biases = tensors.values(names[2], &[4 * hidden])?;
+    let others = tensors.values(names[3], &[4 * hidden])?;
     let bias: Vec<f32> = biases.iter().zip(&others).map(|(a, b)| a + b).collect();
     Ok(LstmWeights {
         weight: graph.constant(names[0], [4 * hidden, inputs + hidden], weight)?,

@@ -3,12 +3,12 @@
 
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
-use super::{Decoder, State, Step, efficientnet_lite, resnet};
+use super::{Decoder, State, Step, TensorScope, efficientnet_lite, resnet};
 use crate::engine::graph::{DType, Data, Graph, TensorId};
 use crate::engine::ops::TopK;
 use crate::engine::ops::scores::NOTHING;
 use crate::error::Error;
-use crate::weights::{DecoderFamily, DecoderManifest, Model, Preprocessing, Section};
+use crate::weights::{DecoderFamily, DecoderManifest, Model, Preprocessing};
 
 /// Sizes of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,10 +49,10 @@ pub(crate) fn build(
     let (height, width) = (height as usize, width as usize);
     let pixels = g.input("photo", [images, height, width, 3], DType::U8)?;
     let x = g.preprocess("preprocess", pixels, mean, std)?;
-    let section = Section { model, prefix: &manifest.encoder.prefix };
+    let tensors = TensorScope { model, prefix: &manifest.encoder.prefix };
     let mut features = match manifest.encoder.family.resnet_blocks() {
-        Some(blocks) => resnet::build(g, &section, x, blocks)?,
-        None => efficientnet_lite::build(g, &section, x)?,
+        Some(blocks) => resnet::build(g, &tensors, x, blocks)?,
+        None => efficientnet_lite::build(g, &tensors, x)?,
     };
     if let Some(grid) = manifest.encoder.grid {
         features = g.adaptive_avg_pool2d("grid", features, grid)?;
@@ -62,16 +62,16 @@ pub(crate) fn build(
 
     g.phase("generate");
     let mut constant_inputs = Vec::new();
-    let section = Section { model, prefix: &decoder.prefix };
+    let tensors = TensorScope { model, prefix: &decoder.prefix };
     let attends = decoder.family == DecoderFamily::ShowAttendTell;
     let forced_start = decoder.forced_start;
     let mut decoder: Box<dyn Decoder> = match decoder.family {
         DecoderFamily::ShowTell => {
-            let decoder = ShowTell::new(g, &section, pooled)?;
+            let decoder = ShowTell::new(g, &tensors, pooled)?;
             constant_inputs.push(Data::F32(vec![0.0; images * decoder.hidden]));
             Box::new(decoder)
         }
-        DecoderFamily::ShowAttendTell => Box::new(ShowAttendTell::new(g, section, features, pooled)?),
+        DecoderFamily::ShowAttendTell => Box::new(ShowAttendTell::new(g, tensors, features, pooled)?),
     };
     if decoder.vocabulary() != manifest.vocabulary.len() {
         let message = format!(
@@ -79,7 +79,7 @@ pub(crate) fn build(
             manifest.vocabulary.len(),
             decoder.vocabulary()
         );
-        return Err(section.inconsistent(message));
+        return Err(tensors.inconsistent(message));
     }
     let mut state = decoder.start(g)?;
     // Each image begins with one live hypothesis: the start token.
@@ -100,7 +100,7 @@ pub(crate) fn build(
     for step in 0..max_length {
         let is_unasked = step == 0 && !forced_start;
         let Step { logits, state: next, attention } =
-            if is_unasked { decoder.say(g, state)? } else { decoder.step(g, tokens, state)? };
+            if is_unasked { decoder.logits(g, state)? } else { decoder.step(g, tokens, state)? };
         let log_probs = g.log_softmax("log_softmax", logits)?;
         let top = g.top_k("top_k", log_probs, TopK { k: beams, suppressed, log_probs: false })?;
         let beam = g.beam_step("beam_step", scores, top, manifest.special.end)?;

@@ -1,14 +1,13 @@
 //! Show, Attend and Tell (Xu et al., arXiv 1502.03044) with soft attention and its gate.
 
-use super::{Decoder, State, Step, lstm_weights};
+use super::{Decoder, State, Step, TensorScope, lstm_weights};
 use crate::engine::graph::{Graph, TensorId};
 use crate::engine::ops::LstmWeights;
 use crate::error::Error;
-use crate::weights::Section;
 
 /// The network's weights in a graph.
 pub(super) struct ShowAttendTell<'a> {
-    section: Section<'a>,
+    tensors: TensorScope<'a>,
     pooled: TensorId,
     /// `[N, P, C]`.
     grid: TensorId,
@@ -28,42 +27,42 @@ impl<'a> ShowAttendTell<'a> {
     /// Reads the weights. `grid [N, P, C]` and its mean `pooled [N, C]` come from the encoder.
     pub(super) fn new(
         graph: &mut Graph,
-        section: Section<'a>,
+        tensors: TensorScope<'a>,
         grid: TensorId,
         pooled: TensorId,
     ) -> Result<Self, Error> {
         let channels = graph.shape(grid).last();
-        let [words, width] = section.sizes("embedding.weight")?;
-        let [_, hidden] = section.sizes("decode_step.weight_hh")?;
-        let [attention, _] = section.sizes("attention.decoder_att.weight")?;
+        let [words, width] = tensors.sizes("embedding.weight")?;
+        let [_, hidden] = tensors.sizes("decode_step.weight_hh")?;
+        let [attention, _] = tensors.sizes("attention.decoder_att.weight")?;
         let lstm = lstm_weights(
             graph,
-            &section,
+            &tensors,
             ["decode_step.weight_ih", "decode_step.weight_hh", "decode_step.bias_ih", "decode_step.bias_hh"],
             [width + channels, hidden],
         )?;
-        let mut query = section.values("attention.decoder_att.weight", &[attention, hidden])?;
-        query.extend(section.values("f_beta.weight", &[channels, hidden])?);
-        let mut query_bias = section.values("attention.decoder_att.bias", &[attention])?;
-        query_bias.extend(section.values("f_beta.bias", &[channels])?);
+        let mut query = tensors.values("attention.decoder_att.weight", &[attention, hidden])?;
+        query.extend(tensors.values("f_beta.weight", &[channels, hidden])?);
+        let mut query_bias = tensors.values("attention.decoder_att.bias", &[attention])?;
+        query_bias.extend(tensors.values("f_beta.bias", &[channels])?);
         Ok(ShowAttendTell {
-            section,
+            tensors,
             pooled,
             grid,
-            keys: section.linear(graph, "attention.encoder_att", grid, attention)?,
-            embedding: section.constant(graph, "embedding.weight", [words, width])?,
+            keys: tensors.linear(graph, "attention.encoder_att", grid, attention)?,
+            embedding: tensors.constant(graph, "embedding.weight", [words, width])?,
             query: [
                 graph.constant("query", [attention + channels, hidden], query)?,
                 graph.constant("query", [attention + channels], query_bias)?,
             ],
             score: [
-                section.constant(graph, "attention.full_att.weight", [1, attention])?,
-                section.constant(graph, "attention.full_att.bias", [1])?,
+                tensors.constant(graph, "attention.full_att.weight", [1, attention])?,
+                tensors.constant(graph, "attention.full_att.bias", [1])?,
             ],
             lstm,
             output: [
-                section.constant(graph, "fc.weight", [words, hidden])?,
-                section.constant(graph, "fc.bias", [words])?,
+                tensors.constant(graph, "fc.weight", [words, hidden])?,
+                tensors.constant(graph, "fc.bias", [words])?,
             ],
             hidden,
             words,
@@ -73,12 +72,12 @@ impl<'a> ShowAttendTell<'a> {
 
 impl Decoder for ShowAttendTell<'_> {
     fn start(&mut self, graph: &mut Graph) -> Result<State, Error> {
-        let h = self.section.linear(graph, "init_h", self.pooled, self.hidden)?;
-        let c = self.section.linear(graph, "init_c", self.pooled, self.hidden)?;
+        let h = self.tensors.linear(graph, "init_h", self.pooled, self.hidden)?;
+        let c = self.tensors.linear(graph, "init_c", self.pooled, self.hidden)?;
         Ok(vec![[h, c]])
     }
 
-    fn say(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
+    fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
         let logits = graph.linear("attend.fc", state[0][0], self.output[0], self.output[1])?;
         Ok(Step { logits, state, attention: None })
     }
@@ -89,7 +88,7 @@ impl Decoder for ShowAttendTell<'_> {
         let context = graph.attention_context("attend.context", self.grid, alpha, query)?;
         let word = graph.embedding("attend.embedding", tokens, self.embedding)?;
         let next = graph.lstm_cell("attend.lstm", &[word, context], state[0], self.lstm)?;
-        Ok(Step { attention: Some(alpha), ..self.say(graph, vec![next])? })
+        Ok(Step { attention: Some(alpha), ..self.logits(graph, vec![next])? })
     }
 
     fn vocabulary(&self) -> usize {

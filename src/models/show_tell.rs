@@ -1,11 +1,10 @@
 //! Show and Tell (Vinyals et al., arXiv 1411.4555): the pooled image is the first input of an LSTM.
 
 use super::resnet::EPSILON;
-use super::{Decoder, State, Step, lstm_weights};
+use super::{Decoder, State, Step, TensorScope, lstm_weights};
 use crate::engine::graph::{Constant, DType, Graph, TensorId};
 use crate::engine::ops::LstmWeights;
 use crate::error::Error;
-use crate::weights::Section;
 
 /// Most LSTM layers: each is a node of the graph at every step.
 const MAX_LAYERS: usize = 16;
@@ -28,9 +27,9 @@ pub(super) struct ShowTell {
 
 impl ShowTell {
     /// Reads the weights. `pooled` is the encoder's vector `[N, C]`.
-    pub(super) fn new(graph: &mut Graph, section: &Section<'_>, pooled: TensorId) -> Result<Self, Error> {
-        let [words, width] = section.sizes("embed.weight")?;
-        let [_, hidden] = section.sizes("lstm.weight_hh_l0")?;
+    pub(super) fn new(graph: &mut Graph, tensors: &TensorScope<'_>, pooled: TensorId) -> Result<Self, Error> {
+        let [words, width] = tensors.sizes("embed.weight")?;
+        let [_, hidden] = tensors.sizes("lstm.weight_hh_l0")?;
         let mut layers = Vec::new();
         for layer in 0.. {
             let inputs = if layer == 0 { width } else { hidden };
@@ -38,25 +37,25 @@ impl ShowTell {
             let names = names.map(|name| format!("lstm.{name}_l{layer}"));
             let names = names.each_ref().map(String::as_str);
             // A layer of which there is a part has to be whole, and the first one has to be there.
-            if layer > 0 && !names.iter().any(|name| section.has(name)) {
+            if layer > 0 && !names.iter().any(|name| tensors.has(name)) {
                 break;
             }
             if layer == MAX_LAYERS {
                 return Err(
-                    section.inconsistent(format!("expected at most {MAX_LAYERS} LSTM layers, found more"))
+                    tensors.inconsistent(format!("expected at most {MAX_LAYERS} LSTM layers, found more"))
                 );
             }
-            layers.push(lstm_weights(graph, section, names, [inputs, hidden])?);
+            layers.push(lstm_weights(graph, tensors, names, [inputs, hidden])?);
         }
         let images = graph.shape(pooled).rows();
         Ok(ShowTell {
-            image: project(graph, section, pooled, width)?,
+            image: project(graph, tensors, pooled, width)?,
             zeros: graph.input("zeros", [images, hidden], DType::F32)?,
-            embedding: section.constant(graph, "embed.weight", [words, width])?,
+            embedding: tensors.constant(graph, "embed.weight", [words, width])?,
             layers,
             output: [
-                section.constant(graph, "linear.weight", [words, hidden])?,
-                section.constant(graph, "linear.bias", [words])?,
+                tensors.constant(graph, "linear.weight", [words, hidden])?,
+                tensors.constant(graph, "linear.bias", [words])?,
             ],
             hidden,
             words,
@@ -80,19 +79,19 @@ impl ShowTell {
 /// is folded into it.
 fn project(
     graph: &mut Graph,
-    section: &Section<'_>,
+    tensors: &TensorScope<'_>,
     pooled: TensorId,
     width: usize,
 ) -> Result<TensorId, Error> {
-    if !NORM.iter().any(|part| section.has(&format!("project_norm.{part}"))) {
-        return section.linear(graph, "project", pooled, width);
+    if !NORM.iter().any(|part| tensors.has(&format!("project_norm.{part}"))) {
+        return tensors.linear(graph, "project", pooled, width);
     }
     let channels = graph.shape(pooled).last();
-    let (scale, shift) = section.batch_norm("project_norm", width, EPSILON)?;
-    let weight: Constant = section.stored("project.weight", &[width, channels])?.into();
-    let bias = section.values("project.bias", &[width])?;
+    let (scale, shift) = tensors.batch_norm("project_norm", width, EPSILON)?;
+    let weight: Constant = tensors.stored("project.weight", &[width, channels])?.into();
+    let bias = tensors.values("project.bias", &[width])?;
     let bias: Vec<f32> = bias.iter().zip(scale.iter().zip(&shift)).map(|(b, (s, t))| b * s + t).collect();
-    let name = format!("{}project", section.prefix);
+    let name = format!("{}project", tensors.prefix);
     let weight = graph.constant(&name, [width, channels], weight.scaled(&scale))?;
     let bias = graph.constant(&name, [width], bias)?;
     Ok(graph.linear(&name, pooled, weight, bias)?)
@@ -104,7 +103,7 @@ impl Decoder for ShowTell {
         self.advance(graph, "show_tell.image", self.image, &zeros)
     }
 
-    fn say(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
+    fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
         // There is a layer at least: the first one has been read.
         let top = state.last().map_or(self.zeros, |&[h, _]| h);
         let logits = graph.linear("show_tell.linear", top, self.output[0], self.output[1])?;
@@ -114,7 +113,7 @@ impl Decoder for ShowTell {
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error> {
         let word = graph.embedding("show_tell.embed", tokens, self.embedding)?;
         let state = self.advance(graph, "show_tell.lstm", word, &state)?;
-        self.say(graph, state)
+        self.logits(graph, state)
     }
 
     fn vocabulary(&self) -> usize {

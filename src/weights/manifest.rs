@@ -194,6 +194,27 @@ impl Preprocessing {
         fit(photo, [self.width, self.height], self.resize, self.filter)
     }
 
+    /// Bytes of the input for one photo.
+    pub(crate) fn bytes(&self) -> usize {
+        3 * self.width as usize * self.height as usize
+    }
+
+    /// The pixels `[N, H, W, 3]` of photos at the input's size.
+    ///
+    /// # Errors
+    /// A photo has another size.
+    pub(crate) fn pixels(&self, photos: &[&Rgb8]) -> Result<Vec<u8>, ImageError> {
+        let mut pixels = Vec::with_capacity(photos.len() * self.bytes());
+        for photo in photos {
+            let [width, height] = [photo.width(), photo.height()];
+            if [width, height] != [self.width, self.height] {
+                return Err(ImageError::InvalidSize { width, height, bytes: None });
+            }
+            pixels.extend_from_slice(photo.data());
+        }
+        Ok(pixels)
+    }
+
     /// The part of a photo that gets into the input, which is what attention maps lie over: all of it, or the middle.
     ///
     /// # Errors

@@ -11,9 +11,10 @@ pub use manifest::{
     DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, Preprocessing, Source, Special,
 };
 pub use model::Model;
-pub(crate) use model::Section;
 pub use preset::Preset;
 pub use synth::{SynthOptions, synth};
+
+use crate::engine::Cause;
 
 /// A model file cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -88,7 +89,7 @@ pub enum ModelErrorKind {
     },
     /// A value is too large for the type of element that it should be written as.
     #[error(
-        "tensor `{name}`: expected values up to 65504, the largest f16, found {value} at index {index}: leave out `--half`"
+        "tensor `{name}`: expected values up to 65504, the largest f16, found {value} at index {index}: write it as f32"
     )]
     TooLarge {
         /// The tensor.
@@ -99,7 +100,7 @@ pub enum ModelErrorKind {
         index: usize,
     },
     /// It is there already.
-    #[error("is there already: `--force` replaces it")]
+    #[error("is there already: write to another path, or replace it")]
     Exists,
     /// It cannot be written.
     #[error("cannot be written: {0}")]
@@ -115,4 +116,22 @@ pub enum ModelErrorKind {
     /// The description contradicts the tensors or itself.
     #[error("its description is wrong: {0}")]
     Inconsistent(String),
+}
+
+impl ModelErrorKind {
+    /// The kind of the error.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Unreadable(_) | Self::Exists | Self::Unwritable(_) => Cause::Io,
+            Self::TooLarge { .. } | Self::NoDecoder { .. } => Cause::InvalidInput,
+            Self::Malformed(_)
+            | Self::NotOurs(_)
+            | Self::MissingTensor { .. }
+            | Self::Shape { .. }
+            | Self::DType { .. }
+            | Self::NotFinite { .. }
+            | Self::Variance { .. }
+            | Self::Inconsistent(_) => Cause::InvalidFile,
+        }
+    }
 }

@@ -1,10 +1,8 @@
 //! A model file: its description, and its tensors as `f32` on demand.
 
 use super::{Manifest, ModelError, ModelErrorKind, ModelFile};
-use crate::engine::cpu;
-use crate::engine::graph::{FileValues, Graph, TensorId};
+use crate::engine::graph::FileValues;
 use crate::engine::storage::{Bytes, ElementType, safetensors_header};
-use crate::error::Error;
 use safetensors::tensor::Metadata;
 use std::ops::Range;
 use std::path::Path;
@@ -159,6 +157,11 @@ impl Model {
         ModelError { file: self.file.clone(), kind }
     }
 
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.metadata.info(name).is_some()
+    }
+
     fn info(&self, name: &str) -> Result<&safetensors::tensor::TensorInfo, ModelError> {
         self.metadata.info(name).ok_or_else(|| {
             let nearest = self.nearest(name);
@@ -196,89 +199,4 @@ fn bad_element<const N: usize>(
         before += elements.len();
     });
     found
-}
-
-/// The tensors of a model whose names begin alike, on their way into a graph.
-#[derive(Clone, Copy)]
-pub(crate) struct Section<'a> {
-    pub(crate) model: &'a Model,
-    pub(crate) prefix: &'a str,
-}
-
-impl Section<'_> {
-    /// The sizes of a tensor that must have this many, none of which is 0.
-    pub(crate) fn sizes<const RANK: usize>(&self, name: &str) -> Result<[usize; RANK], ModelError> {
-        let name = format!("{}{name}", self.prefix);
-        let found = self.model.shape(&name)?;
-        match found.try_into() {
-            Ok(sizes) if !found.contains(&0) => Ok(sizes),
-            _ => {
-                let (expected, found) = (format!("of {RANK} sizes that are not 0"), format!("{found:?}"));
-                Err(self.model.error(ModelErrorKind::Shape { name, expected, found }))
-            }
-        }
-    }
-
-    /// The error of a description that contradicts the tensors.
-    pub(crate) fn inconsistent(&self, message: String) -> Error {
-        self.model.error(ModelErrorKind::Inconsistent(message)).into()
-    }
-
-    /// Whether there is a tensor of this name.
-    pub(crate) fn has(&self, name: &str) -> bool {
-        self.model.metadata.info(&format!("{}{name}", self.prefix)).is_some()
-    }
-
-    /// The values of a tensor.
-    pub(crate) fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
-        self.model.tensor(&format!("{}{name}", self.prefix), shape)
-    }
-
-    /// The statistics of a batch norm, as scale and shift `[C]`.
-    pub(crate) fn batch_norm(
-        &self,
-        name: &str,
-        channels: usize,
-        epsilon: f32,
-    ) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
-        let statistic = |part: &str| self.values(&format!("{name}.{part}"), &[channels]);
-        let [weight, bias] = [statistic("weight")?, statistic("bias")?];
-        let [mean, variance] = [statistic("running_mean")?, statistic("running_var")?];
-        if let Some(index) = variance.iter().position(|&value| value < 0.0) {
-            let (name, value) = (format!("{}{name}.running_var", self.prefix), variance[index]);
-            return Err(self.model.error(ModelErrorKind::Variance { name, value, index }));
-        }
-        Ok(cpu::batch_norm::fold(&weight, &bias, &mean, &variance, epsilon))
-    }
-
-    /// The values of a tensor, left in the file until they are needed.
-    pub(crate) fn stored(&self, name: &str, shape: &[usize]) -> Result<FileValues, ModelError> {
-        self.model.stored(&format!("{}{name}", self.prefix), shape)
-    }
-
-    /// Adds a tensor to the graph.
-    pub(crate) fn constant<const RANK: usize>(
-        &self,
-        graph: &mut Graph,
-        name: &str,
-        shape: [usize; RANK],
-    ) -> Result<TensorId, Error> {
-        let name = format!("{}{name}", self.prefix);
-        let values = self.model.stored(&name, &shape)?;
-        Ok(graph.constant(&name, shape, values)?)
-    }
-
-    /// Adds the weight `[O, I]` and the bias `[O]` of a linear layer, and the layer itself.
-    pub(crate) fn linear(
-        &self,
-        graph: &mut Graph,
-        name: &str,
-        x: TensorId,
-        outputs: usize,
-    ) -> Result<TensorId, Error> {
-        let inputs = graph.shape(x).last();
-        let weight = self.constant(graph, &format!("{name}.weight"), [outputs, inputs])?;
-        let bias = self.constant(graph, &format!("{name}.bias"), [outputs])?;
-        Ok(graph.linear(&format!("{}{name}", self.prefix), x, weight, bias)?)
-    }
 }

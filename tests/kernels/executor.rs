@@ -214,12 +214,36 @@ fn wrong_inputs_are_refused_and_do_no_harm() {
     let executor = shared().executor(&case.graph, &TARGETS[0]);
     let mut wrong = case.inputs.clone();
     wrong[0] = Data::F32(vec![0.0; 3]);
-    assert!(matches!(executor.run(&wrong), Err(GpuError::Refused(_))));
-    assert!(matches!(executor.run(&[]), Err(GpuError::Refused(_))));
+    assert!(matches!(executor.run(&wrong), Err(GpuError::InvalidInput(_))));
+    assert!(matches!(executor.run(&[]), Err(GpuError::InvalidInput(_))));
     let outputs = executor.run(&case.inputs).unwrap().outputs;
     for ((found, expected), &id) in outputs.iter().zip(&case.expected()).zip(case.graph.outputs()) {
         compare(found, expected, case.graph.shape(id), Tolerance::Approximate).unwrap();
     }
+}
+
+#[test]
+fn threads_that_share_an_executor_get_their_own_results() {
+    let mut case = Case::new(1);
+    let x = case.random_input([64, 1024]);
+    case.last(Softmax { log: true }, vec![x]);
+    let executor = shared().executor(&case.graph, &TARGETS[0]);
+    let inputs = [-1.0, 2.0].map(|scale: f32| {
+        let values = (0..64 * 1024).map(|index| scale * (index % 13) as f32).collect();
+        vec![Data::F32(values)]
+    });
+    let expected = inputs.each_ref().map(|inputs| executor.run(inputs).unwrap().outputs);
+    assert_ne!(expected[0], expected[1]);
+    std::thread::scope(|scope| {
+        for (inputs, expected) in inputs.iter().zip(&expected) {
+            let executor = &executor;
+            scope.spawn(move || {
+                for _ in 0..50 {
+                    assert_eq!(&executor.run(inputs).unwrap().outputs, expected);
+                }
+            });
+        }
+    });
 }
 
 /// Phases cut a run into submissions: the results stay the same, and each has its time.

@@ -69,7 +69,7 @@ fn kernels() -> Vec<Kernel> {
 /// What brings a host's pictures to their size, on a device where captions are made too.
 const RESAMPLE: Shader = Shader {
     name: "resample",
-    source: include_str!("../../src/embed/resample.wgsl"),
+    source: include_str!("../../src/host/resample.wgsl"),
     params: &[],
     variants: &[&["TEXTURE"], &[]],
 };

@@ -2,7 +2,7 @@
 
 use super::args::{AdapterArgs, SearchArgs, named, number};
 use super::engine::{DeviceChoice, Engine};
-use super::failure::{Failure, NO_DEVICE, PHOTOS_FAILED};
+use super::failure::{Failure, NO_DEVICE, PHOTOS_FAILED, advice};
 use super::output::{self, Progress, note};
 use super::photos::{Photo, is_stdin, read_ahead};
 use super::pictures::Pictures;
@@ -248,8 +248,9 @@ impl Batch<'_> {
         let spoken = match &self.lost {
             Some(lost) => Err(lost.clone()),
             None => (self.speak)(&images).map_err(|error| {
-                let told = PhotoError::of_engine(&error);
-                if matches!(error, Error::Gpu(_)) {
+                let mut told = PhotoError::of_engine(&error);
+                if let Error::Gpu(error) = &error {
+                    told.message.push_str(advice(error));
                     self.lost = Some(told.clone());
                 }
                 told

@@ -2,9 +2,9 @@
 
 use super::output::note;
 use shadetell::Error;
-use shadetell::checkpoint::CheckpointError;
+use shadetell::checkpoint::{CheckpointError, CheckpointErrorKind};
 use shadetell::engine::gpu::GpuError;
-use shadetell::weights::ModelError;
+use shadetell::weights::{ModelError, ModelErrorKind};
 use std::io;
 use std::process::ExitCode;
 
@@ -39,11 +39,22 @@ impl Failure {
                 (WRONG_USAGE, format!("{message}\n\nFor more information, try '--help'."))
             }
             Failure::Model(message) => (NO_MODEL, message),
-            Failure::Device(error) => (NO_DEVICE, error.to_string()),
+            Failure::Device(error) => (NO_DEVICE, format!("{error}{}", advice(&error))),
             Failure::System(message) => (PHOTOS_FAILED, message),
         };
         note(&format!("error: {message}"));
         ExitCode::from(code)
+    }
+}
+
+/// What to type to get over an error of a device, to be put behind its message.
+pub(crate) fn advice(error: &GpuError) -> &'static str {
+    match error {
+        GpuError::AdapterNotFound { .. } => "; `shadetell devices` lists them",
+        GpuError::NoAdapter { .. } | GpuError::OutOfMemory(_) | GpuError::DeviceLost(_) => {
+            ", or use `--device cpu`"
+        }
+        _ => "",
     }
 }
 
@@ -59,13 +70,22 @@ impl From<Error> for Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Failure {
-        Failure::Model(error.to_string())
+        let advice = match error.kind {
+            ModelErrorKind::Exists => " with `--force`",
+            ModelErrorKind::TooLarge { .. } => ", without `--half`",
+            _ => "",
+        };
+        Failure::Model(format!("{error}{advice}"))
     }
 }
 
 impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Failure {
-        Failure::Model(error.to_string())
+        let advice = match error.kind {
+            CheckpointErrorKind::NoSpecialWord { role, .. } => format!(" with `--{role}-word`"),
+            _ => String::new(),
+        };
+        Failure::Model(format!("{error}{advice}"))
     }
 }
 
@@ -82,5 +102,27 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Failure::NoReader,
             _ => Failure::System(format!("cannot write to standard output: {error}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_names_options_of_the_command() {
+        let said = |failure: Failure| match failure {
+            Failure::Model(message) => message,
+            other => panic!("{other:?}"),
+        };
+        let model = |kind| said(ModelError { file: "m".to_owned(), kind }.into());
+        let large = ModelErrorKind::TooLarge { name: "w".to_owned(), value: 1e6, index: 0 };
+        assert!(model(ModelErrorKind::Exists).ends_with("replace it with `--force`"));
+        assert!(model(large).ends_with("write it as f32, without `--half`"));
+        let kind = CheckpointErrorKind::NoSpecialWord { role: "start", usual: "<s>".to_owned() };
+        let vocabulary = said(CheckpointError { file: "v".to_owned(), kind }.into());
+        assert!(vocabulary.ends_with("name the word with `--start-word`"), "{vocabulary}");
+        assert!(advice(&GpuError::NoAdapter { backends: String::new() }).contains("--device cpu"));
+        assert!(advice(&GpuError::Busy(String::new())).is_empty());
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueHint};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use shadetell::checkpoint::{
-    Checkpoint, FileKind, SpecialWords, StateDict, Tensor, TensorFile, Vocabulary, dialect,
+    Checkpoint, FileKind, SpecialWords, StateDict, Tensor, TensorFile, Vocabulary, architecture,
 };
 use shadetell::weights::{Manifest, Model, Special};
 use std::fs::File;
@@ -137,7 +137,7 @@ pub(crate) fn sha256(path: &Path) -> Result<(String, u64), Failure> {
 
 impl Part {
     fn of(dict: &StateDict<'_>) -> Part {
-        let network = match dialect::recognise(dict) {
+        let network = match architecture::recognise(dict) {
             Ok(network) => network.to_string(),
             Err(_) => "no network that is known".to_owned(),
         };

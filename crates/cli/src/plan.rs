@@ -58,7 +58,7 @@ impl From<Class> for AdapterClass {
 pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     let model = args.search.open_model()?;
     let options = args.search.options();
-    let plan = shadetell::plan(&model, &options, args.class.into())?;
+    let plan = shadetell::caption_plan(&model, &options, args.class.into())?;
     let phases = plan.phases().iter().map(|(name, range)| Phase {
         name,
         steps: plan.steps()[range.clone()].iter().map(Row::of).collect(),

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
         (None, None) => super::args::bundled_model()?,
     };
     let options = CaptionOptions { decoder: args.decoder, ..CaptionOptions::default() };
-    let (graph, _) = shadetell::graph(&model, &options)?;
+    let (graph, _) = shadetell::caption_graph(&model, &options)?;
     let mut rows = vec![["shape", "kernel", "usual kernel", "ms", "times as fast"].map(str::to_owned)];
     let choices = tune(&gpu, &graph, |tuned| {
         note(&format!("{}: {}", tuned.key, tuned.best));

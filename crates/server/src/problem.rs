@@ -5,9 +5,8 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use shadetell::engine::gpu::GpuError;
 use shadetell::image::ImageError;
-use shadetell::{Error, image};
+use shadetell::{Cause, Error, image};
 use utoipa::ToSchema;
 
 /// Why a request was not done.
@@ -107,11 +106,16 @@ impl From<image::ImageError> for Problem {
 impl From<&Error> for Problem {
     fn from(error: &Error) -> Problem {
         let PhotoError { code, message } = PhotoError::of_engine(error);
-        match error {
-            Error::Image(error) => Problem::from(error),
-            Error::Gpu(GpuError::DeviceLost(_) | GpuError::OutOfMemory(_)) => {
+        if let Error::Image(error) = error {
+            return Problem::from(error);
+        }
+        match error.cause() {
+            Cause::Busy | Cause::DeviceLost | Cause::OutOfMemory | Cause::Unavailable => {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retry_after(2)
             }
+            Cause::InvalidInput => Problem::new(StatusCode::BAD_REQUEST, code, message),
+            // The search that was asked for is larger than the device.
+            Cause::Limit => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message),
             _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
         }
     }
@@ -131,5 +135,31 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shadetell::engine::gpu::GpuError;
+
+    #[test]
+    fn statuses_follow_causes() {
+        let text = String::new;
+        let table = [
+            (GpuError::Busy(text()), 503, "busy"),
+            (GpuError::DeviceLost(text()), 503, "device_lost"),
+            (GpuError::OutOfMemory(text()), 503, "gpu_out_of_memory"),
+            (GpuError::NoAdapter { backends: text() }, 503, "gpu"),
+            (GpuError::InvalidInput(text()), 400, "gpu"),
+            (GpuError::LimitTooLow { limit: "maxBufferSize", need: 2, have: 1, advice: "" }, 422, "gpu"),
+            (GpuError::Internal(text()), 500, "gpu"),
+        ];
+        for (error, status, code) in table {
+            let problem = Problem::from(&Error::from(error.clone()));
+            assert_eq!((problem.status, problem.code), (status, code), "{error:?}");
+            assert_eq!(problem.retry_after.is_some(), status == 503, "{error:?}");
+        }
+        assert_eq!(Problem::from(&Error::from(ImageError::EmptyFile)).status, 422);
     }
 }

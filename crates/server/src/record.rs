@@ -1,8 +1,7 @@
 //! The JSON object of a photo, which the API answers with and `shadetell caption --json` prints.
 
 use serde::Serialize;
-use shadetell::engine::gpu::GpuError;
-use shadetell::{Caption, Error};
+use shadetell::{Caption, Cause, Error};
 use std::time::Duration;
 use utoipa::ToSchema;
 
@@ -177,9 +176,12 @@ impl PhotoError {
     pub fn of_engine(error: &Error) -> PhotoError {
         let code = match error {
             Error::Image(error) => error.code(),
-            Error::Gpu(GpuError::DeviceLost(_)) => "device_lost",
-            Error::Gpu(GpuError::OutOfMemory(_)) => "gpu_out_of_memory",
-            Error::Gpu(_) => "gpu",
+            Error::Gpu(error) => match error.cause() {
+                Cause::DeviceLost => "device_lost",
+                Cause::OutOfMemory => "gpu_out_of_memory",
+                Cause::Busy => "busy",
+                _ => "gpu",
+            },
             _ => "model",
         };
         PhotoError { code, message: error.to_string() }

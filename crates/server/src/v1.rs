@@ -176,7 +176,7 @@ pub(crate) struct Failed {
         (status = 413, description = "Too many bytes, pixels or photos", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not a photo", body = Problem, content_type = "application/problem+json"),
         (status = 421, description = "Called by a name that is not the server's", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A damaged photo", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A damaged photo, or a search that is larger than the device", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many photos wait", body = Problem, content_type = "application/problem+json"),
         (status = 500, description = "A mistake of ours", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The device was lost, or the server stops", body = Problem, content_type = "application/problem+json"),

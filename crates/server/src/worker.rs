@@ -6,8 +6,8 @@ use crate::models::{Models, Search};
 use crate::problem::Problem;
 use crate::queue::{CaptionResult, Job, Update};
 use crate::service::Service;
-use shadetell::embed::{Budget, Input};
 use shadetell::engine::gpu::{Gpu, GpuError, poll};
+use shadetell::host::{Budget, Input};
 use shadetell::{Caption, CaptionOptions, Captioner, Error, wgpu};
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -221,7 +221,7 @@ impl<'a> Worker<'a> {
         let clock = Instant::now();
         let captions = match group {
             [job] if job.follow => vec![self.follow(captioner, job)?],
-            _ => captioner.caption_fitted(&group.iter().map(|job| &job.input).collect::<Vec<_>>())?,
+            _ => captioner.caption_preprocessed(&group.iter().map(|job| &job.input).collect::<Vec<_>>())?,
         };
         metrics.batch(group.len(), clock.elapsed());
         if let Some(caption) = captions.first() {
@@ -239,11 +239,11 @@ impl<'a> Worker<'a> {
     /// Captions a photo and sends its words as they are found.
     fn follow(&self, captioner: &Captioner, job: &Job) -> Result<Caption, Error> {
         let Some(Gpu { device, queue, .. }) = self.device.gpu() else {
-            let mut captions = captioner.caption_fitted(&[&job.input])?;
+            let mut captions = captioner.caption_preprocessed(&[&job.input])?;
             return Ok(captions.swap_remove(0));
         };
         let mut encoder = device.create_command_encoder(&Default::default());
-        let mut ticket = captioner.encode(&mut encoder, Input::Fitted(&job.input), Budget::Word)?;
+        let mut ticket = captioner.encode(&mut encoder, Input::Preprocessed(&job.input), Budget::Word)?;
         let mut said = String::new();
         loop {
             queue.submit([encoder.finish()]);

@@ -12,7 +12,7 @@ use bevy::render::RenderPlugin;
 use bevy::render::render_resource::{Extent3d, TextureDimension, TextureFormat};
 use bevy::render::settings::{RenderCreation, WgpuSettings};
 use bevy::window::ExitCondition;
-use shadetell::embed::Budget;
+use shadetell::host::Budget;
 use shadetell::image::{DecodeOptions, Rgb8, read};
 use shadetell::weights::Model;
 use shadetell::{CaptionOptions, required_limits};
@@ -44,7 +44,7 @@ fn scene(drift: Drift, budget: Budget) -> Result<App, BevyError> {
     let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
     let photo = read(Path::new(PHOTO), &DecodeOptions::default())?;
     // Bevy takes what the adapter has beyond that.
-    let settings = WgpuSettings { limits: required_limits(&model, &options)?, ..default() };
+    let settings = WgpuSettings { limits: required_limits(&model, &options, &Default::default())?, ..default() };
     let mut app = App::new();
     app.add_plugins(
         DefaultPlugins

@@ -1,10 +1,10 @@
 //! The captions of a moving picture: what is known of the one that is on its way, and of the one before.
 
 use eframe::wgpu;
-use shadetell::embed::{Budget, Input, Prewarm, TextureInput, Ticket, Window};
+use shadetell::host::{Budget, Input, TextureInput, Window};
 use shadetell::engine::gpu::Gpu;
 use shadetell::weights::Model;
-use shadetell::{Caption, CaptionOptions, Captioner, Error};
+use shadetell::{Caption, CaptionOptions, Captioner, Error, Prewarm, Ticket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! Which adapter to use, and a device on it.
 
-use super::{Checks, GpuError, Pipelines};
+use super::{BoundsChecks, DeviceCache, GpuError};
 use crate::engine::graph::{Graph, GraphError};
 use crate::engine::plan::{AdapterClass, Plan, Target, TuningTable};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 /// What a user may ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdapterChoice {
-    /// Part of a name, or a number as `shadetell devices` lists them.
+    /// Part of a name, or a number in the order of [`adapters`].
     pub adapter: Option<String>,
     /// The only backends to look at.
     pub backends: Option<wgpu::Backends>,
@@ -64,7 +64,7 @@ fn sorted_adapters(choice: &AdapterChoice) -> Vec<wgpu::Adapter> {
 /// All adapters, best first: the order in which their numbers count.
 ///
 /// # Errors
-/// There is none.
+/// No adapter was found.
 pub fn adapters(choice: &AdapterChoice) -> Result<Vec<AdapterReport>, GpuError> {
     let found = sorted_adapters(choice);
     let chosen = match select(&found, choice) {
@@ -93,7 +93,7 @@ pub struct Gpu {
     pub choices: TuningTable,
     /// Where the driver may keep what it compiles, if it has such a place.
     pub pipeline_cache: Option<wgpu::PipelineCache>,
-    pub(crate) pipelines: Arc<Mutex<Pipelines>>,
+    pub(crate) cache: Arc<Mutex<DeviceCache>>,
     lost: Arc<OnceLock<String>>,
 }
 
@@ -147,13 +147,13 @@ impl Gpu {
             info,
             choices: TuningTable::default(),
             pipeline_cache: None,
-            pipelines: Arc::default(),
+            cache: Arc::default(),
             lost,
         })
     }
 
     /// A device that a host has: nothing is asked of it and no handler is installed on it. What is missing of its limits is
-    /// told when a model is prepared; [`required_limits`](crate::required_limits) says what a model needs, and
+    /// told when an [`Executor`](super::Executor) is made, and
     /// [`helpful_features`](Gpu::helpful_features) what makes it faster.
     pub fn from_host(device: &wgpu::Device, queue: &wgpu::Queue) -> Gpu {
         Gpu {
@@ -162,15 +162,15 @@ impl Gpu {
             info: device.adapter_info(),
             choices: TuningTable::default(),
             pipeline_cache: None,
-            pipelines: Arc::default(),
+            cache: Arc::default(),
             lost: Arc::default(),
         }
     }
 
     /// The same device with kernels of its own, compiled with these checks: nothing is shared with other clones.
     #[must_use]
-    pub fn with_checks(&self, checks: Checks) -> Gpu {
-        Gpu { pipelines: Arc::new(Mutex::new(Pipelines::new(checks))), ..self.clone() }
+    pub fn with_checks(&self, checks: BoundsChecks) -> Gpu {
+        Gpu { cache: Arc::new(Mutex::new(DeviceCache::new(checks))), ..self.clone() }
     }
 
     /// Features that a device should have, where its adapter has them; none is needed.
@@ -193,7 +193,7 @@ impl Gpu {
     /// # Errors
     /// The driver refuses a kernel.
     pub fn compile(&self, plan: &Plan) -> Result<(), GpuError> {
-        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).prepare(&self.device, plan)
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).prepare(&self.device, plan)
     }
 
     /// A graph made ready for this device.

@@ -1,70 +1,72 @@
-//! Turns at an executor's arena: it holds the activations of one run at a time.
+//! The lock over an executor's arena: one user at a time, either a run or a host's frames.
 
 use super::GpuError;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Who has the arena.
+/// The user of an arena.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Holder {
+enum User {
     #[default]
     Nobody,
-    /// A run, which ends by itself.
+    /// A run, which ends by itself: others wait for it.
     Run,
-    /// Work that a host records into its own encoders, at its own pace.
-    Recording,
+    /// Work that a host records over its frames. It may take any time, so nobody waits for it.
+    Frames,
 }
 
-/// The one lock of an executor's arena.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ArenaLock(Arc<(Mutex<Holder>, Condvar)>);
+/// A lock that a ticket can hold from frame to frame, and carry to other threads.
+#[derive(Debug, Default)]
+pub(super) struct ArenaLock {
+    user: Mutex<User>,
+    freed: Condvar,
+}
+
+/// The arena belongs to the holder until the guard is dropped.
+#[derive(Debug)]
+pub(crate) struct ArenaGuard(Arc<ArenaLock>);
 
 impl ArenaLock {
-    /// The arena for a run. Waits for other runs.
-    ///
-    /// # Errors
-    /// A recording has the arena. Waiting for it could take forever, since it goes on only when the host records more.
-    pub(super) fn for_run(&self) -> Result<ArenaGuard, GpuError> {
-        let (holder, changed) = &*self.0;
-        let mut holder = holder.lock().unwrap_or_else(PoisonError::into_inner);
-        while *holder == Holder::Run {
-            holder = changed.wait(holder).unwrap_or_else(PoisonError::into_inner);
-        }
-        if *holder == Holder::Recording {
-            return Err(busy());
-        }
-        *holder = Holder::Run;
-        Ok(ArenaGuard(self.clone()))
+    fn user(&self) -> MutexGuard<'_, User> {
+        self.user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The arena for a recording. Never waits.
+    /// For a run: waits for other runs.
     ///
     /// # Errors
-    /// A run or another recording has the arena.
-    pub(super) fn for_recording(&self) -> Result<ArenaGuard, GpuError> {
-        let mut holder = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *holder != Holder::Nobody {
-            return Err(busy());
+    /// A host's frames have the arena.
+    pub(super) fn lock(self: &Arc<Self>) -> Result<ArenaGuard, GpuError> {
+        let others = |user: &mut User| *user == User::Run;
+        let user = self.freed.wait_while(self.user(), others).unwrap_or_else(PoisonError::into_inner);
+        self.take(user, User::Run)
+    }
+
+    /// For frames: never waits.
+    ///
+    /// # Errors
+    /// The arena is in use.
+    pub(super) fn try_lock(self: &Arc<Self>) -> Result<ArenaGuard, GpuError> {
+        self.take(self.user(), User::Frames)
+    }
+
+    fn take(self: &Arc<Self>, mut user: MutexGuard<'_, User>, new: User) -> Result<ArenaGuard, GpuError> {
+        let busy = |message: &str| Err(GpuError::Busy(message.to_owned()));
+        match *user {
+            User::Nobody => {
+                *user = new;
+                Ok(ArenaGuard(Arc::clone(self)))
+            }
+            User::Run => busy("expected no run on another thread, found one: try again later"),
+            User::Frames => busy(
+                "expected the run before to be recorded to its end: call `record` on its ticket, or drop it",
+            ),
         }
-        *holder = Holder::Recording;
-        Ok(ArenaGuard(self.clone()))
     }
 }
-
-fn busy() -> GpuError {
-    GpuError::Refused(
-        "the memory for activations is in use: record the work before to its end, or drop it".to_owned(),
-    )
-}
-
-/// Possession of an arena, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct ArenaGuard(ArenaLock);
 
 impl Drop for ArenaGuard {
     fn drop(&mut self) {
-        let (holder, changed) = &*self.0.0;
-        *holder.lock().unwrap_or_else(PoisonError::into_inner) = Holder::Nobody;
-        changed.notify_one();
+        *self.0.user() = User::Nobody;
+        self.0.freed.notify_all();
     }
 }
 
@@ -74,21 +76,20 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn runs_wait_for_runs_and_nobody_waits_for_a_recording() {
-        let lock = ArenaLock::default();
-        let run = lock.for_run().unwrap();
-        assert!(lock.for_recording().is_err());
-        let waiting = std::thread::spawn({
-            let lock = lock.clone();
-            move || lock.for_run().is_ok()
-        });
+    fn runs_wait_for_runs_and_nobody_waits_for_frames() {
+        let lock: Arc<ArenaLock> = Arc::default();
+        let frames = lock.try_lock().unwrap();
+        assert!(matches!(lock.try_lock(), Err(GpuError::Busy(why)) if why.contains("recorded to its end")));
+        assert!(matches!(lock.lock(), Err(GpuError::Busy(why)) if why.contains("recorded to its end")));
+        drop(frames);
+        let run = lock.lock().unwrap();
+        assert!(matches!(lock.try_lock(), Err(GpuError::Busy(why)) if why.contains("another thread")));
+        let other = Arc::clone(&lock);
+        let waiting = std::thread::spawn(move || other.lock().map(drop));
         std::thread::sleep(Duration::from_millis(20));
-        assert!(!waiting.is_finished());
+        assert!(!waiting.is_finished(), "a run waits for another");
         drop(run);
-        assert!(waiting.join().unwrap());
-        let recording = lock.for_recording().unwrap();
-        assert!(lock.for_run().is_err() && lock.for_recording().is_err());
-        drop(recording);
-        assert!(lock.for_run().is_ok());
+        waiting.join().unwrap().unwrap();
+        assert!(lock.try_lock().is_ok());
     }
 }

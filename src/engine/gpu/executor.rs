@@ -1,10 +1,11 @@
 //! Runs a plan: everything is allocated and bound once, a run only writes inputs, records dispatches and reads back.
 
 use super::arena_lock::{ArenaGuard, ArenaLock};
+use super::progress::Progress;
 use super::weights::DeviceWeights;
-use super::{Gpu, GpuError, Pipelines, check_alive, filled_buffer, poll, scoped};
+use super::{DeviceCache, Gpu, GpuError, check_alive, poll, scoped};
 use crate::engine::graph::Data;
-use crate::engine::plan::{ALIGNMENT, Binding, Plan, Port, Target};
+use crate::engine::plan::{ALIGNMENT, Binding, Plan, Target};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -15,11 +16,12 @@ pub struct Executor {
     pub(crate) device: wgpu::Device,
     pub(crate) queue: wgpu::Queue,
     plan: Plan,
-    arena: wgpu::Buffer,
+    pub(super) arena: wgpu::Buffer,
     readback: wgpu::Buffer,
+    /// Over `arena` and `readback`.
+    lock: Arc<ArenaLock>,
     weights: Arc<DeviceWeights>,
     pub(super) steps: Vec<BoundStep>,
-    pub(super) lock: ArenaLock,
 }
 
 /// A dispatch with everything resolved.
@@ -39,13 +41,16 @@ impl BoundStep {
     }
 }
 
-/// What a run gives.
+/// The results of a run and its times.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Run {
     /// The results, in the order in which the graph declares them.
     pub outputs: Vec<Data>,
     /// Wall-clock time from the end of the previous phase to the end of each.
     pub phases: Vec<Duration>,
+    /// Wall-clock time from the upload of the inputs to the end of the readback, without waiting for other threads.
+    pub elapsed: Duration,
 }
 
 /// Memory on a device, in bytes.
@@ -67,21 +72,31 @@ impl Executor {
     /// The plan is for another kind of device, the device's limits are too low, it is out of memory, or the driver refuses a
     /// kernel.
     pub fn new(gpu: &Gpu, plan: Plan) -> Result<Executor, GpuError> {
-        let mut pipelines = gpu.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        pipelines.cache = gpu.pipeline_cache.clone();
-        Executor::prepared(gpu, &mut pipelines, plan)
+        let mut cache = gpu.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        Executor::prepared(gpu, &mut cache, plan)
     }
 
-    pub(crate) fn prepared(gpu: &Gpu, pipelines: &mut Pipelines, plan: Plan) -> Result<Executor, GpuError> {
+    /// The same, with progress that other threads may read.
+    pub(crate) fn with_progress(
+        gpu: &Gpu,
+        plan: Plan,
+        progress: Arc<Progress>,
+    ) -> Result<Executor, GpuError> {
+        let mut cache = gpu.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.progress = progress;
+        Executor::prepared(gpu, &mut cache, plan)
+    }
+
+    fn prepared(gpu: &Gpu, cache: &mut DeviceCache, plan: Plan) -> Result<Executor, GpuError> {
         let Gpu { device, queue, .. } = gpu;
+        cache.driver_cache = gpu.pipeline_cache.clone();
         check_target(plan.target(), &gpu.target())?;
         check_limits(&device.limits(), &plan)?;
-        pipelines.progress.add_steps(plan.weights().len());
-        pipelines.prepare(device, &plan)?;
-        let others = pipelines.weights();
-        let weights =
-            DeviceWeights::upload(device, queue, &plan, &pipelines.progress, &others).map(Arc::new)?;
-        pipelines.share(&weights);
+        cache.progress.add_steps(plan.weights().len());
+        cache.prepare(device, &plan)?;
+        let others = cache.weights();
+        let weights = DeviceWeights::upload(device, queue, &plan, &cache.progress, &others).map(Arc::new)?;
+        cache.share(&weights);
         let buffer = |label, size: usize, usage| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(label),
@@ -110,8 +125,8 @@ impl Executor {
             let mut bound = Vec::with_capacity(plan.steps().len());
             for (index, step) in plan.steps().iter().enumerate() {
                 let dispatch = &step.dispatch;
-                let Some(compiled) = pipelines.get(&dispatch.kernel) else {
-                    return Err(GpuError::Refused(format!("{} was not compiled", dispatch.kernel.label())));
+                let Some(compiled) = cache.get(&dispatch.kernel) else {
+                    return Err(GpuError::Internal(format!("{} was not compiled", dispatch.kernel.label())));
                 };
                 let params_range = index * ALIGNMENT..index * ALIGNMENT + 4 * dispatch.params.len();
                 let mut entries = vec![entry(0, &params, &params_range)];
@@ -143,9 +158,9 @@ impl Executor {
             plan,
             arena,
             readback,
+            lock: Arc::default(),
             weights,
             steps,
-            lock: ArenaLock::default(),
         })
     }
 
@@ -161,15 +176,14 @@ impl Executor {
     }
 
     /// Runs the plan once and waits for its results: one compute pass and one submission for each phase, and one
-    /// readback at the end.
-    ///
-    /// Any number of threads may call this: each waits for its turn.
+    /// readback at the end. Several threads may call: one waits for another.
     ///
     /// # Errors
-    /// The inputs are not those of the graph, the device was lost, or the arena is in use by a recording that is not finished.
+    /// The inputs are not those of the graph; a host's frames have the memory of the activations ([`GpuError::Busy`]); the device
+    /// was lost.
     pub fn run(&self, inputs: &[Data]) -> Result<Run, GpuError> {
         self.check_inputs(inputs)?;
-        let _guard = self.lock.for_run()?;
+        let _arena = self.lock_arena()?;
         let clock = Instant::now();
         let submissions = scoped(&self.device, || self.submit(inputs))?;
         let mut ends = Vec::with_capacity(submissions.len());
@@ -180,136 +194,23 @@ impl Executor {
         let outputs = read_back(&self.device, &self.readback, |bytes| self.outputs(bytes))?;
         let starts = std::iter::once(Duration::ZERO).chain(ends.iter().copied());
         let phases = ends.iter().zip(starts).map(|(&end, start)| end - start).collect();
-        Ok(Run { outputs, phases })
+        Ok(Run { outputs, phases, elapsed: clock.elapsed() })
     }
 
-    /// The arena, for work that is recorded into a host's encoders. Never waits.
+    /// Takes the memory of the activations for a run, and waits for other runs.
     ///
     /// # Errors
-    /// A run or another recording has it.
-    pub(crate) fn take_arena(&self) -> Result<ArenaGuard, GpuError> {
-        self.lock.for_recording()
+    /// A host's frames have it.
+    pub(super) fn lock_arena(&self) -> Result<ArenaGuard, GpuError> {
+        self.lock.lock()
     }
 
-    /// Where an input lies on the device.
-    pub(crate) fn input_binding(&self, index: usize) -> wgpu::BufferBinding<'_> {
-        let range = &self.plan.inputs()[index].range;
-        wgpu::BufferBinding {
-            buffer: &self.arena,
-            offset: range.start as u64,
-            size: std::num::NonZeroU64::new(range.len().next_multiple_of(4) as u64),
-        }
-    }
-
-    /// Where a result lies on the device.
-    pub(crate) fn output_binding(&self, index: usize) -> wgpu::BufferBinding<'_> {
-        let range = &self.plan.outputs()[index].range;
-        wgpu::BufferBinding {
-            buffer: &self.arena,
-            offset: range.start as u64,
-            size: std::num::NonZeroU64::new(range.len() as u64),
-        }
-    }
-
-    /// Records the copying of an input out of a host's buffer.
+    /// Takes the memory of the activations for a host's frames; never waits.
     ///
     /// # Errors
-    /// The buffer cannot be copied from, is too short, or the offset is no multiple of four. Nothing is recorded then.
-    pub(crate) fn record_input_from(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        index: usize,
-        buffer: &wgpu::Buffer,
-        offset: u64,
-    ) -> Result<(), GpuError> {
-        let range = &self.plan.inputs()[index].range;
-        let size = range.len().next_multiple_of(4) as u64;
-        let is_readable = buffer.usage().contains(wgpu::BufferUsages::COPY_SRC);
-        if !is_readable || !offset.is_multiple_of(4) || offset.saturating_add(size) > buffer.size() {
-            return Err(GpuError::Refused(format!(
-                "expected a buffer with COPY_SRC and {size} bytes from an offset that is a multiple of 4, found {:?}, {} bytes \
-                 and offset {offset}",
-                buffer.usage(),
-                buffer.size()
-            )));
-        }
-        encoder.copy_buffer_to_buffer(buffer, offset, &self.arena, range.start as u64, size);
-        Ok(())
-    }
-
-    /// A buffer with the values of some inputs, for [`Executor::record_inputs`].
-    pub(crate) fn staged(&self, inputs: &[Data]) -> Result<wgpu::Buffer, GpuError> {
-        let mut bytes = Vec::new();
-        for data in inputs {
-            bytes.extend_from_slice(data.bytes());
-            bytes.resize(bytes.len().next_multiple_of(4), 0);
-        }
-        filled_buffer(&self.device, "inputs", &bytes, wgpu::BufferUsages::COPY_SRC)
-    }
-
-    /// Records the copying of inputs, from the given one on, out of a buffer that [`Executor::staged`] made.
-    pub(crate) fn record_inputs(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        first: usize,
-        staged: &wgpu::Buffer,
-    ) {
-        let mut offset = 0;
-        for port in self.plan.inputs().iter().skip(first) {
-            let size = port.range.len().next_multiple_of(4) as u64;
-            if offset + size > staged.size() {
-                break;
-            }
-            encoder.copy_buffer_to_buffer(staged, offset, &self.arena, port.range.start as u64, size);
-            offset += size;
-        }
-    }
-
-    /// Records some of the steps as one compute pass.
-    pub(crate) fn record_steps(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        steps: Range<usize>,
-        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
-    ) {
-        let descriptor = wgpu::ComputePassDescriptor { label: Some("shadetell"), timestamp_writes };
-        let mut pass = encoder.begin_compute_pass(&descriptor);
-        for step in &self.steps[steps] {
-            step.record(&mut pass);
-        }
-    }
-
-    /// Records the copying of the first so many results, and asks for `arrived` to be called when they can be read.
-    pub(crate) fn record_outputs(
-        &self,
-        encoder: &mut wgpu::CommandEncoder,
-        count: usize,
-        arrived: impl FnOnce(Result<(), wgpu::BufferAsyncError>) + Send + 'static,
-    ) -> Result<wgpu::Buffer, GpuError> {
-        let start = self.plan.output_range().start;
-        let end = self.plan.outputs()[..count].iter().map(|port| port.range.end).max().unwrap_or(start);
-        let size = (end - start) as u64;
-        let readback = scoped(&self.device, || {
-            self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("results"),
-                size,
-                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
-                mapped_at_creation: false,
-            })
-        })?;
-        encoder.copy_buffer_to_buffer(&self.arena, start as u64, &readback, 0, size);
-        encoder.map_buffer_on_submit(&readback, wgpu::MapMode::Read, .., arrived);
-        Ok(readback)
-    }
-
-    /// The results of a run as far as their bytes were copied.
-    pub(crate) fn outputs(&self, bytes: &[u8]) -> Vec<Data> {
-        let base = self.plan.output_range().start;
-        let read = |port: &Port| {
-            Data::from_bytes(port.dtype, &bytes[port.range.start - base..port.range.end - base])
-        };
-        let is_there = |port: &&Port| port.range.end - base <= bytes.len();
-        self.plan.outputs().iter().take_while(is_there).map(read).collect()
+    /// The memory is in use.
+    pub(crate) fn try_lock_arena(&self) -> Result<ArenaGuard, GpuError> {
+        self.lock.try_lock()
     }
 
     pub(super) fn write_inputs(&self, inputs: &[Data]) {
@@ -357,7 +258,7 @@ impl Executor {
         if expected == found {
             Ok(())
         } else {
-            Err(GpuError::Refused(format!("expected inputs {expected:?}, found {found:?}")))
+            Err(GpuError::InvalidInput(format!("expected inputs {expected:?}, found {found:?}")))
         }
     }
 }
@@ -399,7 +300,7 @@ fn check_target(target: &Target, device: &Target) -> Result<(), GpuError> {
         && (device.int64 || !target.int64);
     match fits {
         true => Ok(()),
-        false => Err(GpuError::Refused(format!(
+        false => Err(GpuError::InvalidInput(format!(
             "expected a plan for this device, {device:?}, found one for {target:?}: plan with `Gpu::plan`"
         ))),
     }
@@ -445,4 +346,31 @@ fn check_limits(limits: &wgpu::Limits, plan: &Plan) -> Result<(), GpuError> {
     }
     let advice = "choose another adapter";
     Err(GpuError::LimitTooLow { limit: "minStorageBufferOffsetAlignment", need, have, advice })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::gpu::AdapterChoice;
+    use std::sync::Mutex;
+
+    #[test]
+    fn a_buffer_that_is_mapped_already_is_an_error_that_no_handler_hears_of() {
+        let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
+        let heard: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&heard);
+        gpu.device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            told.lock().unwrap().push(error.to_string())
+        }));
+        let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 4,
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        buffer.map_async(wgpu::MapMode::Read, .., |_| {});
+        let error = read_back(&gpu.device, &buffer, <[u8]>::to_vec).unwrap_err();
+        assert!(matches!(error, GpuError::Internal(_)), "{error}");
+        assert_eq!(*heard.lock().unwrap(), [""; 0]);
+    }
 }

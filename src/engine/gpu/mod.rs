@@ -1,25 +1,28 @@
-//! Adapters, devices, pipelines, and the executor that records a plan into compute passes.
+//! Adapters, devices, compiled kernels, and the executor that records a plan into compute passes.
 
 mod adapter;
 mod arena_lock;
+mod device_cache;
 mod executor;
 mod peaks;
-mod pipelines;
 mod profile;
+mod progress;
+mod recording;
 pub mod source;
 mod tune;
 mod weights;
 
 pub use adapter::{AdapterChoice, AdapterReport, Gpu, adapters};
 pub(crate) use arena_lock::ArenaGuard;
+pub use device_cache::BoundsChecks;
+pub(crate) use device_cache::DeviceCache;
 pub use executor::{DeviceMemory, Executor, Run};
 pub use peaks::Peaks;
-pub use pipelines::Checks;
-pub(crate) use pipelines::Pipelines;
-pub(crate) use pipelines::Progress;
 pub use profile::Clock;
+pub(crate) use progress::Progress;
 pub use tune::{Trial, Tuned, tune};
 
+use crate::engine::Cause;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Something went wrong between us and a GPU.
@@ -29,14 +32,14 @@ pub enum GpuError {
     /// The machine has no adapter at all.
     #[error(
         "no GPU adapter found ({backends}): install a Vulkan driver (on Debian and Ubuntu: \
-         `apt-get install mesa-vulkan-drivers`, which brings a software one too), or use `--device cpu`"
+         `apt-get install mesa-vulkan-drivers`, which brings a software one too)"
     )]
     NoAdapter {
         /// Where it was looked for.
         backends: String,
     },
     /// No adapter has the name or number that was asked for.
-    #[error("no adapter matches `{wanted}`; found: {found}; `shadetell devices` lists them")]
+    #[error("no adapter matches `{wanted}`; found: {found}")]
     AdapterNotFound {
         /// The name or number asked for.
         wanted: String,
@@ -64,21 +67,53 @@ pub enum GpuError {
         advice: &'static str,
     },
     /// A buffer could not be allocated.
-    #[error("the GPU is out of memory ({0}): close other programs that use it, or use `--device cpu`")]
+    #[error("the GPU is out of memory ({0}): close other programs that use it")]
     OutOfMemory(String),
     /// The device went away.
-    #[error("the GPU device was lost ({0}): try again, or use `--device cpu`")]
+    #[error("the GPU device was lost ({0}): try again on a new device")]
     DeviceLost(String),
-    /// A mistake of ours that the driver or wgpu refused.
-    #[error("the GPU refused our work: {0}")]
-    Refused(String),
+    /// An argument of the caller cannot be used.
+    #[error("{0}")]
+    InvalidInput(String),
+    /// The memory of activations is in use.
+    #[error("{0}")]
+    Busy(String),
+    /// A mistake of this library, or a driver that refuses valid work.
+    #[error("the engine made a mistake, or the driver refused valid work ({0}): please report it")]
+    Internal(String),
+}
+
+impl GpuError {
+    /// The kind of the error.
+    pub fn cause(&self) -> Cause {
+        match self {
+            GpuError::NoAdapter { .. } | GpuError::AdapterNotFound { .. } | GpuError::NoDevice { .. } => {
+                Cause::Unavailable
+            }
+            GpuError::LimitTooLow { .. } => Cause::Limit,
+            GpuError::OutOfMemory(_) => Cause::OutOfMemory,
+            GpuError::DeviceLost(_) => Cause::DeviceLost,
+            GpuError::InvalidInput(_) => Cause::InvalidInput,
+            GpuError::Busy(_) => Cause::Busy,
+            GpuError::Internal(_) => Cause::Internal,
+        }
+    }
+
+    /// The error of work on something of the caller's, such as a texture or a shader: what wgpu refuses there is the
+    /// caller's mistake.
+    pub(crate) fn of_input(self, expected: &str) -> GpuError {
+        match self {
+            GpuError::Internal(found) => GpuError::InvalidInput(format!("expected {expected}: {found}")),
+            other => other,
+        }
+    }
 }
 
 impl From<wgpu::Error> for GpuError {
     fn from(error: wgpu::Error) -> Self {
         match error {
             wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory(error.to_string()),
-            _ => GpuError::Refused(error.to_string()),
+            _ => GpuError::Internal(error.to_string()),
         }
     }
 }

@@ -48,7 +48,7 @@ impl Executor {
     /// As [`Executor::run`]; or the device has no clock and is asked for it.
     pub fn profile(&self, inputs: &[Data], clock: Clock) -> Result<Vec<Range<Duration>>, GpuError> {
         self.check_inputs(inputs)?;
-        let _guard = self.lock.for_run()?;
+        let _arena = self.lock_arena()?;
         scoped(&self.device, || self.write_inputs(inputs))?;
         match clock {
             Clock::Device => self.profile_on_device(),

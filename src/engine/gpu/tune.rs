@@ -1,6 +1,6 @@
 //! Times the kernels that could run each shape of a graph, and tells which one is the fastest.
 
-use super::{Checks, Clock, Executor, Gpu, GpuError};
+use super::{BoundsChecks, Clock, Executor, Gpu, GpuError};
 use crate::engine::EngineError;
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph};
@@ -63,7 +63,7 @@ const WORTH: f64 = 0.97;
 pub fn tune(gpu: &Gpu, graph: &Graph, mut told: impl FnMut(&Tuned)) -> Result<TuningTable, EngineError> {
     let mut choices = TuningTable::default();
     // Compiled here, so that kernels that lose take no memory later.
-    let gpu = &gpu.with_checks(Checks::default());
+    let gpu = &gpu.with_checks(BoundsChecks::default());
     for candidates in Plan::candidates(graph, &gpu.target()) {
         let race = Race { gpu, graph: graph.alone(&graph.nodes()[candidates.node])?, candidates };
         let tuned = race.run()?;

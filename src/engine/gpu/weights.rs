@@ -1,6 +1,6 @@
 //! Weights on the device: packed for their kernels straight into mapped memory, spread over a few buffers.
 
-use super::pipelines::Progress;
+use super::progress::Progress;
 use super::{GpuError, poll, scoped};
 use crate::engine::graph::Source;
 use crate::engine::plan::{ALIGNMENT, PackedWeight, Packing, Plan};
@@ -93,7 +93,7 @@ impl DeviceWeights {
                 for shelf in group {
                     started.push(scope.spawn(|| shelf.filled_buffer(device, plan, progress)));
                 }
-                let stopped = |_| GpuError::Refused("a thread that fills buffers stopped".to_owned());
+                let stopped = |_| GpuError::Internal("a thread that fills buffers stopped".to_owned());
                 started.into_iter().map(|thread| thread.join().map_err(stopped)?).collect()
             });
             for (shelf, buffer) in group.iter().zip(filled?) {
@@ -162,7 +162,7 @@ impl Shelf {
             let found =
                 plan.constant(weight.tensor).and_then(|tensor| Some((tensor, tensor.constant.as_ref()?)));
             let Some((tensor, constant)) = found else {
-                return Err(GpuError::Refused(format!("expected a constant for {weight:?}, found none")));
+                return Err(GpuError::Internal(format!("expected a constant for {weight:?}, found none")));
             };
             let unscaled;
             let constant = if weight.half {

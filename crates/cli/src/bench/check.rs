@@ -116,7 +116,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
 impl Network {
     fn of(model: &Model, decoder: Option<DecoderFamily>, gpu: &Gpu) -> Result<Network, Failure> {
         let options = CaptionOptions { decoder, beam: Some(1), ..CaptionOptions::default() };
-        let (mut graph, constants) = shadetell::graph(model, &options)?;
+        let (mut graph, constants) = shadetell::caption_graph(model, &options)?;
         let encoder_end = graph.phases().get(1).map_or(graph.nodes().len(), |phase| phase.start);
         let features = graph.nodes()[..encoder_end].last().map(|node| node.outputs[0]);
         if let Some(features) = features {

@@ -1,7 +1,7 @@
 //! A page about a network: what it took, its roofline, its layers. One file that loads nothing.
 
 use super::layers::{Layer, grouped};
-use super::model::Report;
+use super::network::NetworkReport;
 use crate::failure::Failure;
 use shadetell::engine::gpu::Peaks;
 use std::fmt::Write;
@@ -13,12 +13,12 @@ const PAGE: &str = include_str!("report.html");
 const COLOURS: usize = 5;
 
 /// Writes the page.
-pub(super) fn write(path: &Path, report: &Report, peaks: &Peaks) -> Result<(), Failure> {
+pub(super) fn write(path: &Path, report: &NetworkReport, peaks: &Peaks) -> Result<(), Failure> {
     std::fs::write(path, page(report, peaks))
         .map_err(|error| Failure::System(format!("{}: cannot be written: {error}", path.display())))
 }
 
-fn page(report: &Report, peaks: &Peaks) -> String {
+fn page(report: &NetworkReport, peaks: &Peaks) -> String {
     let kinds = kinds(&report.layers);
     let parts = [
         ("{{title}}", escaped(&format!("{} on {}", report.model, report.setting.adapter))),
@@ -61,7 +61,7 @@ fn colour(layer: &Layer, kinds: &[(String, f64)]) -> String {
     format!("c{}", place.min(COLOURS))
 }
 
-fn figures(report: &Report) -> String {
+fn figures(report: &NetworkReport) -> String {
     let figures = [
         (format!("{:.1} ms", report.warm_ms.median), "warm, median"),
         (format!("{:.1} to {:.1} ms", report.warm_ms.min, report.warm_ms.p95), "least to 95th percentile"),

@@ -10,7 +10,7 @@ use clap::{Args, ValueHint};
 use serde::Serialize;
 use shadetell::engine::cpu;
 use shadetell::engine::gpu::source::assemble;
-use shadetell::engine::gpu::{Checks, Clock, Executor, Peaks};
+use shadetell::engine::gpu::{BoundsChecks, Clock, Executor, Peaks};
 use shadetell::engine::graph::Data;
 use shadetell::engine::plan::{Plan, Step, UserShader};
 use shadetell::workloads::{CASES, Case, OPS};
@@ -89,7 +89,7 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let kernel = step.dispatch.kernel.label();
     let setting = Setting::of(&gpu, &[&plan, &theirs])?;
     // Bounds for both, or the comparison would be of those.
-    let checked = gpu.with_checks(Checks::All);
+    let checked = gpu.with_checks(BoundsChecks::All);
     let ours = Executor::new(&checked, plan)?;
     let theirs = Executor::new(&checked, theirs).map_err(|error| {
         Failure::Usage(format!(

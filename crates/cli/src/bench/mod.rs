@@ -7,6 +7,7 @@ mod kernel;
 mod kernels;
 mod layers;
 mod model;
+mod network;
 mod peaks;
 mod report;
 mod speed;
@@ -15,7 +16,7 @@ mod trace;
 use super::args::{AdapterArgs, named, number};
 use super::failure::Failure;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use shadetell::engine::gpu::Checks;
+use shadetell::engine::gpu::BoundsChecks;
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, ModelFile, SynthOptions, synth};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -97,8 +98,8 @@ struct RunArgs {
 
 impl RunArgs {
     /// Where kernels are compiled.
-    fn checks(&self) -> Checks {
-        if self.checked { Checks::All } else { Checks::Foreign }
+    fn checks(&self) -> BoundsChecks {
+        if self.checked { BoundsChecks::All } else { BoundsChecks::UserShadersOnly }
     }
 
     /// What the runs that count give: at least one, and no more once the time is over.

@@ -2,7 +2,7 @@
 
 use crate::image::Rgb8;
 
-/// What a captioner looks at.
+/// A picture for a captioner.
 #[derive(Clone, Copy, Debug)]
 pub enum Input<'a> {
     /// A texture, such as the one that a camera renders to.
@@ -11,8 +11,8 @@ pub enum Input<'a> {
     Buffer(BufferInput<'a>),
     /// A photo in memory.
     Photo(&'a Rgb8),
-    /// The same, brought to the input's size by [`Preprocessing::fit`](crate::weights::Preprocessing::fit) already.
-    Fitted(&'a Rgb8),
+    /// A photo in memory that [`Preprocessing::fit`](crate::weights::Preprocessing::fit) has brought to the input's size.
+    Preprocessed(&'a Rgb8),
 }
 
 /// A view of one layer and one mip level of a two-dimensional texture, whose samples are floats: any 8-bit, 16-bit or

@@ -78,7 +78,7 @@ impl Resampler {
         // Its pixels, its size, where a row of a buffer ends, whether its values are linear and whether they are grey, its window.
         let (source, size, stride, kind, window) = match input {
             Input::Texture(texture) => {
-                let size = texture.checked_size().map_err(Error::refused)?;
+                let size = texture.checked_size().map_err(Error::invalid)?;
                 let TextureInput { view, colour, window, .. } = texture;
                 let format = view.texture().format();
                 let kind = [colour.is_linear(format), format.components() == 1];
@@ -88,7 +88,7 @@ impl Resampler {
                 let rows = u64::from(height.max(1)) - 1;
                 let needed = u64::from(bytes_per_row) * rows + 4 * u64::from(width);
                 if bytes_per_row % 4 != 0 || bytes_per_row / 4 < width || buffer.size() < needed {
-                    return Err(Error::refused(format!(
+                    return Err(Error::invalid(format!(
                         "expected a buffer of {height} rows of {width} pixels, found {} bytes, {bytes_per_row} a row",
                         buffer.size()
                     )));
@@ -96,14 +96,14 @@ impl Resampler {
                 let binding = wgpu::BufferBinding { buffer, offset: 0, size: NonZeroU64::new(needed) };
                 (Source::Buffer(binding), [width, height], bytes_per_row / 4, [false; 2], window)
             }
-            Input::Photo(_) | Input::Fitted(_) => {
-                return Err(Error::refused("a photo in memory is resized there"));
+            Input::Photo(_) | Input::Preprocessed(_) => {
+                return Err(Error::invalid("expected a texture or a buffer, found a photo in memory"));
             }
         };
-        let part = window.within(size).map_err(Error::refused)?;
+        let part = window.within(size).map_err(Error::invalid)?;
         let most = self.device.limits().max_compute_workgroups_per_dimension.saturating_mul(8);
         if part[3] > most {
-            return Err(Error::refused(format!(
+            return Err(Error::invalid(format!(
                 "expected at most {most} rows, found {}: give a part of them",
                 part[3]
             )));
@@ -133,7 +133,8 @@ impl Resampler {
                     entry(4, source),
                 ],
             })
-        })?;
+        })
+        .map_err(|error| error.of_input("a picture on the captioner's device that shaders can read"))?;
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("resample"),
             timestamp_writes: None,
@@ -214,7 +215,7 @@ fn passes(
     cache: Option<&wgpu::PipelineCache>,
 ) -> Result<Passes, GpuError> {
     let defines = SHADER.variants[usize::from(!texture)];
-    let text = source::assemble(SHADER.name, SHADER.source, defines).map_err(GpuError::Refused)?;
+    let text = source::assemble(SHADER.name, SHADER.source, defines).map_err(GpuError::Internal)?;
     let buffer = |ty| wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None };
     let storage = |read_only| buffer(wgpu::BufferBindingType::Storage { read_only });
     let source = match texture {

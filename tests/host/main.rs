@@ -9,11 +9,14 @@ mod pictures;
 mod tickets;
 
 use common::shared;
-use shadetell::embed::{Budget, BufferInput, Colour, Input, TextureInput, Ticket, Window};
 use shadetell::engine::gpu::{AdapterChoice, Gpu, GpuError};
+use shadetell::engine::plan::{AdapterClass, Plan, Target, TuningTable};
+use shadetell::host::{Budget, BufferInput, Colour, Input, TextureInput, Window};
 use shadetell::image::{DecodeOptions, Rgb8, read};
 use shadetell::weights::{DecoderFamily, Model};
-use shadetell::{Backend, Caption, CaptionOptions, Captioner, Error, required_limits, wgpu};
+use shadetell::{
+    Backend, Caption, CaptionOptions, Captioner, Cause, Error, Ticket, caption_graph, required_limits, wgpu,
+};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};

@@ -1,10 +1,10 @@
-//! Compute pipelines: each kernel compiled once per device.
+//! What a device has for all executors on it: each kernel compiled once, each weight uploaded once.
 
+use super::progress::Progress;
 use super::weights::DeviceWeights;
 use super::{GpuError, scoped, source};
 use crate::engine::plan::{Binding, Dispatch, Kernel, Plan};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 /// A compiled kernel with the layout of its bindings.
@@ -14,56 +14,33 @@ pub(super) struct Pipeline {
     pub(super) layout: wgpu::BindGroupLayout,
 }
 
-/// Which shaders are compiled with bounds on every index and loop.
+/// Shaders that are compiled with checks of every index and loop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Checks {
-    /// Those of others: our own stay within bounds, as their tests show.
+pub enum BoundsChecks {
+    /// Only user-supplied shaders; built-in kernels stay within bounds by construction.
     #[default]
-    Foreign,
+    UserShadersOnly,
     /// All.
     All,
 }
 
-/// How far the making ready of a plan is, for somebody on another thread.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    done: AtomicUsize,
-    expected: AtomicUsize,
-}
-
-impl Progress {
-    pub(crate) fn add_steps(&self, count: usize) {
-        self.expected.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(crate) fn step(&self) {
-        self.done.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// From 0 to 1.
-    pub(crate) fn share(&self) -> f32 {
-        let expected = self.expected.load(Ordering::Relaxed).max(1);
-        self.done.load(Ordering::Relaxed).min(expected) as f32 / expected as f32
-    }
-}
-
 /// The kernels compiled on one device so far, and the weights that are there.
 #[derive(Debug, Default)]
-pub(crate) struct Pipelines {
+pub(crate) struct DeviceCache {
     compiled: HashMap<Kernel, Pipeline>,
-    checks: Checks,
+    checks: BoundsChecks,
     /// Where the driver may keep what it compiles.
-    pub(crate) cache: Option<wgpu::PipelineCache>,
+    pub(super) driver_cache: Option<wgpu::PipelineCache>,
     /// Kernels and weights of the plans that are made ready.
-    pub(crate) progress: Arc<Progress>,
+    pub(super) progress: Arc<Progress>,
     /// Of executors that were made with these kernels; those that are gone leave nothing.
     weights: Vec<Weak<DeviceWeights>>,
 }
 
-impl Pipelines {
+impl DeviceCache {
     /// None compiled yet.
-    pub(super) fn new(checks: Checks) -> Pipelines {
-        Pipelines { checks, ..Pipelines::default() }
+    pub(super) fn new(checks: BoundsChecks) -> DeviceCache {
+        DeviceCache { checks, ..DeviceCache::default() }
     }
 
     /// Compiles the kernels of a plan that are not there yet, on all cores.
@@ -78,7 +55,7 @@ impl Pipelines {
                 missing.push(&step.dispatch);
             }
         }
-        let (checks, cache, progress) = (self.checks, self.cache.as_ref(), &*self.progress);
+        let (checks, cache, progress) = (self.checks, self.driver_cache.as_ref(), &*self.progress);
         progress.add_steps(missing.len());
         let threads = std::thread::available_parallelism().map_or(1, usize::from).min(missing.len().max(1));
         let compiled: Result<Vec<Vec<_>>, GpuError> = std::thread::scope(|scope| {
@@ -95,7 +72,7 @@ impl Pipelines {
                     })
                 })
                 .collect();
-            let crashed = |_| Err(GpuError::Refused("the shader compiler crashed".to_owned()));
+            let crashed = |_| Err(GpuError::Internal("the shader compiler crashed".to_owned()));
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(crashed)).collect()
         });
         self.compiled.extend(compiled?.into_iter().flatten());
@@ -121,13 +98,13 @@ impl Pipelines {
 fn compile(
     device: &wgpu::Device,
     dispatch: &Dispatch,
-    checks: Checks,
+    checks: BoundsChecks,
     cache: Option<&wgpu::PipelineCache>,
 ) -> Result<Pipeline, GpuError> {
     let kernel = &dispatch.kernel;
     let label = kernel.label();
-    let text =
-        source::assemble(kernel.name(), kernel.source(), kernel.defines()).map_err(GpuError::Refused)?;
+    let text = source::assemble(kernel.name(), kernel.source(), kernel.defines())
+        .map_err(|error| blamed(GpuError::Internal(error), kernel.is_built_in()))?;
     let storage = |binding: &Binding| wgpu::BufferBindingType::Storage {
         read_only: matches!(binding, Binding::Weight(_)),
     };
@@ -149,7 +126,7 @@ fn compile(
             label: Some(kernel.name()),
             source: wgpu::ShaderSource::Wgsl(text.into()),
         };
-        let runtime_checks = match checks == Checks::Foreign && kernel.is_built_in() {
+        let runtime_checks = match checks == BoundsChecks::UserShadersOnly && kernel.is_built_in() {
             true => wgpu::ShaderRuntimeChecks::unchecked(),
             false => wgpu::ShaderRuntimeChecks::checked(),
         };
@@ -182,4 +159,10 @@ fn compile(
         });
         Pipeline { pipeline, layout }
     })
+    .map_err(|error| blamed(error, kernel.is_built_in()))
+}
+
+/// A user's shader that does not compile is invalid input.
+fn blamed(error: GpuError, is_built_in: bool) -> GpuError {
+    if is_built_in { error } else { error.of_input("a shader with the bindings and constants of its kernel") }
 }

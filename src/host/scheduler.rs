@@ -14,7 +14,7 @@ pub enum Budget {
     /// So many dispatches.
     Dispatches(usize),
     /// As much as finds the next word, the first one with all that comes before it. The ticket is followed as with
-    /// [`Ticket::follow`](super::Ticket::follow).
+    /// `Ticket::follow`.
     Word,
     /// So many microseconds of the device's time. They are kept once the device's clock has told how long things take; a device
     /// without a clock, or a single dispatch that takes longer, does not keep them.
@@ -35,7 +35,7 @@ impl Budget {
 
 /// How long each step of a plan takes: guessed at first, measured later.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct FrameScheduler {
     /// In microseconds.
     steps: Mutex<Vec<f64>>,
 }
@@ -52,8 +52,8 @@ fn guess(flops: u64, bytes: u64) -> f64 {
     LAUNCH + flops as f64 / FLOPS_PER_MICROSECOND + bytes as f64 / BYTES_PER_MICROSECOND
 }
 
-impl Pace {
-    pub(super) fn of(plan: &Plan) -> Pace {
+impl FrameScheduler {
+    pub(super) fn new(plan: &Plan) -> FrameScheduler {
         let mut cost = Vec::with_capacity(plan.steps().len());
         let mut steps = plan.steps().iter().peekable();
         while let Some(first) = steps.next() {
@@ -65,7 +65,7 @@ impl Pace {
             let shared = guess(first.cost.flops, first.cost.bytes) / f64::from(count);
             cost.extend((0..count).map(|_| shared));
         }
-        Pace { steps: Mutex::new(cost) }
+        FrameScheduler { steps: Mutex::new(cost) }
     }
 
     fn steps(&self) -> MutexGuard<'_, Vec<f64>> {
@@ -114,31 +114,31 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn pace(steps: &[f64]) -> Pace {
-        Pace { steps: Mutex::new(steps.to_vec()) }
+    fn scheduler(steps: &[f64]) -> FrameScheduler {
+        FrameScheduler { steps: Mutex::new(steps.to_vec()) }
     }
 
     #[test]
     fn slices_fit_their_budget_and_hold_at_least_a_step() {
-        let pace = pace(&[10.0, 20.0, 30.0, 500.0, 1.0]);
-        assert_eq!(pace.slice(0, Budget::Whole, 8), 0..5);
-        assert_eq!(pace.slice(1, Budget::dispatches(2), 8), 1..3);
-        assert_eq!(pace.slice(1, Budget::Word, 4), 1..4);
-        assert_eq!(pace.slice(4, Budget::Word, 8), 4..5);
-        assert_eq!(pace.slice(4, Budget::dispatches(0), 8), 4..5);
-        assert_eq!(pace.slice(0, Budget::micros(79), 8), 0..2);
-        assert_eq!(pace.slice(0, Budget::micros(80), 8), 0..3, "three quarters are planned for");
-        assert_eq!(pace.slice(3, Budget::micros(80), 8), 3..4, "a step that is too long runs alone");
-        assert_eq!(pace.slice(5, Budget::micros(80), 8), 5..5);
+        let scheduler = scheduler(&[10.0, 20.0, 30.0, 500.0, 1.0]);
+        assert_eq!(scheduler.slice(0, Budget::Whole, 8), 0..5);
+        assert_eq!(scheduler.slice(1, Budget::dispatches(2), 8), 1..3);
+        assert_eq!(scheduler.slice(1, Budget::Word, 4), 1..4);
+        assert_eq!(scheduler.slice(4, Budget::Word, 8), 4..5);
+        assert_eq!(scheduler.slice(4, Budget::dispatches(0), 8), 4..5);
+        assert_eq!(scheduler.slice(0, Budget::micros(79), 8), 0..2);
+        assert_eq!(scheduler.slice(0, Budget::micros(80), 8), 0..3, "three quarters are planned for");
+        assert_eq!(scheduler.slice(3, Budget::micros(80), 8), 3..4, "a step that is too long runs alone");
+        assert_eq!(scheduler.slice(5, Budget::micros(80), 8), 5..5);
     }
 
     #[test]
     fn slices_that_took_longer_become_shorter() {
-        let pace = pace(&[10.0; 8]);
-        pace.learn(0..4, Duration::from_micros(120));
-        assert_eq!(pace.slice(0, Budget::micros(80), 8), 0..2, "30 us each");
-        assert_eq!(pace.slice(4, Budget::micros(54), 8), 4..8);
-        pace.learn(0..4, Duration::from_micros(40));
-        assert_eq!(pace.slice(0, Budget::micros(100), 8), 0..3, "25 us each, a quarter of the way back");
+        let scheduler = scheduler(&[10.0; 8]);
+        scheduler.learn(0..4, Duration::from_micros(120));
+        assert_eq!(scheduler.slice(0, Budget::micros(80), 8), 0..2, "30 us each");
+        assert_eq!(scheduler.slice(4, Budget::micros(54), 8), 4..8);
+        scheduler.learn(0..4, Duration::from_micros(40));
+        assert_eq!(scheduler.slice(0, Budget::micros(100), 8), 0..3, "25 us each, a quarter of the way back");
     }
 }

@@ -97,7 +97,7 @@ const SEQUENTIAL: [(&str, &str); 6] =
 const BATCH_NORM: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
 fn unknown<T>(message: String) -> Result<T, CheckpointErrorKind> {
-    Err(CheckpointErrorKind::Dialect(message))
+    Err(CheckpointErrorKind::Architecture(message))
 }
 
 /// Tells what a state dict is.

@@ -1,41 +1,41 @@
-//! Reads the hypotheses out of what a beam search left behind.
+//! Reads the hypotheses out of the results of a beam search.
 
 use crate::engine::graph::Data;
 use crate::engine::ops::scores::LIVE;
 
 /// A token of a hypothesis.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Word {
+pub(super) struct Word {
     /// Its id in the vocabulary.
-    pub id: u32,
+    pub(super) id: u32,
     /// The natural logarithm of its probability after the words before it.
-    pub log_prob: f32,
+    pub(super) log_prob: f32,
     /// How strongly each cell of the grid was looked at, row by row; they sum to 1. Empty without attention.
-    pub attention: Vec<f32>,
+    pub(super) attention: Vec<f32>,
 }
 
 /// A sequence of tokens that a search found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hypothesis {
+pub(super) struct Hypothesis {
     /// Its tokens, the end token included if it was reached.
-    pub words: Vec<Word>,
+    pub(super) words: Vec<Word>,
     /// The sum of their log-probabilities.
-    pub log_prob: f32,
+    pub(super) log_prob: f32,
     /// Whether it ends with the end token.
-    pub finished: bool,
+    pub(super) finished: bool,
 }
 
 impl Hypothesis {
     /// `log_prob / length^penalty`, by which hypotheses are compared (Wu et al., arXiv 1609.08144, in its simplest
     /// form); the length counts the end token.
-    pub fn score(&self, penalty: f32) -> f32 {
+    pub(super) fn score(&self, penalty: f32) -> f32 {
         self.log_prob / (self.words.len().max(1) as f32).powf(penalty)
     }
 }
 
 /// The results of a search graph, checked: the device that computed them may be broken.
 #[derive(Clone, Debug)]
-pub(crate) struct SearchTrace<'a> {
+pub(super) struct SearchTrace<'a> {
     beams: usize,
     steps: Vec<Step<'a>>,
 }
@@ -52,20 +52,20 @@ struct Step<'a> {
 
 /// The sizes that the results of a search have to fit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct SearchSizes {
+pub(super) struct SearchSizes {
     /// Photos at a time.
-    pub(crate) images: usize,
+    pub(super) images: usize,
     /// Hypotheses for each image.
-    pub(crate) beams: usize,
+    pub(super) beams: usize,
     /// Words of the vocabulary.
-    pub(crate) words: usize,
+    pub(super) words: usize,
     /// Cells of the grid that the decoder attends to, if it does.
-    pub(crate) cells: Option<usize>,
+    pub(super) cells: Option<usize>,
 }
 
 impl SearchSizes {
     /// The number of results of a step: totals, tokens, parents and, if the decoder attends, attention.
-    pub(crate) fn results(&self) -> usize {
+    pub(super) fn results(&self) -> usize {
         if self.cells.is_some() { 4 } else { 3 }
     }
 
@@ -95,7 +95,7 @@ impl SearchSizes {
 
 impl<'a> SearchTrace<'a> {
     /// Takes the results of whole steps in their order; `None` if they are none that a search can have.
-    pub(crate) fn new(sizes: &SearchSizes, outputs: &'a [Data]) -> Option<SearchTrace<'a>> {
+    pub(super) fn new(sizes: &SearchSizes, outputs: &'a [Data]) -> Option<SearchTrace<'a>> {
         let steps =
             outputs.chunks(sizes.results()).map(|results| sizes.step(results)).collect::<Option<_>>()?;
         Some(SearchTrace { beams: sizes.beams, steps })
@@ -126,7 +126,7 @@ impl<'a> SearchTrace<'a> {
 
     /// All hypotheses of an image, best first: those that ended, or, if none did, those that were cut off.
     /// Of equal scores the one found first wins. Empty if there are no steps, or no probability is a number.
-    pub(crate) fn hypotheses(&self, image: usize, end: u32, penalty: f32) -> Vec<Hypothesis> {
+    pub(super) fn hypotheses(&self, image: usize, end: u32, penalty: f32) -> Vec<Hypothesis> {
         let rows = image * self.beams..(image + 1) * self.beams;
         let live = |step: &Step<'_>, row: usize| step.totals.get(row).is_some_and(|&total| total > LIVE);
         let mut found = Vec::new();

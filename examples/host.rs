@@ -5,16 +5,16 @@
 //! with it.
 //!
 //! ```sh
-//! cargo run --release --example embed -- [FRAMES] [BUDGET IN MICROSECONDS] [FRAMES BETWEEN TWO LOOKS]
+//! cargo run --release --example host -- [FRAMES] [BUDGET IN MICROSECONDS] [FRAMES BETWEEN TWO LOOKS]
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use shadetell::embed::{Budget, Input, TextureInput, Ticket};
 use shadetell::engine::gpu::Gpu;
+use shadetell::host::{Budget, Input, TextureInput};
 use shadetell::image::{DecodeOptions, read};
 use shadetell::weights::Model;
-use shadetell::{Backend, CaptionOptions, Captioner, required_limits, wgpu};
+use shadetell::{Backend, CaptionOptions, Captioner, Ticket, required_limits, wgpu};
 use std::error::Error;
 use std::time::{Duration, Instant};
 use wgpu::util::DeviceExt;
@@ -115,7 +115,7 @@ impl Host {
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("host"),
             required_features: Gpu::helpful_features(&adapter),
-            required_limits: required_limits(model, options)?,
+            required_limits: required_limits(model, options, &Default::default())?,
             ..Default::default()
         }))?;
         let photo = read("photos/camera.jpg".as_ref(), &DecodeOptions::default())?;

@@ -1,0 +1,119 @@
+//! From the tokens of a search to sentences.
+
+use super::hypotheses::{Hypothesis, SearchSizes, SearchTrace};
+use crate::engine::gpu::GpuError;
+use crate::engine::graph::Data;
+use crate::error::Error;
+use crate::weights::Special;
+use std::time::Duration;
+
+/// A sentence about a photo.
+#[derive(Clone, Debug)]
+pub struct Caption {
+    /// The sentence.
+    pub text: String,
+    /// Its tokens, without those that mark start and end, unless they were asked for.
+    pub tokens: Vec<Token>,
+    /// The natural logarithm of its probability, the end token included.
+    pub log_prob: f32,
+    /// Whether the model ended the sentence itself, rather than being cut off at the greatest length.
+    pub finished: bool,
+    /// The other sentences that the search found, best first.
+    pub alternatives: Vec<Alternative>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// A word of a caption.
+#[derive(Clone, Debug)]
+pub struct Token {
+    /// Its id in the vocabulary.
+    pub id: u32,
+    /// The word.
+    pub word: String,
+    /// The natural logarithm of its probability after the words before it.
+    pub log_prob: f32,
+    /// Attention on each cell of the grid, row by row; the cells sum to 1. Empty without attention.
+    pub attention: Vec<f32>,
+}
+
+/// A sentence that the search found but did not choose.
+#[derive(Clone, Debug)]
+pub struct Alternative {
+    /// The sentence.
+    pub text: String,
+    /// The natural logarithm of its probability.
+    pub log_prob: f32,
+}
+
+/// Where the time of a caption went.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Timings {
+    /// Resizing the photo.
+    pub preprocess: Duration,
+    /// The encoder, from the upload of the pixels on.
+    pub encode: Duration,
+    /// The decoder, to the end of the readback.
+    pub generate: Duration,
+}
+
+/// Turns the results of a search into captions.
+#[derive(Debug)]
+pub(super) struct CaptionFormatter {
+    pub(super) vocabulary: Vec<String>,
+    pub(super) special: Special,
+    /// Whether captions keep special tokens.
+    pub(super) keep_special: bool,
+    pub(super) sizes: SearchSizes,
+    pub(super) length_penalty: f32,
+    /// Rows and columns of the grid of attention, for a decoder that attends.
+    pub(super) grid: Option<[usize; 2]>,
+}
+
+impl CaptionFormatter {
+    /// The caption of an image, from the results of whole steps of the search.
+    ///
+    /// # Errors
+    /// The results are none that a search can have; no sentence has a probability that is a number.
+    pub(super) fn format(&self, outputs: &[Data], image: usize, timings: Timings) -> Result<Caption, Error> {
+        let broken = "expected words of the vocabulary, found other results";
+        let trace = SearchTrace::new(&self.sizes, outputs).ok_or(GpuError::Internal(broken.to_owned()))?;
+        let mut found = trace.hypotheses(image, self.special.end, self.length_penalty).into_iter();
+        let best = found.next().ok_or(Error::Overflow)?;
+        let alternatives =
+            found.map(|h| Alternative { text: self.sentence(&h), log_prob: h.log_prob }).collect();
+        Ok(Caption {
+            text: self.sentence(&best),
+            log_prob: best.log_prob,
+            finished: best.finished,
+            alternatives,
+            timings,
+            tokens: best
+                .words
+                .into_iter()
+                .filter(|w| self.is_shown(w.id))
+                .map(|w| Token {
+                    id: w.id,
+                    word: self.word(w.id).to_owned(),
+                    log_prob: w.log_prob,
+                    attention: w.attention,
+                })
+                .collect(),
+        })
+    }
+
+    fn is_shown(&self, id: u32) -> bool {
+        let Special { pad, start, end, .. } = self.special;
+        self.keep_special || ![pad, start, end].contains(&id)
+    }
+
+    fn word(&self, id: u32) -> &str {
+        self.vocabulary.get(id as usize).map_or("", String::as_str)
+    }
+
+    fn sentence(&self, hypothesis: &Hypothesis) -> String {
+        let ids = hypothesis.words.iter().map(|w| w.id).filter(|&id| self.is_shown(id));
+        ids.map(|id| self.word(id)).collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,16 @@
+//! From photos to captions: a model made ready on a device, and the sentences that its search finds.
+
+mod captioner;
+mod formatter;
+mod hypotheses;
+mod options;
+mod planning;
+mod prewarm;
+mod ticket;
+
+pub use captioner::{Backend, Captioner};
+pub use formatter::{Alternative, Caption, Timings, Token};
+pub use options::CaptionOptions;
+pub use planning::{caption_graph, caption_plan, required_limits};
+pub use prewarm::Prewarm;
+pub use ticket::Ticket;

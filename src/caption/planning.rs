@@ -1,0 +1,61 @@
+//! What a captioner computes, and what that asks of a device: for tools, and for hosts that make a device.
+
+use super::options::{CaptionOptions, ResolvedOptions};
+use crate::engine::graph::{Data, Graph};
+use crate::engine::plan::{AdapterClass, Plan, Target, TuningTable};
+use crate::error::Error;
+use crate::models::{self, SearchGraph};
+use crate::weights::Model;
+
+pub(super) fn search_graph(model: &Model, options: &ResolvedOptions<'_>) -> Result<SearchGraph, Error> {
+    models::build(model, options.decoder, &options.preprocessing, options.search)
+}
+
+/// The graph of a model's encoder and search, which a [`Captioner`](super::Captioner) runs, with all inputs but the first,
+/// the photos' pixels `[N, H, W, 3]`.
+///
+/// # Errors
+/// As [`Captioner::new`](super::Captioner::new).
+pub fn caption_graph(model: &Model, options: &CaptionOptions) -> Result<(Graph, Vec<Data>), Error> {
+    let built = search_graph(model, &ResolvedOptions::of(model, options)?)?;
+    Ok((built.graph, built.constant_inputs))
+}
+
+/// Plans a model without a device, as for a software or a hardware adapter with the WebGPU default limits.
+///
+/// # Errors
+/// As [`Captioner::new`](super::Captioner::new).
+pub fn caption_plan(model: &Model, options: &CaptionOptions, class: AdapterClass) -> Result<Plan, Error> {
+    let (graph, _) = caption_graph(model, options)?;
+    Ok(Plan::new(&graph, &Target::baseline(class))?)
+}
+
+/// The limits that a device needs for a model: WebGPU's defaults, and more where the model takes more. A host merges them with its
+/// own before it makes its device.
+///
+/// The limits cover the kernels of `tuning`, the table that the host puts into [`Gpu::choices`](crate::engine::gpu::Gpu::choices),
+/// and the usual kernels for all other shapes; an empty table covers the usual kernels alone.
+///
+/// # Errors
+/// As [`Captioner::new`](super::Captioner::new).
+pub fn required_limits(
+    model: &Model,
+    options: &CaptionOptions,
+    tuning: &TuningTable,
+) -> Result<wgpu::Limits, Error> {
+    let (graph, _) = caption_graph(model, options)?;
+    let mut limits = wgpu::Limits::default();
+    for class in [AdapterClass::Software, AdapterClass::Hardware] {
+        let least = Target::baseline(class);
+        // Kernels that need features may need other scratch memory.
+        let most = Target { subgroup: 8, has_subgroups: true, int64: true, many_registers: true, ..least };
+        for target in [least, most] {
+            let plan = Plan::tuned(&graph, &target, tuning)?;
+            let binding = plan.largest_binding() as u64;
+            let buffer = binding.max(plan.arena_bytes() as u64);
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.max(binding);
+            limits.max_buffer_size = limits.max_buffer_size.max(buffer);
+        }
+    }
+    Ok(limits)
+}
