@@ -1,6 +1,7 @@
 // y = clamp(a + b), element by element. One invocation per value, bytes 12 a value.
 
 #import flat
+#import nan
 
 struct Params {
     count: u32, low: f32, high: f32,
@@ -21,5 +22,5 @@ fn main(
     if i >= p.count {
         return;
     }
-    y[i] = clamp(a[i] + b[i], p.low, p.high);
+    y[i] = clamp_keeping_nan(vec4(a[i] + b[i]), p.low, p.high).x;
 }

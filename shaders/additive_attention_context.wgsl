@@ -2,35 +2,40 @@
 //
 // grid: [N, P, C]; alpha: [R, P]; query: [R, Q], the last C columns are the gate; context: [R, C]
 //
-// A workgroup is LANES channels of ROWS rows of one image, an invocation a channel: the grid is read once for all rows, and
-// the weights are the same in all lanes. FLOPs 2 R P C, bytes 4 (N P C + R P + 2 R C).
+// A workgroup computes LANES channels of ROWS rows of one image, an invocation one channel: all rows share what it reads of the grid,
+// and all lanes share the weights. FLOPs 2 R P C, bytes 4 (N P C + R P + 2 R C).
+//
+// SOFTWARE  for software drivers: the last loop stays a loop
 
 #import activation
+#import additive_attention
 
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
 
-struct Params {
-    rows: u32, rows_per_image: u32, pixels: u32, width: u32, query_width: u32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> grid: array<f32>;
 @group(0) @binding(2) var<storage, read_write> alpha: array<f32>;
 @group(0) @binding(3) var<storage, read_write> query: array<f32>;
 @group(0) @binding(4) var<storage, read_write> context: array<f32>;
 
-// What the weights of row `r` of the block begin at; rows past the last one repeat it.
+// Where the weights of row `r` of the block begin; rows past the last one repeat it.
 fn weights_of(workgroup: vec3<u32>, r: u32) -> u32 {
     let row = min(workgroup.y * ROWS + r, p.rows_per_image - 1u);
     return (workgroup.z * p.rows_per_image + row) * p.pixels;
+}
+
+// The gated sum of row `r` of the block.
+fn store(workgroup: vec3<u32>, r: u32, channel: u32, sum: f32) {
+    let row = workgroup.z * p.rows_per_image + workgroup.y * ROWS + r;
+    let gate = query[(row + 1u) * p.query_width - p.width + channel];
+    context[row * p.width + channel] = sigmoid(vec4(gate)).x * sum;
 }
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) local: u32) {
     // Lanes past the last channel repeat it.
     let channel = min(workgroup.x * LANES + local, p.width - 1u);
-    // ROWS is a constant: what lies above it is compiled away.
+    // ROWS is a constant: code for rows above it is compiled away.
 #for R in 0..8
     let alpha$R = weights_of(workgroup, $Ru);
 #endfor
@@ -44,10 +49,14 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         at += p.width;
     }
 
-    // A loop whose length no compiler can guess: unrolled, it takes long to compile.
-    for (var r = 0u; r < min(ROWS, p.rows_per_image - workgroup.y * ROWS); r++) {
-        let row = workgroup.z * p.rows_per_image + workgroup.y * ROWS + r;
-        let gate = query[(row + 1u) * p.query_width - p.width + channel];
-        context[row * p.width + channel] = sigmoid(vec4(gate)).x * sums[min(r, 7u)];
-    }
+    let rows = min(ROWS, p.rows_per_image - workgroup.y * ROWS);
+#ifdef SOFTWARE
+    // The bound hides the length from the compiler: an unrolled loop takes a software driver long to compile.
+    for (var r = 0u; r < rows; r++) { store(workgroup, r, channel, sums[min(r, 7u)]); }
+#else
+    // A GPU keeps the sums in registers only if every index is a constant.
+#for R in 0..8
+    if $Ru < rows { store(workgroup, $Ru, channel, sums[$R]); }
+#endfor
+#endif
 }

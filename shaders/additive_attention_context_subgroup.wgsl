@@ -1,21 +1,17 @@
 // context[r, c] = sigmoid(query[r, Q - C + c]) * sum_p alpha[r, p] grid[n, p, c], with n = r / rows_per_image
 //
-// additive_attention_context.wgsl for subgroups that are one vector of a CPU. A workgroup is one subgroup: 32 channels, four in
-// each lane, of ROWS rows of an image. Each lane reads the weight of one row and hands it to all others.
+// additive_attention_context.wgsl for software drivers whose subgroup is one vector of the CPU. A workgroup is one subgroup and computes
+// 32 channels, four in each lane, of ROWS rows of an image. Each lane reads the weight of one row and broadcasts it.
 //
 // grid: [N, P, C], C % 4 == 0; alpha: [R, P]; query: [R, Q], the last C columns are the gate; context: [R, C]
 // FLOPs 2 R P C, bytes 4 (N P C + R P + 2 R C).
 
 #import activation
-#import pairs
+#import additive_attention
+#import u64_pair
 
 override ROWS: u32 = 1u;
 
-struct Params {
-    rows: u32, rows_per_image: u32, pixels: u32, width: u32, query_width: u32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> grid: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read_write> alpha: array<f32>;
 @group(0) @binding(3) var<storage, read_write> query: array<f32>;
@@ -33,18 +29,18 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     var at = workgroup.z * p.pixels * columns + column;
     for (var pixel = 0u; pixel < p.pixels; pixel++) {
         let a = alpha[own + pixel];
-        let seen = unpaired(grid[at]);
-        // ROWS is a constant: what lies above it is compiled away.
+        let seen = unpack4x32float(grid[at]);
+        // ROWS is a constant: code for rows above it is compiled away.
 #for R in 0..8
         if ROWS > $Ru { sums[$R] += subgroupBroadcast(a, $Ru) * seen; }
 #endfor
         at += columns;
     }
 
-    // A loop whose length no compiler can guess: unrolled, it takes long to compile.
+    // The bound hides the length from the compiler: an unrolled loop takes a software driver long to compile.
     for (var r = 0u; r < rows; r++) {
         let gate = (first + r + 1u) * p.query_width - p.width + 4u * column;
         let open = sigmoid(vec4(query[gate], query[gate + 1u], query[gate + 2u], query[gate + 3u]));
-        context[(first + r) * columns + column] = paired(open * sums[min(r, 7u)]);
+        context[(first + r) * columns + column] = pack4x32float(open * sums[min(r, 7u)]);
     }
 }

@@ -3,13 +3,10 @@
 // keys: [N, P, A]; query: [R, Q], the first A columns count; v: [A]; b: [1]; alpha: [R, P]
 // A workgroup per row, lanes along the pixels. FLOPs 4 R P A, bytes 4 (N P A + R A + R P).
 
+#import additive_attention
 #import row
+#import softmax
 
-struct Params {
-    rows: u32, rows_per_image: u32, pixels: u32, width: u32, query_width: u32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> keys: array<f32>;
 @group(0) @binding(2) var<storage, read_write> query: array<f32>;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
@@ -37,9 +34,9 @@ fn main(grid: Grid, place: Place) {
     // An invocation reads back only what it wrote itself.
     var sum = 0.0;
     for (var pixel = place.local; pixel < p.pixels; pixel += WIDTH) {
-        let mass = exp(alpha[start + pixel] - largest);
-        alpha[start + pixel] = mass;
-        sum += mass;
+        let share = mass(largest, alpha[start + pixel]);
+        alpha[start + pixel] = share;
+        sum += share;
     }
     sum = row_sum(place, sum);
     for (var pixel = place.local; pixel < p.pixels; pixel += WIDTH) {

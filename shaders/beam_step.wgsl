@@ -1,4 +1,4 @@
-// Of all continuations (row, rank) of an image's live rows the best, as many as there are places that have not ended:
+// The best continuations (row, rank) of an image's live rows, one for each place of its beam that has not ended:
 // total = scores[row] + values[row, rank], ties by the lower row, then the lower rank
 //
 // scores, scores_next, totals, tokens, parents: [N, K]; values, ids: [N K, K]

@@ -2,8 +2,8 @@
 //
 // x: [N, H, W, C]       weight: [C / 4 / LANES, KH, KW, LANES, 4]       bias: [C]       residual, y: [N, OH, OW, C], C % 4 == 0
 //
-// An invocation computes 4 neighbouring pixels in a row of 4 channels, so that each weight that
-// is read serves four times. Lanes run along the channels. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
+// An invocation computes 4 channels of 4 neighbouring pixels in a row, so that it uses each weight four times. Lanes run along the
+// channels. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
 
 #import conv2d
 
@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if channel >= columns {
         return;
     }
-    // Pixels past the end repeat the last one: they are computed and stored again, with the same result.
+    // Pixels past the end repeat the last one, with the same result.
     let out_x = min(tile * 4u + vec4(0u, 1u, 2u, 3u), vec4(p.out_width - 1u));
     let start = bias[channel];
 #for P in x y z w
@@ -34,7 +34,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
             let tap = taps(workgroup.z, workgroup.y, out_x, ky, kx);
-            // A tap in the padding reads some pixel of the image and counts for nothing.
+            // A tap in the padding reads another pixel, and a zero takes its place.
             let at = vec4<u32>(max(tap, vec4(0))) * columns + channel;
             let inside = tap >= vec4(0);
             let weights = weight[w];

@@ -1,7 +1,7 @@
 // y[m, c] = clamp(sum_taps x[tap of m, c] w[tap, c] + bias[c] + residual[m, c]): one filter for each channel
 //
-// conv2d_depthwise.wgsl for drivers that run on a CPU, and windows of 3 or 5 columns that move by one: what lies under the
-// windows of 4 neighbouring pixels is read once a row, 64 bits at a time.
+// conv2d_depthwise.wgsl for software drivers, and windows of 3 or 5 columns with a stride of 1: in each row, the inputs under the windows
+// of 4 neighbouring pixels are read once, 64 bits at a time.
 //
 //     [a a a]          6 inputs for 12 taps
 //       [b b b]
@@ -13,10 +13,10 @@
 // Lanes run along the channels, four in each. FLOPs 2 M C KH KW, bytes 4 (N H W C + M C).
 
 #import conv2d
-#import pairs
+#import u64_pair
 
 override LANES: u32 = 8u;
-// The window's columns: a constant, so that a row of inputs has registers of its own.
+// Columns of the window. A constant, so that the inputs stay in registers.
 override KERNEL: u32 = 3u;
 
 @group(0) @binding(1) var<storage, read_write> x: array<vec2<u64>>;
@@ -29,15 +29,15 @@ override KERNEL: u32 = 3u;
 fn input(row: u32, column: i32, channel: u32) -> vec4<f32> {
     let inside = column >= 0 && column < i32(p.in_width);
     let pixel = row + u32(clamp(column, 0, i32(p.in_width) - 1));
-    return select(vec4(0.0), unpaired(x[pixel * (p.in_channels / 4u) + channel]), inside);
+    return select(vec4(0.0), unpack4x32float(x[pixel * (p.in_channels / 4u) + channel]), inside);
 }
 
 fn store(at: u32, sum: vec4<f32>) {
     var result = sum;
     if p.has_residual != 0u {
-        result += unpaired(residual[at]);
+        result += unpack4x32float(residual[at]);
     }
-    y[at] = paired(limit(result));
+    y[at] = pack4x32float(limit(result));
 }
 
 @compute @workgroup_size(LANES)
@@ -66,7 +66,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for T in 0..5
             if KERNEL > $Tu {
                 inputs[$Tu + 3u] = input(row, left + $T + 3, channel);
-                let weights = unpaired(weight[w + $Tu * LANES]);
+                let weights = unpack4x32float(weight[w + $Tu * LANES]);
 #for P in 0..4
                 sums[$P] += inputs[$Tu + $Pu] * weights;
 #endfor

@@ -1,6 +1,7 @@
 // y[m, o] = clamp(sum_{taps, i in the group of o} x[tap of m, i] w[tap, i, o] + bias[o] + residual[m, o])
 //
-// x: [N, H, W, I]       weight: [O / 4 / LANES, KH, KW, I / groups, LANES, 4], zeros beyond O       bias: [O]       residual, y: [N, OH, OW, O]
+// x: [N, H, W, I]       weight: [O / 4 / LANES, KH, KW, I / groups, LANES, 4], zeros beyond O       bias: [O]
+// residual, y: [N, OH, OW, O]
 //
 // Any channels, groups and windows: one invocation per output value, lanes along the output channels.
 // FLOPs 2 M O KH KW I / groups, bytes 4 (N H W I + KH KW I O / groups + M O).
@@ -44,5 +45,5 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if p.has_residual != 0u {
         sum += residual[at];
     }
-    y[at] = clamp(sum, p.low, p.high);
+    y[at] = limit(vec4(sum)).x;
 }

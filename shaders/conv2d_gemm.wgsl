@@ -1,7 +1,7 @@
 // y[m, o] = clamp(sum_k x[m, k] w[k, o] + bias[o] + residual[m, o])
 //
-// A dense convolution as a matrix product that is never laid out: m runs over output pixels, k over the taps of
-// the window and, inside them, the input channels.
+// A dense convolution as an implicit matrix product: m runs over output pixels, k over the taps of the window and, within a tap,
+// the input channels.
 //
 // x: [matrices, N, H, W, I]       weight: [O / 4 / LANES, matrices, KH, KW, I, LANES, 4]       bias: [O]
 // residual, y: [matrices, N, OH, OW, O], O % 4 == 0
@@ -37,7 +37,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let columns = p.out_channels / 4u;
-    // Told by a constant, so that a driver sees that all lanes share their pixels.
+    // A compile-time constant, so that the driver can prove that all lanes read the same pixels.
     let local_tile = select(local.y, 0u, TILES == 1u);
 #ifdef POINTWISE
     let block = workgroup.x;
@@ -56,7 +56,7 @@ fn main(
     if channel >= columns || row >= p.out_height || tile * 4u >= p.out_width || image >= p.images * p.matrices {
         return;
     }
-    // Pixels past the end repeat the last one: they are computed and stored again, with the same result.
+    // Pixels past the end repeat the last one, with the same result.
     let out_x = min(tile * 4u + vec4(0u, 1u, 2u, 3u), vec4(p.out_width - 1u));
 
     let start = first_sum(bias[channel]);
@@ -78,7 +78,7 @@ fn main(
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
             let tap = taps(image, row, out_x, ky, kx);
-            // A tap in the padding reads some pixel of the image and counts for nothing.
+            // A tap in the padding reads another pixel, and a zero takes its place.
             let from_ = vec4<u32>(max(tap, vec4(0))) * p.in_channels;
             for (var k = 0u; k < p.in_channels; k++) {
                 let weights = weight[w];

@@ -1,11 +1,12 @@
 // y[m, o] = clamp(sum_s parts[s, m, o] + bias[o] + residual[m, o])
 //
-// Ends a matrix product whose k was split. parts: [SPLITS, M, O]      bias: [O]      residual, y: [M, O], O % 4 == 0
+// The second step of a matrix product whose k is split. parts: [SPLITS, M, O]      bias: [O]      residual, y: [M, O], O % 4 == 0
 // The parts are added in their order, so that runs repeat bit for bit. One invocation for four channels.
 //
 // HALF  the sums are multiplied by scale: [O]
 
 #import flat
+#import nan
 
 struct Params {
     count: u32, columns: u32, splits: u32, low: f32, high: f32, has_residual: u32,
@@ -42,5 +43,5 @@ fn main(
     if p.has_residual != 0u {
         sum += residual[i];
     }
-    y[i] = clamp(sum, vec4(p.low), vec4(p.high));
+    y[i] = clamp_keeping_nan(sum, p.low, p.high);
 }

@@ -1,8 +1,9 @@
 // y[m, o] = clamp(sum_k x[m, k] w[k, o] + bias[o] + residual[m, o])
 //
-// The matrix product of conv2d_gemm.wgsl with the reads of quads.wgsl: each lane reads two pixels and hands them to all others.
+// The matrix product of conv2d_gemm.wgsl with the reads of mat4_u64.wgsl: each lane reads two pixels and broadcasts them.
 //
-// x: [matrices, N, H, W, I], I % 4 == 0      weight: [O / 32, matrices], each [KH, KW, I] in blocks of quads.wgsl, zeros beyond O      bias: [O]
+// x: [matrices, N, H, W, I], I % 4 == 0      bias: [O]
+// weight: [O / 32, matrices], each [KH, KW, I] in blocks of mat4_u64.wgsl, zeros beyond O
 // residual, y: [matrices, N, OH, OW, O], O % 4 == 0
 //
 //                 32 output channels, four in each lane
@@ -13,15 +14,14 @@
 // A workgroup is one subgroup and computes one such block. Each of the `matrices` is a product of its own, which is how the
 // Winograd convolution uses this shader; they are 1 otherwise.
 //
-// WIDE    64 output channels, so that each pixel that is read serves twice as many: where a CPU has registers for it
-// HALF    weights of 16 bits, which hold them exactly before a batch norm's scale makes them longer: scale: [O] is then
-//         multiplied by the sums
-// PADDED  taps may lie outside of the image, which costs a tenth of the time
+// WIDE    64 output channels, so that twice as many share each pixel; for CPUs with 32 vector registers
+// HALF    16-bit weights, exact because the scale of a folded batch norm is kept apart: scale: [O] multiplies the sums
+// PADDED  taps may lie outside of the image; the checks take a tenth of the time
 //
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
 #import conv2d
-#import quads
+#import mat4_u64
 
 // Sixteen pixels by four channels in each lane.
 const PIXELS = 16u;
@@ -41,23 +41,16 @@ const BLOCKS = 1u;
 @group(0) @binding(6) var<storage, read> scale: array<vec4<f32>>;
 #endif
 
-// Image, row and column of an output pixel of a matrix.
-fn place(matrix: u32, pixel: u32) -> vec3<u32> {
-    let row = pixel / p.out_width;
-    let image = row / p.out_height;
-    return vec3(matrix * p.images + image, row - image * p.out_height, pixel - row * p.out_width);
-}
-
-// Ends a sum: of a column of a row of y.
+// Adds bias and residual to a sum and stores it.
 fn store(row: u32, column: u32, sum: vec4<f32>) {
     var value = sum;
 #ifdef HALF
     value = value * scale[column] + bias[column];
 #endif
     if p.has_residual != 0u {
-        value += unpaired(residual[row + column]);
+        value += unpack4x32float(residual[row + column]);
     }
-    y[row + column] = paired(limit(value));
+    y[row + column] = pack4x32float(limit(value));
 }
 
 @compute @workgroup_size(8)
@@ -68,7 +61,7 @@ fn main(
 ) {
     let pixels = p.images * p.out_height * p.out_width;
     let tiles = (pixels + PIXELS - 1u) / PIXELS;
-    // Tiles first, so that the weights of a block stay in the processor's cache.
+    // Tiles vary fastest, so that the weights of a block stay in the cache.
     let number = workgroup.y * workgroups.x + workgroup.x;
     let block = number / tiles;
     let first = (number - block * tiles) * PIXELS;
@@ -77,7 +70,7 @@ fn main(
     if matrix >= p.matrices {
         return;
     }
-    // Lanes past the last channel or pixel repeat the last one: they compute and store the same once more.
+    // Lanes past the last channel or pixel repeat the last one, with the same result.
     let columns = p.out_channels / 4u;
     let column = min(eight + lane, columns - 1u);
     let near = place(matrix, min(first + lane, pixels - 1u));
@@ -96,7 +89,7 @@ fn main(
     let quads = p.in_channels / 4u;
     let steps = p.kernel_height * p.kernel_width * quads;
 #ifdef WIDE
-    // The same lanes' channels in the block beside it: there is one, as channels are a multiple of 64.
+    // The same in the next block of 32 channels: it exists, as WIDE needs a multiple of 64.
 #ifdef HALF
     let beside = vec4(0.0);
 #else
@@ -112,19 +105,19 @@ fn main(
     var w = (eight / 8u * p.matrices + matrix) * steps * STEP + column - eight;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            // A tap in the padding reads some pixel of the image and counts for nothing.
+            // A tap in the padding reads another pixel, and a zero takes its place.
             let near_tap = taps(near.x, near.y, vec4(near.z), ky, kx).x;
             let far_tap = taps(far.x, far.y, vec4(far.z), ky, kx).x;
             let near_start = u32(max(near_tap, 0)) * quads;
             let far_start = u32(max(far_tap, 0)) * quads;
             for (var k = 0u; k < quads; k++) {
-                var a = unpaired(x[near_start + k]);
-                var b = unpaired(x[far_start + k]);
+                var a = unpack4x32float(x[near_start + k]);
+                var b = unpack4x32float(x[far_start + k]);
 #ifdef PADDED
                 a = select(vec4(0.0), a, near_tap >= 0);
                 b = select(vec4(0.0), b, far_tap >= 0);
 #endif
-                let weights = columns_at(w);
+                let weights = weights_at(w);
 #for I in 0..8
                 sums[$I] += subgroupBroadcast(a, $Iu) * weights;
 #endfor
@@ -132,7 +125,7 @@ fn main(
                 sums[8u + $Iu] += subgroupBroadcast(b, $Iu) * weights;
 #endfor
 #ifdef WIDE
-                let more = columns_at(w + next_block);
+                let more = weights_at(w + next_block);
 #for I in 0..8
                 others[$I] += subgroupBroadcast(a, $Iu) * more;
 #endfor
@@ -145,7 +138,8 @@ fn main(
         }
     }
 
-    // A loop whose length no compiler can guess, not even from the array's: unrolled, it takes four times as long to compile.
+    // The bound hides the length from the compiler: an unrolled loop takes a software driver long to compile.
+    // `min` hides it too: an index within an array bounds the loop.
     for (var i = 0u; i < p.tile; i++) {
         let row = (matrix * pixels + min(first + i, pixels - 1u)) * columns;
         store(row, column, sums[min(i, PIXELS - 1u)]);

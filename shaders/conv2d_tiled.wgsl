@@ -1,7 +1,7 @@
 // y[m, o] = clamp(sum_k x[m, k] w[k, o] + bias[o] + residual[m, o])
 //
-// The implicit matrix product of conv2d_gemm.wgsl for GPUs: 64 invocations bring tiles of both operands into workgroup memory and
-// share them, each computing PIXELS x COLUMNS blocks of one pixel and four channels in registers.
+// The implicit matrix product of conv2d_gemm.wgsl for GPUs: 64 invocations load tiles of both operands into workgroup memory and share
+// them; each computes PIXELS x COLUMNS blocks of one pixel and four channels in registers.
 //
 // x: [matrices, N, H, W, I], I % 4 == 0      weight: [O / 4 / LANES, matrices, KH, KW, I, LANES, 4], zeros beyond O      bias: [O]
 // residual, y: [matrices, N, OH, OW, O], O % 4 == 0
@@ -11,11 +11,11 @@
 //   8 PIXELS        |                               |    for 16 k at a time: a tile of pixels [4, 8 PIXELS, 4 k] and one of
 //                   +-------------------------------+    weights [16 k, LANES, 4] in workgroup memory
 //
-// Small images leave a GPU without work: then k is split, each of `splits` workgroups adds up a range of the input channels, and
-// conv2d_reduce.wgsl adds up those; y is then [splits, N, OH, OW, O], of sums alone.
+// Small images have too few tiles for a GPU: then k is split, each of `splits` workgroups sums over a range of the input channels, and
+// conv2d_reduce.wgsl adds their sums; y is then [splits, N, OH, OW, O], without bias, residual and activation.
 //
-// WIDE  64 pixels x 64 channels a workgroup, not 32 x 32: twice the arithmetic for each value that is read
-// HALF  weights of 16 bits, with the scale: [O] that sums are multiplied by
+// WIDE  64 pixels x 64 channels a workgroup, not 32 x 32: twice the arithmetic for each value read
+// HALF  16-bit weights; scale: [O] multiplies the sums
 //
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
@@ -31,8 +31,8 @@ const COLUMNS = 1u;
 #endif
 const SIDE = 8u;
 const LANES = SIDE * COLUMNS;
-// Pixels that an invocation brings, a quarter of their 16 channels each time.
-const BRINGS = PIXELS / 2u;
+// Pixels that an invocation loads, four of 16 channels of each.
+const LOADS = PIXELS / 2u;
 
 @group(0) @binding(1) var<storage, read_write> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<Weights>;
@@ -45,13 +45,6 @@ const BRINGS = PIXELS / 2u;
 
 var<workgroup> sh_pixels: array<vec4<f32>, 4u * SIDE * PIXELS>;
 var<workgroup> sh_weights: array<vec4<f32>, 16u * LANES>;
-
-// Image, row and column of an output pixel of a matrix.
-fn place(matrix: u32, pixel: u32) -> vec3<u32> {
-    let row = pixel / p.out_width;
-    let image = row / p.out_height;
-    return vec3(matrix * p.images + image, row - image * p.out_height, pixel - row * p.out_width);
-}
 
 @compute @workgroup_size(SIDE, SIDE)
 fn main(
@@ -73,14 +66,14 @@ fn main(
     }
     let first = (tile - part * tiles) * SIDE * PIXELS;
 
-    // What this invocation brings: the same four of 16 channels of BRINGS pixels; past the end those of the last pixel.
+    // This invocation loads the same four of 16 channels of LOADS pixels; past the end, those of the last pixel.
     let own_quad = index % 4u;
-    var places: array<vec3<u32>, BRINGS>;
-    for (var i = 0u; i < BRINGS; i++) {
+    var places: array<vec3<u32>, LOADS>;
+    for (var i = 0u; i < LOADS; i++) {
         places[i] = place(matrix, min(first + index / 4u + 16u * i, pixels - 1u));
     }
     let quads = p.in_channels / 4u;
-    // Whole 16 channels in each split.
+    // A split is a multiple of 16 channels.
     let share = (quads + 4u * p.splits - 1u) / (4u * p.splits) * 4u;
     let start = split * share;
     let end = min(start + share, quads);
@@ -89,14 +82,14 @@ fn main(
     var rows = (block * p.matrices + matrix) * p.kernel_height * p.kernel_width * p.in_channels;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            var from_: array<i32, BRINGS>;
-            for (var i = 0u; i < BRINGS; i++) {
+            var from_: array<i32, LOADS>;
+            for (var i = 0u; i < LOADS; i++) {
                 from_[i] = taps(places[i].x, places[i].y, vec4(places[i].z), ky, kx).x;
             }
             for (var chunk = start; chunk < end; chunk += 4u) {
-                // A tap in the padding, or a channel past the last, reads some other and counts for nothing.
+                // A tap in the padding, or a channel past the last, reads another value, and a zero takes its place.
                 let quad = chunk + own_quad;
-                for (var i = 0u; i < BRINGS; i++) {
+                for (var i = 0u; i < LOADS; i++) {
                     let value = x[u32(max(from_[i], 0)) * quads + min(quad, quads - 1u)];
                     let is_inside = from_[i] >= 0 && quad < end;
                     sh_pixels[own_quad * SIDE * PIXELS + index / 4u + 16u * i] = select(vec4(0.0), value, is_inside);
@@ -107,7 +100,7 @@ fn main(
                     sh_weights[at] = widened(weight[row * LANES + at % LANES]);
                 }
                 workgroupBarrier();
-                // A loop whose length no compiler can guess: unrolled, it takes long to compile.
+                // The bound hides the length from the compiler: an unrolled loop takes a software driver long to compile.
                 for (var k = 0u; k < p.tile; k++) {
                     var values: array<vec4<f32>, PIXELS>;
                     for (var i = 0u; i < PIXELS; i++) {

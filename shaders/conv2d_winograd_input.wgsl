@@ -2,17 +2,18 @@
 //
 // x: [N, H, W, C]       v: [SIDE², tiles, C], C % 4 == 0
 //
-// One invocation per tile and four channels, lanes along the channels: rows first, then columns. Tiles overlap by two pixels; what
-// lies outside of the image is zero. Loops that read or write have bounds that no compiler can guess, not even from the lengths of
-// arrays: unrolled, they take a software driver long to compile. FLOPs about 8 SIDE per row and column, bytes 4 (N H W C + SIDE² tiles C).
+// One invocation per tile and four channels, lanes along the channels: rows first, then columns. Tiles overlap by two pixels; pixels
+// outside of the image are zero. FLOPs about 8 SIDE per row and column, bytes 4 (N H W C + SIDE² tiles C).
+// Variants: see shared/winograd.wgsl.
 
 #import flat
-#import fours
+#import vec4_u64
 #import winograd
 
-@group(0) @binding(1) var<storage, read_write> x: array<Four>;
-@group(0) @binding(2) var<storage, read_write> v: array<Four>;
+@group(0) @binding(1) var<storage, read_write> x: array<Stored>;
+@group(0) @binding(2) var<storage, read_write> v: array<Stored>;
 
+#ifdef SOFTWARE
 // Bᵀ.
 #ifdef F4
 const ROWS = array(
@@ -31,6 +32,7 @@ const ROWS = array(
     array(0.0, -1.0, 0.0, 1.0),
 );
 #endif
+#endif
 
 // Bᵀ d.
 fn transformed(d: array<vec4<f32>, SIDE>) -> array<vec4<f32>, SIDE> {
@@ -48,6 +50,30 @@ fn transformed(d: array<vec4<f32>, SIDE>) -> array<vec4<f32>, SIDE> {
 #endif
 }
 
+// Row `i` of the inputs of a tile; zeros outside of the image.
+fn input_row(at: vec3<u32>, i: u32, column: u32) -> array<vec4<f32>, SIDE> {
+    let y = i32(at.y * TILE + i) - i32(p.pad_top);
+    let left = i32(at.z * TILE) - i32(p.pad_left);
+    let line = (at.x * p.height + u32(clamp(y, 0, i32(p.height) - 1))) * p.width;
+    let row_inside = (y >= 0) & (y < i32(p.height));
+    return array(
+#for J in 0..SIDE
+        input(line, left + $J, column, row_inside),
+#endfor
+    );
+}
+
+// Pixel `at` of the row that begins at `line`; zero outside of the image, which all pixels are unless `row_inside`.
+fn input(line: u32, at: i32, column: u32, row_inside: bool) -> vec4<f32> {
+    // A pixel outside of the image reads another one, and a zero takes its place.
+    let value = unpacked(x[(line + u32(clamp(at, 0, i32(p.width) - 1))) * p.columns + column]);
+    return select(vec4(0.0), value, row_inside & (at >= 0) & (at < i32(p.width)));
+}
+
+fn store(i: u32, j: u32, tile: u32, column: u32, value: vec4<f32>) {
+    v[((i * SIDE + j) * p.tiles + tile) * p.columns + column] = packed(value);
+}
+
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -61,22 +87,10 @@ fn main(
     let tile = index / p.columns;
     let column = index - tile * p.columns;
     let at = place(tile);
-    let top = i32(at.y * TILE) - i32(p.pad_top);
-    let left = i32(at.z * TILE) - i32(p.pad_left);
-
+#ifdef SOFTWARE
     var rows: array<array<vec4<f32>, SIDE>, SIDE>;
     for (var i = 0u; i < p.side; i++) {
-        let y = top + i32(i);
-        let line = (at.x * p.height + u32(clamp(y, 0, i32(p.height) - 1))) * p.width;
-        var d: array<vec4<f32>, SIDE>;
-        for (var j = 0u; j < SIDE; j++) {
-            let x_at = left + i32(j);
-            // What lies outside reads some pixel of the image and counts for nothing.
-            let value = unpacked(x[(line + u32(clamp(x_at, 0, i32(p.width) - 1))) * p.columns + column]);
-            let is_inside = y >= 0 && y < i32(p.height) && x_at >= 0 && x_at < i32(p.width);
-            d[j] = select(vec4(0.0), value, is_inside);
-        }
-        rows[min(i, SIDE - 1u)] = transformed(d);
+        rows[min(i, SIDE - 1u)] = transformed(input_row(at, i, column));
     }
     for (var i = 0u; i < p.side; i++) {
         let factors = ROWS[min(i, SIDE - 1u)];
@@ -89,7 +103,22 @@ fn main(
             d[j] = sum;
         }
         for (var j = 0u; j < SIDE; j++) {
-            v[((i * SIDE + j) * p.tiles + tile) * p.columns + column] = packed(d[j]);
+            store(i, j, tile, column, d[j]);
         }
     }
+#else
+#for I in 0..SIDE
+    let row$I = transformed(input_row(at, $Iu, column));
+#endfor
+#for J in 0..SIDE
+    let result$J = transformed(array(
+#for I in 0..SIDE
+        row$I[$J],
+#endfor
+    ));
+#for I in 0..SIDE
+    store($Iu, $Ju, tile, column, result$J[$I]);
+#endfor
+#endfor
+#endif
 }

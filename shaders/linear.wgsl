@@ -2,20 +2,16 @@
 //
 // x: [R, I]       weight: [O / 4 / LANES, I, LANES, 4], zeros beyond O       bias: [O]       y: [R, O]
 //
-// For few rows, where reading the weights is what takes the time: an invocation computes 4 outputs of ROWS rows, so
-// that each weight is read once for all of them. Lanes run along the outputs and share x.
+// For few rows, where reads of weights take most of the time: an invocation computes 4 outputs of ROWS rows, so that all of them share
+// each weight it reads. Lanes run along the outputs and share x.
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
+#import linear
 #import weights
 
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
 
-struct Params {
-    rows: u32, inputs: u32, outputs: u32, low: f32, high: f32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<Weights>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
@@ -25,7 +21,7 @@ fn store(row: u32, output: u32, sum: vec4<f32>) {
     if row >= p.rows {
         return;
     }
-    let value = clamp(sum, vec4(p.low), vec4(p.high));
+    let value = limit(sum);
     let at = row * p.outputs + output;
     y[at] = value.x;
     if output + 1u < p.outputs { y[at + 1u] = value.y; }
@@ -44,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     // Rows past the end repeat the last one and are not stored.
     let last = p.rows - 1u;
     let start = bias[column];
-    // ROWS is a constant: what lies above it is compiled away.
+    // ROWS is a constant: code for rows above it is compiled away.
 #for R in 0..8
     var sum$R = start;
     let x$R = min(first + $Ru, last) * p.inputs;

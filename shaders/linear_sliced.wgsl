@@ -1,19 +1,15 @@
 // y[r, o] = clamp(sum_i x[r, i] w[i, o] + bias[o])
 //
-// linear.wgsl for GPUs, which few outputs would leave without work: a workgroup computes 4 LANES outputs of ROWS rows, and its SLICES of
-// LANES invocations take turns along the inputs. Their sums meet in workgroup memory and are added in the order of slices.
+// linear.wgsl for GPUs, where an invocation for every 4 outputs would be too few: a workgroup computes 4 LANES outputs of ROWS rows, and
+// its SLICES of LANES invocations take turns along the inputs. Workgroup memory holds their sums, added in the order of slices.
 //
 // x: [R, I]       weight: [O / 4 / LANES, I, LANES, 4], zeros beyond O       bias: [O]       y: [R, O]
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
-#import weights
+#import linear
 #import slices
+#import weights
 
-struct Params {
-    rows: u32, inputs: u32, outputs: u32, low: f32, high: f32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
 @group(0) @binding(2) var<storage, read> weight: array<Weights>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
@@ -34,7 +30,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var r = 0u; r < ROWS; r++) {
         let sum = sum_of_slices(local, sums[r]);
         if local.y == 0u && first + r < p.rows && 4u * column < p.outputs {
-            let value = clamp(sum + bias[column], vec4(p.low), vec4(p.high));
+            let value = limit(sum + bias[column]);
             for (var o = 0u; o < min(4u, p.outputs - 4u * column); o++) {
                 y[(first + r) * p.outputs + 4u * column + o] = value[o];
             }

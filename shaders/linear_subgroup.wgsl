@@ -1,29 +1,25 @@
 // y[r, o] = clamp(sum_i x[r, i] w[i, o] + bias[o])
 //
-// linear.wgsl with the reads of quads.wgsl. A workgroup is one subgroup: 32 outputs, four in each lane, of ROWS rows. Each lane
-// reads four values of one row, for two steps of at most four rows, and hands them to all others.
+// linear.wgsl with the reads of mat4_u64.wgsl. A workgroup is one subgroup and computes 32 outputs, four in each lane, of ROWS rows. The
+// lanes read eight values of each of four rows, four values a lane, and broadcast them.
 //
-// x: [R, I], I % 4 == 0       weight: blocks of quads.wgsl, zeros beyond O       bias: [O]       y: [R, O]
+// x: [R, I], I % 4 == 0       weight: blocks of mat4_u64.wgsl, zeros beyond O       bias: [O]       y: [R, O]
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
-#import quads
+#import linear
+#import mat4_u64
 
 override ROWS: u32 = 1u;
 
-struct Params {
-    rows: u32, inputs: u32, outputs: u32, low: f32, high: f32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<u64>>;
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
-// Four values of a row: zeros past their end, where the last ones are read, and rows past the last one repeat it.
+// Values 4 k to 4 k + 3 of a row; zeros past its end. Rows past the last one repeat it.
 fn input(row: u32, k: u32, quads: u32) -> vec4<f32> {
     let values = x[min(row, p.rows - 1u) * quads + min(k, quads - 1u)];
-    return select(vec4(0.0), unpaired(values), k < quads);
+    return select(vec4(0.0), unpack4x32float(values), k < quads);
 }
 
 @compute @workgroup_size(8)
@@ -41,11 +37,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     );
     var w = workgroup.x * quads * STEP + column - workgroup.x * 8u;
     for (var k = 0u; k < quads; k += 2u) {
-        // Where there is no second step, it multiplies the first one's weights by zeros.
-        let weights = columns_at(w);
-        let more = columns_at(w + select(0u, STEP, k + 1u < quads));
+        // Past the end, the second step multiplies the first one's weights by zeros.
+        let weights = weights_at(w);
+        let more = weights_at(w + select(0u, STEP, k + 1u < quads));
         let own = k + (lane & 1u);
-        // ROWS is a constant: what lies above it is compiled away.
+        // ROWS is a constant: code for rows above it is compiled away.
 #for B in 0..4
         if ROWS > 4u * $Bu {
             let values = input(first + 4u * $Bu + lane / 2u, own, quads);
@@ -60,9 +56,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         w += 2u * STEP;
     }
 
-    // A loop whose length no compiler can guess: unrolled, it takes long to compile.
+    // The bound hides the length from the compiler: an unrolled loop takes a software driver long to compile.
     for (var r = 0u; r < min(ROWS, p.rows - first); r++) {
-        let sum = clamp(sums[min(r, 15u)], vec4(p.low), vec4(p.high));
+        let sum = limit(sums[min(r, 15u)]);
         for (var o = 0u; o < min(4u, p.outputs - 4u * column); o++) {
             y[(first + r) * p.outputs + 4u * column + o] = sum[min(o, 3u)];
         }

@@ -1,22 +1,17 @@
 // i, f, g, o = W [x; h] + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c')
 //
-// h, c, h_next, c_next: [R, H]      weight: [H / LANES, X + H, LANES, 4], a vec4 holding the gates i f g o of a unit      bias: [4 H]
+// hidden (h), c, h_next, c_next: [R, H]      weight: [H / LANES, X + H, LANES, 4], a vec4 for the gates i f g o of a unit      bias: [4 H]
 // x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input
 //
-// One invocation computes a unit in ROWS rows, so that each weight is read once for all of them; lanes run along the
-// units and share x and h. FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
+// One invocation computes a unit in ROWS rows, so that all of them share each weight it reads; lanes run along the units and share
+// x and h. FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
 
-#import activation
+#import lstm_cell
 #import weights
 
 override LANES: u32 = 8u;
 override ROWS: u32 = 1u;
 
-struct Params {
-    rows: u32, hidden: u32, first: u32, second: u32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> hidden: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> weight: array<Weights>;
@@ -25,16 +20,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> second: array<f32>;
 @group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
 @group(0) @binding(8) var<storage, read_write> c_next: array<f32>;
-
-fn store(row: u32, unit: u32, gates: vec4<f32>) {
-    if row < p.rows {
-        let at = row * p.hidden + unit;
-        let open = sigmoid(gates);
-        let cell = open.y * c[at] + open.x * stable_tanh(gates).z;
-        c_next[at] = cell;
-        h_next[at] = open.w * stable_tanh(vec4(cell)).x;
-    }
-}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
@@ -45,8 +30,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let row = workgroup.y * ROWS;
     // Rows past the end repeat the last one and are not stored.
     let last = p.rows - 1u;
-    let start = vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
-    // ROWS is a constant: what lies above it is compiled away.
+    let start = gate_bias(unit);
+    // ROWS is a constant: code for rows above it is compiled away.
 #for R in 0..8
     var sum$R = start;
 #endfor

@@ -3,19 +3,14 @@
 // lstm_cell.wgsl for GPUs: a workgroup computes LANES units of ROWS rows, and its SLICES of LANES invocations take turns along the inputs
 // and the state.
 //
-// h, c, h_next, c_next: [R, H]      weight: [H / LANES, X + H, LANES, 4], a vec4 holding the gates i f g o of a unit      bias: [4 H]
+// hidden (h), c, h_next, c_next: [R, H]      weight: [H / LANES, X + H, LANES, 4], a vec4 for the gates i f g o of a unit      bias: [4 H]
 // x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input
 // FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
 
-#import activation
-#import weights
+#import lstm_cell
 #import slices
+#import weights
 
-struct Params {
-    rows: u32, hidden: u32, first: u32, second: u32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> hidden: array<f32>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> weight: array<Weights>;
@@ -43,14 +38,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
     let unit = workgroup.x * LANES + local.x;
     for (var r = 0u; r < ROWS; r++) {
-        var gates = sum_of_slices(local, sums[r]);
-        if local.y == 0u && row + r < p.rows && unit < p.hidden {
-            gates += vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
-            let at = (row + r) * p.hidden + unit;
-            let open = sigmoid(gates);
-            let cell = open.y * c[at] + open.x * stable_tanh(gates).z;
-            c_next[at] = cell;
-            h_next[at] = open.w * stable_tanh(vec4(cell)).x;
+        let gates = sum_of_slices(local, sums[r]);
+        if local.y == 0u && unit < p.hidden {
+            store(row + r, unit, gates + gate_bias(unit));
         }
     }
 }

@@ -1,23 +1,18 @@
 // i, f, g, o = W [x; h] + b;  c' = sigmoid(f) c + sigmoid(i) tanh(g);  h' = sigmoid(o) tanh(c')
 //
-// lstm_cell.wgsl with the reads of quads.wgsl. A workgroup is one subgroup: eight units, one in each lane, whose four columns
-// are its gates, of ROWS rows. Each lane reads four values of one row, or of two, and hands them to all others.
+// lstm_cell.wgsl with the reads of mat4_u64.wgsl. A workgroup is one subgroup and computes eight units of ROWS rows: one unit in each
+// lane, whose four columns are its gates. Each lane reads four values of one row, or of two, and broadcasts them.
 //
-// h, c, h_next, c_next: [R, H]       weight: blocks of quads.wgsl, gates i f g o of a unit side by side       bias: [4 H]
+// hidden (h), c, h_next, c_next: [R, H]       weight: blocks of mat4_u64.wgsl, gates i f g o of a unit side by side       bias: [4 H]
 // x: one or two tensors [R, FIRST], [R, SECOND] whose columns together are the input. All sizes are multiples of four.
 // FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
 
-#import activation
-#import quads
+#import lstm_cell
+#import mat4_u64
 
 override ROWS: u32 = 1u;
 
-struct Params {
-    rows: u32, hidden: u32, first: u32, second: u32,
-}
-
-@group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> h: array<vec2<u64>>;
+@group(0) @binding(1) var<storage, read_write> hidden: array<vec2<u64>>;
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 @group(0) @binding(3) var<storage, read> weight: array<vec4<u64>>;
 @group(0) @binding(4) var<storage, read> bias: array<f32>;
@@ -26,23 +21,23 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
 @group(0) @binding(8) var<storage, read_write> c_next: array<f32>;
 
-// Values of a row: of the inputs, then of the state. `sizes` are theirs, in fours.
+// Values 4 k to 4 k + 3 of a row of [first; second; hidden], whose widths divided by four are `sizes`.
 fn input(row: u32, k: u32, sizes: vec3<u32>) -> vec4<f32> {
     let state = sizes.x + sizes.y;
     if k < sizes.x {
-        return unpaired(first[row * sizes.x + k]);
+        return unpack4x32float(first[row * sizes.x + k]);
     }
     if k < state {
-        return unpaired(second[row * sizes.y + k - sizes.x]);
+        return unpack4x32float(second[row * sizes.y + k - sizes.x]);
     }
-    return unpaired(h[row * sizes.z + k - state]);
+    return unpack4x32float(hidden[row * sizes.z + k - state]);
 }
 
 @compute @workgroup_size(8)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
     // Lanes past the last unit repeat it, and so do rows past the last one.
     let unit = min(workgroup.x * 8u + lane, p.hidden - 1u);
-    let start = vec4(bias[unit], bias[p.hidden + unit], bias[2u * p.hidden + unit], bias[3u * p.hidden + unit]);
+    let start = gate_bias(unit);
     var sums = array(
 #for R in 0..16
         start,
@@ -54,8 +49,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     let quads = sizes.x + sizes.y + sizes.z;
     var w = workgroup.x * quads * STEP + unit - workgroup.x * 8u;
     for (var k = 0u; k < quads; k++) {
-        let weights = columns_at(w);
-        // ROWS is a constant: what lies above it is compiled away.
+        let weights = weights_at(w);
+        // ROWS is a constant: code for rows above it is compiled away.
         let near_values = input(near, k, sizes);
 #for R in 0..8
         if ROWS > $Ru { sums[$R] += subgroupBroadcast(near_values, $Ru) * weights; }
@@ -69,13 +64,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         w += STEP;
     }
 
-    // A loop whose length no compiler can guess: unrolled, it takes long to compile.
+    // The bound hides the length from the compiler: an unrolled loop takes a software driver long to compile.
     for (var r = 0u; r < min(ROWS, p.rows - workgroup.y * ROWS); r++) {
-        let gates = sums[min(r, 15u)];
-        let at = (workgroup.y * ROWS + r) * p.hidden + unit;
-        let open = sigmoid(gates);
-        let cell = open.y * c[at] + open.x * stable_tanh(gates).z;
-        c_next[at] = cell;
-        h_next[at] = open.w * stable_tanh(vec4(cell)).x;
+        store(workgroup.y * ROWS + r, unit, sums[min(r, 15u)]);
     }
 }

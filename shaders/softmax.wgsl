@@ -1,9 +1,10 @@
 // y[r, j] = exp(d_j) / s or d_j - log(s), with d_j = x[r, j] - max_j x[r, j] and s = sum_j exp(d_j)
 //
-// x, y: [R, V]. A workgroup per row. d_j is 0 where x is the maximum, which keeps inf - inf out.
+// x, y: [R, V]. A workgroup per row.
 // FLOPs 4 R V, bytes 8 R V (x is read three times, mostly from the cache).
 
 #import row
+#import softmax
 
 struct Params {
     rows: u32, columns: u32, log: u32,
@@ -12,13 +13,6 @@ struct Params {
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
-
-fn distance_to(largest: f32, value: f32) -> f32 {
-    if value == largest {
-        return 0.0;
-    }
-    return value - largest;
-}
 
 @compute @workgroup_size(WIDTH)
 fn main(grid: Grid, place: Place) {
@@ -35,12 +29,11 @@ fn main(grid: Grid, place: Place) {
     largest = row_max(place, largest);
     var sum = 0.0;
     for (var i = start + place.local; i < end; i += WIDTH) {
-        sum += exp(distance_to(largest, x[i]));
+        sum += mass(largest, x[i]);
     }
     sum = row_sum(place, sum);
-    let log_sum = log(sum);
+    let log_sum = log_of_sum(sum);
     for (var i = start + place.local; i < end; i += WIDTH) {
-        let distance = distance_to(largest, x[i]);
-        y[i] = select(exp(distance) / sum, distance - log_sum, p.log != 0u);
+        y[i] = select(mass(largest, x[i]) / sum, distance_to(largest, x[i]) - log_sum, p.log != 0u);
     }
 }

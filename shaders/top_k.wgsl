@@ -1,11 +1,13 @@
 // The K largest entries of each row, in descending order, ties by the lowest column; or the logarithms of the row's softmax there:
 // x - max - log(sum(exp(x - max)))
 //
-// x: [R, V]; values, ids: [R, K]. A workgroup per row finds one entry after the other: the largest that comes
-// after the one before. Values are compared as integers of the same order, in which NaN equals -inf.
+// x: [R, V]; values, ids: [R, K]. A workgroup per row searches it K times, for the largest entry after the one before. Values
+// are compared as integers of the same order, in which infinities have their places whatever a driver assumes of floats, and NaN equals
+// -inf. Logarithms are float arithmetic, where infinities depend on the driver.
 // Comparisons R V K, bytes 4 R V (read K times, mostly from the cache).
 
 #import row
+#import softmax
 
 struct Params {
     rows: u32, columns: u32, k: u32,
@@ -46,14 +48,6 @@ fn value_of(key: u32) -> f32 {
     return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u));
 }
 
-// 0 at the maximum, which keeps inf - inf out.
-fn distance_to(largest: f32, value: f32) -> f32 {
-    if value == largest {
-        return 0.0;
-    }
-    return value - largest;
-}
-
 fn is_suppressed(id: u32) -> bool {
     return id == p.suppressed_0 || id == p.suppressed_1 || id == p.suppressed_2 || id == p.suppressed_3;
 }
@@ -75,9 +69,9 @@ fn main(grid: Grid, place: Place) {
         largest = row_max(place, largest);
         var sum = 0.0;
         for (var i = place.local; i < p.columns; i += WIDTH) {
-            sum += exp(distance_to(largest, x[start + i]));
+            sum += mass(largest, x[start + i]);
         }
-        log_sum = log(row_sum(place, sum));
+        log_sum = log_of_sum(row_sum(place, sum));
     }
     var previous_key = NONE;
     var previous_id = NONE;
@@ -103,8 +97,11 @@ fn main(grid: Grid, place: Place) {
 #else
 #ifdef SUBGROUPS
         let own = subgroupMax(key);
-        sh_keys[place.subgroup] = own;
-        sh_ids[place.subgroup] = subgroupMin(select(NONE, id, key == own));
+        let own_id = subgroupMin(select(NONE, id, key == own));
+        if place.lane == 0u {
+            sh_keys[place.subgroup] = own;
+            sh_ids[place.subgroup] = own_id;
+        }
         workgroupBarrier();
         previous_key = sh_keys[0];
         previous_id = sh_ids[0];

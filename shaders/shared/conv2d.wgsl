@@ -1,4 +1,6 @@
-// What all convolution kernels share: their sizes, and which input pixels lie under a tap of the window.
+// What all convolution kernels share: sizes, the pixels under a tap of the window, and how sums begin and end.
+
+#import nan
 
 struct Params {
     images: u32, in_height: u32, in_width: u32, in_channels: u32,
@@ -11,6 +13,13 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 
+// Image, row and column of an output pixel of a matrix.
+fn place(matrix: u32, pixel: u32) -> vec3<u32> {
+    let row = pixel / p.out_width;
+    let image = row / p.out_height;
+    return vec3(matrix * p.images + image, row - image * p.out_height, pixel - row * p.out_width);
+}
+
 // The input pixels under tap (ky, kx) of the windows of four output pixels in row y of an image; -1 in the padding.
 fn taps(image: u32, y: u32, x: vec4<u32>, ky: u32, kx: u32) -> vec4<i32> {
     let row = i32(y * p.stride_height + ky * p.dilation_height) - i32(p.pad_top);
@@ -20,12 +29,12 @@ fn taps(image: u32, y: u32, x: vec4<u32>, ky: u32, kx: u32) -> vec4<i32> {
     return select(vec4(-1), (i32(image * p.in_height) + row) * i32(p.in_width) + column, inside);
 }
 
-// What a sum starts with: where there are several matrices, somebody else adds the bias.
+// Initial sum: the bias, or 0 for the matrices of a Winograd convolution, whose output transform adds it.
 fn first_sum(bias: vec4<f32>) -> vec4<f32> {
     return select(vec4(0.0), bias, p.matrices == 1u);
 }
 
 // The activation of the last step.
 fn limit(sum: vec4<f32>) -> vec4<f32> {
-    return clamp(sum, vec4(p.low), vec4(p.high));
+    return clamp_keeping_nan(sum, p.low, p.high);
 }

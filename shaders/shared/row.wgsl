@@ -1,10 +1,10 @@
 // A workgroup works on one row: WIDTH invocations whose partial results meet in workgroup memory.
 //
-// SERIAL     a single invocation: for drivers on a CPU, which compile a barrier into coroutines
-// SUBGROUP   one subgroup, a vector of a CPU
-// SUBGROUPS  several: what a subgroup can reduce alone does not pass through workgroup memory
+// SERIAL     a single invocation, for software drivers, which compile barriers into coroutines
+// SUBGROUP   one subgroup, which is a vector of the CPU
+// SUBGROUPS  several subgroups, of any size: each reduces its values, and workgroup memory takes one result of each
 
-// The same for all invocations of a workgroup, which a browser has to see before it allows barriers: so apart from Place.
+// The same for all invocations of a workgroup. Apart from Place, so that a browser can prove it: barriers need uniform control flow.
 struct Grid {
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(num_workgroups) workgroups: vec3<u32>,
@@ -15,6 +15,7 @@ struct Place {
 #ifdef SUBGROUPS
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_invocation_id) lane: u32,
 #endif
 }
 
@@ -29,7 +30,7 @@ var<workgroup> sh_values: array<f32, WIDTH>;
 #endif
 #endif
 
-// The number of the row when workgroups are spread over two dimensions (`flat_grid` in ops/dispatch.rs).
+// The number of the row when workgroups are spread over two dimensions (`flat_grid` in src/engine/plan).
 fn row_index(grid: Grid) -> u32 {
     return grid.workgroup.y * grid.workgroups.x + grid.workgroup.x;
 }
@@ -42,7 +43,10 @@ fn row_max(place: Place, value: f32) -> f32 {
     return subgroupMax(value);
 #else
 #ifdef SUBGROUPS
-    sh_values[place.subgroup] = subgroupMax(value);
+    let own = subgroupMax(value);
+    if place.lane == 0u {
+        sh_values[place.subgroup] = own;
+    }
     workgroupBarrier();
     var result = sh_values[0];
     for (var i = 1u; i < place.subgroups; i++) {
@@ -73,7 +77,10 @@ fn row_sum(place: Place, value: f32) -> f32 {
     return subgroupAdd(value);
 #else
 #ifdef SUBGROUPS
-    sh_values[place.subgroup] = subgroupAdd(value);
+    let own = subgroupAdd(value);
+    if place.lane == 0u {
+        sh_values[place.subgroup] = own;
+    }
     workgroupBarrier();
     var result = sh_values[0];
     for (var i = 1u; i < place.subgroups; i++) {

@@ -1,16 +1,16 @@
-// A workgroup of SLICES times LANES invocations: the slices take turns along the inputs of the same outputs, so that many
-// invocations read weights at a time and each row of them is read in one piece. The size of the workgroup is LANES x SLICES.
+// A workgroup of LANES x SLICES invocations: the slices take turns along the inputs of the same outputs, so that many invocations read
+// weights at a time, and neighbouring lanes read neighbouring weights.
 
 override ROWS: u32 = 1u;
 
 const LANES = 8u;
 const SLICES = 16u;
-// The largest ROWS.
+// Upper bound of ROWS.
 const ROWS_AT_MOST = 8u;
 
 var<workgroup> sh_sums: array<vec4<f32>, LANES * SLICES>;
 
-// The sum over all slices, for the invocations of slice 0; to be called by all.
+// The sum over all slices, in the invocations of slice 0; 0 in others. All invocations must call it.
 fn sum_of_slices(local: vec3<u32>, own: vec4<f32>) -> vec4<f32> {
     sh_sums[local.y * LANES + local.x] = own;
     workgroupBarrier();

@@ -1,6 +1,6 @@
 // Four weights side by side.
 //
-// HALF  as 16-bit floats, two in a word: for weights that these hold exactly, so that half as much is read
+// HALF  as 16-bit floats, two in a word, for weights that 16 bits hold exactly
 
 #ifdef HALF
 alias Weights = vec2<u32>;

@@ -41,3 +41,14 @@ fn extremes_saturate() {
         case.check(&format!("{activation:?}"), tolerance);
     }
 }
+
+#[test]
+fn nan_stays_nan() {
+    for (activation, tolerance) in ALL {
+        let mut case = Case::new(0);
+        let x = case.input([4], vec![f32::NAN, 1.0, -f32::NAN, -1.0]);
+        case.last(activation, vec![x]);
+        assert!(case.expected()[0].f32()[0].is_nan());
+        case.check(&format!("{activation:?}"), tolerance);
+    }
+}

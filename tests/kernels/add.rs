@@ -33,3 +33,15 @@ fn extremes() {
     case.last(Add::default(), vec![a, b]);
     case.check("extremes", Tolerance::Exact);
 }
+
+#[test]
+fn nan_stays_nan() {
+    for activation in FUSED {
+        let mut case = Case::new(1);
+        let a = case.input([5], vec![f32::NAN, 1.0, f32::NAN, f32::INFINITY, 2.0]);
+        let b = case.input([5], vec![1.0, f32::NAN, f32::NAN, f32::NEG_INFINITY, 3.0]);
+        case.last(Add { activation }, vec![a, b]);
+        assert_eq!(case.expected()[0].f32().iter().filter(|v| v.is_nan()).count(), 4);
+        case.check(&format!("{activation:?}"), Tolerance::Exact);
+    }
+}

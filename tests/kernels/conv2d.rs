@@ -197,7 +197,7 @@ fn the_table_reaches_every_kernel() {
             let bias = case.random_weight([sizes.outputs]);
             case.last(sizes.op(Activation::Identity), vec![x, weight, bias]);
         }
-        for target in [TARGETS[0], Target { subgroup: 8, int64: true, ..TARGETS[0] }] {
+        for target in [TARGETS[0], TARGETS[1], Target { subgroup: 8, int64: true, ..TARGETS[0] }] {
             for candidates in Plan::candidates(&case.graph, &target) {
                 for name in candidates.names {
                     let mut choices = TuningTable::default();
@@ -261,5 +261,44 @@ fn infinite_pixels_do_not_reach_beyond_their_window() {
         case.last(sizes.op(Activation::Identity), vec![x, weight, bias]);
         assert!(case.expected()[0].f32().iter().any(|v| v.is_finite()));
         case.check(&format!("{sizes:?}"), Tolerance::Approximate);
+    }
+}
+
+/// The second channel of all pixels of the first image is NaN, and one value of the residual.
+#[test]
+fn nan_stays_nan() {
+    let winograd = Sizes { padding: [1; 4], ..plain([2, 14, 14, 16], 36, 3) };
+    let depthwise = |stride| Sizes { padding: [1; 4], stride, groups: 8, ..plain([2, 6, 7, 8], 8, 3) };
+    let table = [
+        plain([2, 5, 7, 8], 12, 1),
+        plain([2, 5, 4, 6], 8, 1),
+        Sizes { padding: [1; 4], stride: [2, 2], ..plain([2, 9, 8, 72], 68, 3) },
+        winograd,
+        depthwise([1, 1]),
+        depthwise([2, 2]),
+        Sizes { padding: [1; 4], groups: 3, ..plain([2, 5, 5, 6], 9, 3) },
+    ];
+    for (sizes, activation) in table.into_iter().flat_map(|sizes| FUSED.map(|a| (sizes, a))) {
+        let label = format!("{activation:?} {sizes:?}");
+        let op = sizes.op(activation);
+        let mut case = Case::new(9);
+        let [images, height, width, channels] = sizes.x;
+        let mut values = case.random.values(images * height * width * channels);
+        values[..height * width * channels].iter_mut().skip(1).step_by(channels).for_each(|v| *v = f32::NAN);
+        let x = case.input(sizes.x, values);
+        let [kh, kw] = sizes.kernel;
+        let weight = case.random_weight([sizes.outputs, channels / sizes.groups, kh, kw]);
+        let bias = case.random_weight([sizes.outputs]);
+        let [height, width] = op.output_size([height, width], sizes.kernel).unwrap();
+        let mut values = case.random.values(images * height * width * sizes.outputs);
+        *values.last_mut().unwrap() = f32::NAN;
+        let residual = case.input([images, height, width, sizes.outputs], values);
+        case.last(op, vec![x, weight, bias, residual]);
+        let count = case.expected()[0].f32().iter().filter(|v| v.is_nan()).count();
+        assert_eq!(count, height * width * sizes.outputs / sizes.groups + 1, "{label}");
+        case.check(&label, Tolerance::Approximate);
+        if channels % 4 == 0 {
+            case.check_candidates(&label, Tolerance::Approximate);
+        }
     }
 }

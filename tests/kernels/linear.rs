@@ -98,3 +98,25 @@ fn large_values() {
         case.check(&format!("{rows} rows"), Tolerance::Approximate);
     }
 }
+
+/// In the rows that have one, and in no others.
+#[test]
+fn nan_stays_nan() {
+    for activation in FUSED {
+        for (rows, inputs, outputs) in [(1, 5, 7), (3, 64, 33), (20, 12, 36)] {
+            for shape in [vec![rows, inputs], vec![1, rows, inputs]] {
+                let label = format!("{activation:?}, {shape:?} to {outputs}");
+                let mut case = Case::new(8);
+                let mut values = case.random.values(rows * inputs);
+                values[inputs / 2] = f32::NAN;
+                let x = case.input(shape, values);
+                let operands = vec![x, case.random_weight([outputs, inputs]), case.random_weight([outputs])];
+                case.last(Linear { activation }, operands);
+                let count = case.expected()[0].f32().iter().filter(|v| v.is_nan()).count();
+                assert_eq!(count, outputs, "{label}");
+                case.check(&label, Tolerance::Approximate);
+                case.check_candidates(&label, Tolerance::Approximate);
+            }
+        }
+    }
+}

@@ -73,3 +73,24 @@ fn saturated_gates() {
         case.check(&format!("weights of {scale}"), Tolerance::Approximate);
     }
 }
+
+/// In the rows that have one, and in no others.
+#[test]
+fn nan_stays_nan() {
+    for (rows, hidden, inputs) in [(2, 5, 3), (3, 32, 8), (12, 8, 4)] {
+        let mut case = Case::new(6);
+        let state = [case.random_input([rows, hidden]), case.random_input([rows, hidden])];
+        let weight = case.random_weight([4 * hidden, inputs + hidden]);
+        let bias = case.random_weight([4 * hidden]);
+        let mut values = case.random.values(rows * inputs);
+        values[inputs + 1] = f32::NAN;
+        let x = case.input([rows, inputs], values);
+        case.last(LstmCell, vec![state[0], state[1], weight, bias, x]);
+        for result in case.expected() {
+            assert_eq!(result.f32().iter().filter(|v| v.is_nan()).count(), hidden);
+        }
+        let label = format!("{rows} rows, {hidden} units");
+        case.check(&label, Tolerance::Approximate);
+        case.check_candidates(&label, Tolerance::Approximate);
+    }
+}

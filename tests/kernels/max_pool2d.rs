@@ -68,3 +68,18 @@ fn extremes() {
     assert_eq!(case.expected()[0].f32(), [-inf, inf]);
     case.check("extremes", Tolerance::Exact);
 }
+
+/// In the windows that have one, and in no others.
+#[test]
+fn nan_stays_nan() {
+    let (x, kernel, stride, padding) = TABLE[3];
+    let mut case = Case::new(4);
+    let mut values = case.random.values(x.iter().product());
+    for at in [0, 77, 200] {
+        values[at] = f32::NAN;
+    }
+    let image = case.input(x, values);
+    case.last(MaxPool2d(Pool2d { kernel, stride, padding, count_include_pad: false }), vec![image]);
+    assert!(case.expected()[0].f32().iter().any(|v| v.is_nan()));
+    case.check("a NaN here and there", Tolerance::Exact);
+}

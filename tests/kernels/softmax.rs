@@ -61,3 +61,19 @@ fn one_large_value() {
         case.check(&format!("at {place}"), Tolerance::Exact);
     }
 }
+
+/// In the rows that have one, and in no others.
+#[test]
+fn nan_stays_nan() {
+    for (log, columns) in [(false, 3), (true, 3), (false, 100), (true, 100)] {
+        for place in [0, columns / 2, columns - 1] {
+            let mut case = Case::new(3);
+            let mut values = case.random.values(3 * columns);
+            values[columns + place] = f32::NAN;
+            let x = case.input([3, columns], values);
+            case.last(Softmax { log }, vec![x]);
+            assert_eq!(case.expected()[0].f32().iter().filter(|v| v.is_nan()).count(), columns);
+            case.check(&format!("at {place} of {columns}, log {log}"), Tolerance::Close);
+        }
+    }
+}

@@ -88,3 +88,17 @@ fn extremes_have_their_order() {
     check("nothing but NaN", [1, 70], vec![nan; 70], 3, [1, NONE, NONE, NONE]);
     check("nothing but -inf", [2, 65], vec![-inf; 130], 64, [NONE; 4]);
 }
+
+/// In the rows that have one, and in no others.
+#[test]
+fn nan_among_a_row_makes_its_log_probs_nan() {
+    for columns in [4, 70] {
+        let mut case = Case::new(2);
+        let mut values = case.random.values(2 * columns);
+        values[columns / 2] = f32::NAN;
+        let x = case.input([2, columns], values);
+        case.last(TopK { k: 3, suppressed: [NONE; 4], log_probs: true }, vec![x]);
+        assert_eq!(case.expected()[0].f32().iter().filter(|v| v.is_nan()).count(), 3);
+        case.check(&format!("{columns} columns"), Tolerance::Close);
+    }
+}

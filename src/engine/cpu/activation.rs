@@ -10,10 +10,13 @@ use crate::engine::ops::activation::Activation;
 /// e = exp(-|x|)     sigmoid(x) = (x < 0 ? e : 1) / (1 + e)
 /// e = exp(-2|x|)    tanh(x)    = sign(x) * (1 - e) / (1 + e)
 /// ```
+///
+/// NaN stays NaN, as in PyTorch.
 pub fn apply(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::Identity => x,
-        Activation::Relu => x.max(0.0),
+        Activation::Relu if x < 0.0 => 0.0,
+        Activation::Relu => x,
         Activation::Relu6 => x.clamp(0.0, 6.0),
         Activation::Sigmoid => {
             let e = (-x.abs()).exp();
@@ -68,8 +71,11 @@ mod tests {
             assert_eq!(apply(Activation::Tanh, big), 1.0);
             assert_eq!(apply(Activation::Tanh, -big), -1.0);
         }
-        assert!(apply(Activation::Sigmoid, f32::NAN).is_nan());
-        assert!(apply(Activation::Tanh, f32::NAN).is_nan());
+        for activation in
+            [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Sigmoid, Activation::Tanh]
+        {
+            assert!(apply(activation, f32::NAN).is_nan(), "{activation:?}");
+        }
     }
 
     #[test]

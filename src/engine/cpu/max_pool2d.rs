@@ -3,7 +3,7 @@
 use crate::engine::ops::pool2d::Pool2d;
 
 /// The maximum of each window, as `torch.nn.functional.max_pool2d` with `ceil_mode=False`: padding never
-/// wins.
+/// wins. A NaN makes its windows NaN.
 ///
 /// `x` `[N, H, W, C]` to `[N, OH, OW, C]`; empty where the window does not fit ([`Pool2d::output_size`]).
 pub fn max_pool2d(x: &[f32], x_shape: [usize; 4], op: &Pool2d) -> Vec<f32> {
@@ -17,12 +17,17 @@ pub fn max_pool2d(x: &[f32], x_shape: [usize; 4], op: &Pool2d) -> Vec<f32> {
             for y in op.window(0, oy, h) {
                 for x in op.window(1, ox, w) {
                     let pixel = &image[(y * w + x) * c..][..c];
-                    out[start..].iter_mut().zip(pixel).for_each(|(max, &v)| *max = max.max(v));
+                    out[start..].iter_mut().zip(pixel).for_each(|(max, &v)| *max = larger(*max, v));
                 }
             }
         }
     }
     out
+}
+
+/// The larger of two values; NaN if one is.
+fn larger(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
 }
 
 #[cfg(test)]
@@ -46,6 +51,15 @@ mod tests {
         let x = [-5.0, -4.0, -3.0, -2.0];
         assert_eq!(max_pool2d(&x, [1, 2, 2, 1], &pool([3, 3], [2, 2], [1, 1])), [-2.0]);
         assert_eq!(max_pool2d(&x, [1, 2, 2, 1], &pool([2, 2], [2, 2], [1, 1])), x);
+    }
+
+    #[test]
+    fn nan_wins() {
+        for x in [[f32::NAN, 1.0, 2.0], [1.0, f32::NAN, 2.0]] {
+            let y = max_pool2d(&x, [1, 1, 3, 1], &pool([1, 2], [1, 1], [0, 0]));
+            assert!(y[0].is_nan());
+            assert_eq!(y[1].is_nan(), x[1].is_nan());
+        }
     }
 
     #[test]

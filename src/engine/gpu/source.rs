@@ -20,14 +20,20 @@ macro_rules! shared {
 /// The files of `shaders/shared/`: names and texts.
 const SHARED: &[(&str, &str)] = shared![
     "activation",
+    "additive_attention",
     "conv2d",
     "flat",
-    "fours",
+    "linear",
+    "lstm_cell",
+    "mat4_u64",
     "matmul",
-    "pairs",
-    "quads",
+    "nan",
+    "pool2d",
     "row",
     "slices",
+    "softmax",
+    "u64_pair",
+    "vec4_u64",
     "weights",
     "winograd",
 ];

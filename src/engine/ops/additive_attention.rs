@@ -3,7 +3,9 @@
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
-use crate::engine::plan::{Dispatch, Kernel, Lowering, Packing, ROW_VARIANTS, Shader, heuristics, params};
+use crate::engine::plan::{
+    AdapterClass, Dispatch, Kernel, Lowering, Packing, ROW_VARIANTS, Shader, heuristics, params,
+};
 
 /// Where a row looks (Xu et al., "Show, Attend and Tell", arXiv 1502.03044, equations 4 and 5):
 /// `alpha[r, p] = softmax_p(v . relu(keys[n, p] + query[r]) + b)`.
@@ -30,11 +32,14 @@ pub(super) const WEIGHTS: Shader = Shader {
     variants: ROW_VARIANTS,
 };
 
+/// By family of adapters.
+const CONTEXT_VARIANTS: &[&[&str]] = &[&[], &["SOFTWARE"]];
+
 pub(super) const CONTEXT: Shader = Shader {
     name: "additive_attention_context",
     source: include_str!("../../../shaders/additive_attention_context.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: CONTEXT_VARIANTS,
 };
 
 pub(super) const CONTEXT_SUBGROUP: Shader = Shader {
@@ -140,14 +145,15 @@ impl Operation for AttentionContext {
         let bindings = vec![node.input(0), node.input(1), node.input(2), node.output(0)];
         let block = heuristics::row_block(params.rows_per_image, heuristics::MAX_ROWS);
         let mut constants = vec![("ROWS", block)];
-        let (shader, channels) = if heuristics::shares_lanes(node.target, params.width) {
-            (&CONTEXT_SUBGROUP, 32)
+        let is_software = node.target.class == AdapterClass::Software;
+        let (shader, defines, channels) = if heuristics::shares_lanes(node.target, params.width) {
+            (&CONTEXT_SUBGROUP, CONTEXT_SUBGROUP.variants[0], 32)
         } else {
             let lanes = heuristics::lanes(node.target.class);
             constants.push(("LANES", lanes));
-            (&CONTEXT, lanes as usize)
+            (&CONTEXT, CONTEXT_VARIANTS[usize::from(is_software)], lanes as usize)
         };
-        let kernel = Kernel::new(shader, &[], constants);
+        let kernel = Kernel::new(shader, defines, constants);
         let blocks = params.rows_per_image.div_ceil(block as usize);
         let images = node.inputs[0].shape[0];
         let workgroups = [params.width.div_ceil(channels) as u32, blocks as u32, images as u32];

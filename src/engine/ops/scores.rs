@@ -1,6 +1,6 @@
 //! Scores that mark places of a beam search without a live hypothesis.
 //!
-//! They are finite, as shaders may assume that there are no infinities. `shaders/top_k.wgsl` and `shaders/beam_step.wgsl`
+//! They are finite, as -inf is a score that a candidate may have. `shaders/top_k.wgsl` and `shaders/beam_step.wgsl`
 //! repeat them.
 
 /// The score of a place that holds no candidate.

@@ -155,7 +155,7 @@ impl Hash for Kernel {
 /// The variants of shaders that import `row`.
 pub(crate) const ROW_VARIANTS: &[&[&str]] = &[&[], &["SERIAL"], &["SUBGROUP"], &["SUBGROUPS"]];
 
-/// The variants of shaders that import `weights` or `quads`.
+/// The variants of shaders that import `weights` or `mat4_u64`.
 pub(crate) const WEIGHT_VARIANTS: &[&[&str]] = &[&[], &["HALF"]];
 
 /// The memory behind a storage variable of a shader.

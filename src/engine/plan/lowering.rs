@@ -73,7 +73,7 @@ impl<'a> Lowering<'a> {
             RowsKernel::Sliced => (sliced, vec![("ROWS", rows)]),
         };
         let block = |half| match kernel {
-            RowsKernel::Subgroup => Block::quads(half),
+            RowsKernel::Subgroup => Block::mat4(half),
             _ => Block::Columns(kernel.lanes()),
         };
         let (weight, defines) = self.compact_weight(index, |half| packing(block(half)));

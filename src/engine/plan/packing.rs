@@ -29,23 +29,23 @@ pub(crate) enum Block {
     Columns(u32),
     /// Four rows of 32 columns at a time, of which a lane has four neighbouring ones and reads two at a time:
     /// `[rows / 4, 2, 8 lanes, 2, 4 rows]`. Rows are a multiple of four.
-    Quads,
+    Mat4,
     /// The same for 16-bit floats, of which a lane reads twice as many at a time: `[rows / 4, 8 lanes, 4, 4 rows]`.
-    HalfQuads,
+    HalfMat4,
 }
 
 impl Block {
     /// For weights of 16-bit or of 32-bit floats.
-    pub(crate) fn quads(half: bool) -> Block {
-        if half { Block::HalfQuads } else { Block::Quads }
+    pub(crate) fn mat4(half: bool) -> Block {
+        if half { Block::HalfMat4 } else { Block::Mat4 }
     }
 
     /// Where four rows of a column lie among those of all columns of its block.
     fn start(self, column: usize) -> usize {
         let (lane, part) = (column / 4, column % 4);
         match self {
-            Block::Quads => ((part / 2 * 8 + lane) * 2 + part % 2) * 4,
-            Block::Columns(_) | Block::HalfQuads => column * 4,
+            Block::Mat4 => ((part / 2 * 8 + lane) * 2 + part % 2) * 4,
+            Block::Columns(_) | Block::HalfMat4 => column * 4,
         }
     }
 
@@ -53,7 +53,7 @@ impl Block {
     pub(crate) fn columns(self) -> usize {
         match self {
             Block::Columns(lanes) => 4 * lanes as usize,
-            Block::Quads | Block::HalfQuads => 32,
+            Block::Mat4 | Block::HalfMat4 => 32,
         }
     }
 }
@@ -189,7 +189,7 @@ impl Packing {
                         }
                     }
                 }
-                Block::Quads | Block::HalfQuads => {
+                Block::Mat4 | Block::HalfMat4 => {
                     for (quad, values) in block.chunks_exact_mut(4 * width).enumerate() {
                         for (column, line) in lines.iter().enumerate() {
                             let start = self.block.start(column);
@@ -273,7 +273,7 @@ mod tests {
     #[test]
     fn rows_come_in_fours() {
         // 33 outputs, eight inputs: a block of 32 outputs, then one of one and 31 of padding.
-        let packed = Packing::inputs(Block::Quads).pack(&[33, 8], &counting(33 * 8));
+        let packed = Packing::inputs(Block::Mat4).pack(&[33, 8], &counting(33 * 8));
         assert_eq!(packed.len(), 64 * 8);
         assert_eq!(packed[..8], [0.0, 1.0, 2.0, 3.0, 8.0, 9.0, 10.0, 11.0]);
         assert_eq!(packed[8..12], [32.0, 33.0, 34.0, 35.0], "the second lane has the fifth output");
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn halves_of_a_lane_lie_together() {
-        let packed = Packing::inputs(Block::HalfQuads).pack(&[8, 4], &counting(32));
+        let packed = Packing::inputs(Block::HalfMat4).pack(&[8, 4], &counting(32));
         assert_eq!(packed[..32], counting(32));
         assert_eq!(packed[32..], [0.0; 96]);
     }

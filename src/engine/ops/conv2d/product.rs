@@ -237,9 +237,9 @@ fn subgroup(
     [x, residual, y]: [Binding; 3],
 ) -> Dispatch {
     params.tile = SUBGROUP_PIXELS;
-    params.blocks = params.out_channels.div_ceil(Block::Quads.columns() * if wide { 2 } else { 1 });
+    params.blocks = params.out_channels.div_ceil(Block::Mat4.columns() * if wide { 2 } else { 1 });
     let tiles = params.matrices * params.blocks * params.pixels().div_ceil(SUBGROUP_PIXELS);
-    let (weight, scale) = weight(node, &params, |half| packing(Block::quads(half)));
+    let (weight, scale) = weight(node, &params, |half| packing(Block::mat4(half)));
     let mut bindings = vec![x, weight, node.weight(2, Packing::FLAT), residual, y];
     bindings.extend(scale);
     let flags = [params.is_padded(), scale.is_some(), wide].map(usize::from);

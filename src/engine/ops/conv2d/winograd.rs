@@ -7,7 +7,9 @@
 
 use super::Conv2d;
 use crate::engine::plan::heuristics::conv2d::GemmKernel;
-use crate::engine::plan::{Binding, Dispatch, Kernel, Lowering, Packing, Shader, heuristics, params};
+use crate::engine::plan::{
+    AdapterClass, Binding, Dispatch, Kernel, Lowering, Packing, Shader, Target, params,
+};
 use std::f32::consts::SQRT_2;
 
 /// Which of the two is used.
@@ -76,12 +78,18 @@ impl Winograd {
         transformed
     }
 
-    fn defines(self, int64: bool) -> &'static [&'static str] {
-        VARIANTS[usize::from(self == Winograd::F4) + 2 * usize::from(int64)]
+    fn defines(self, target: &Target) -> &'static [&'static str] {
+        let family = match target.class {
+            AdapterClass::Hardware => 0,
+            AdapterClass::Software if !target.int64 => 1,
+            AdapterClass::Software => 2,
+        };
+        VARIANTS[usize::from(self == Winograd::F4) + 2 * family]
     }
 }
 
-const VARIANTS: &[&[&str]] = &[&[], &["F4"], &["INT64"], &["F4", "INT64"]];
+const VARIANTS: &[&[&str]] =
+    &[&[], &["F4"], &["SOFTWARE"], &["F4", "SOFTWARE"], &["SOFTWARE", "INT64"], &["F4", "SOFTWARE", "INT64"]];
 
 params! {
     count: usize, height: usize, width: usize, columns: usize, tiles: usize, tile_rows: usize, tile_columns: usize,
@@ -145,8 +153,7 @@ pub(super) fn lower(
         high,
         has_residual: u32::from(node.inputs.len() > 3),
     };
-    let int64 = heuristics::reads_64_bits(node.target);
-    let kernel = |shader| Kernel::new(shader, winograd.defines(int64), Vec::new());
+    let kernel = |shader| Kernel::new(shader, winograd.defines(node.target), Vec::new());
     let (before, after) = (params(x), params(y));
     let mut steps = node.flat(kernel(&INPUT), vec![node.input(0), TRANSFORMED], before.words(), before.count);
     steps.extend(super::product::matrices(

@@ -1,0 +1,16 @@
+// A NaN among the operands must reach the result. But drivers may give any number for min, max, clamp and exp of a NaN, and compilers may
+// assume that floats are no NaN. So a NaN is known by its bits.
+
+fn is_nan(x: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(x) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
+}
+
+// `result`, a function of x; x itself where it is NaN.
+fn keep_nan(x: vec4<f32>, result: vec4<f32>) -> vec4<f32> {
+    return select(result, x, is_nan(x));
+}
+
+// x between two bounds, which may be infinite.
+fn clamp_keeping_nan(x: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
+    return keep_nan(x, clamp(x, vec4(low), vec4(high)));
+}
