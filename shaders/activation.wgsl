@@ -1,15 +1,18 @@
-// y = activation(x), element by element. One invocation per value, bytes 8 a value.
+// y = activation(x), element by element. One invocation per element, bytes 8 a float.
+//
+// FOURS  an element is four floats
 
 #import activation
 #import flat
+#import values
 
 struct Params {
     count: u32, activation: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
-@group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read_write> x: array<Value>;
+@group(0) @binding(2) var<storage, read_write> y: array<Value>;
 
 @compute @workgroup_size(64)
 fn main(
@@ -21,5 +24,5 @@ fn main(
     if i >= p.count {
         return;
     }
-    y[i] = activate(p.activation, vec4(x[i])).x;
+    y[i] = value(activate(p.activation, vector(x[i])));
 }

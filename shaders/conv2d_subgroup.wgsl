@@ -21,7 +21,7 @@
 // FLOPs 2 M O KH KW I, bytes 4 (N H W I + KH KW I O + M O), of each matrix.
 
 #import conv2d
-#import mat4_u64
+#import weight_mat4
 
 // Sixteen pixels by four channels in each lane.
 const PIXELS = 16u;

@@ -7,7 +7,7 @@
 // FLOPs 2 R I O, bytes 4 (R I + I O + R O).
 
 #import linear
-#import mat4_u64
+#import weight_mat4
 
 override ROWS: u32 = 1u;
 

@@ -8,7 +8,7 @@
 // FLOPs 8 R H (X + H), bytes 16 H (X + H) + ...
 
 #import lstm_cell
-#import mat4_u64
+#import weight_mat4
 
 override ROWS: u32 = 1u;
 

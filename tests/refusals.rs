@@ -169,7 +169,7 @@ fn tensors_of_other_graphs_are_refused() {
     let foreign = (0..5).map(|_| other.input("x", [1], DType::F32).unwrap()).last().unwrap();
     let mut graph = Graph::new();
     let x = graph.input("x", [1], DType::F32).unwrap();
-    let error = graph.sum("sum", x, foreign).unwrap_err().to_string();
+    let error = graph.add("sum", x, foreign).unwrap_err().to_string();
     assert!(error.contains("expected a tensor of this graph"), "{error}");
     assert!(graph.output(foreign).unwrap_err().to_string().contains("expected a tensor of this graph"));
 }

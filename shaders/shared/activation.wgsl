@@ -13,12 +13,40 @@ fn stable_tanh(x: vec4<f32>) -> vec4<f32> {
     return keep_nan(x, sign(x) * ((1.0 - e) / (1.0 + e)));
 }
 
+fn relu(x: vec4<f32>) -> vec4<f32> {
+    return keep_nan(x, max(x, vec4(0.0)));
+}
+
+fn relu6(x: vec4<f32>) -> vec4<f32> {
+    return clamp_keeping_nan(x, 0.0, 6.0);
+}
+
+// The probability that a standard normal variable is below x. That it is below -|x| is exp(-x^2 / 2) t P(t) with t = 1 / (1 + 0.3 |x|),
+// and the polynomial P, fitted for |x| <= 14.5, makes a relative error of 1.7e-7: nothing cancels in the tail.
+fn normal_probability(x: vec4<f32>) -> vec4<f32> {
+    let t = 1.0 / (1.0 + 0.3 * abs(x));
+    var tail = vec4(0.035423726);
+    tail = tail * t - 0.15615842;
+    tail = tail * t + 0.20455673;
+    tail = tail * t - 0.05203398;
+    tail = tail * t + 0.12769176;
+    tail = tail * t + 0.100175954;
+    tail = tail * t + 0.12071214;
+    tail = tail * t + 0.119632006;
+    tail *= t * exp(-0.5 * x * x);
+    return keep_nan(x, select(tail, 1.0 - tail, x >= vec4(0.0)));
+}
+
 fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
     switch kind {
-        case 1u: { return keep_nan(x, max(x, vec4(0.0))); }
-        case 2u: { return clamp_keeping_nan(x, 0.0, 6.0); }
+        case 1u: { return relu(x); }
+        case 2u: { return relu6(x); }
         case 3u: { return sigmoid(x); }
         case 4u: { return stable_tanh(x); }
+        case 5u: { return x * normal_probability(x); }
+        case 6u: { return x * sigmoid(x); }
+        case 7u: { return relu6(x + 3.0) / 6.0; }
+        case 8u: { return x * (relu6(x + 3.0) / 6.0); }
         default: { return x; }
     }
 }

@@ -70,7 +70,7 @@ pub(super) fn build(
             let project = dense("_project_conv", "_bn2", outputs, 1, 1, Activation::Identity);
             y = layer(graph, tensors, &name, y, project)?;
             x = if stride == 1 && inputs == outputs {
-                graph.sum(&format!("{}{name}skip", tensors.prefix), y, x)?
+                graph.add(&format!("{}{name}skip", tensors.prefix), y, x)?
             } else {
                 y
             };

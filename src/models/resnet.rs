@@ -43,7 +43,7 @@ pub(super) fn build(
                 }
             }
             let name = format!("{}{scope}.sum", tensors.prefix);
-            x = graph.sum(&name, x, shortcut)?;
+            x = graph.add(&name, x, shortcut)?;
             x = relu(graph, tensors, &scope, x)?;
         }
     }

@@ -68,9 +68,9 @@ fn graph(scale: Scale, count: usize) -> Graph {
     let mut graph = Graph::new();
     let x = graph.input("x", [count], DType::F32).unwrap();
     let offset = graph.constant("offset", [count], (0..count).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
-    let sum = graph.sum("sum", x, x).unwrap();
+    let sum = graph.add("sum", x, x).unwrap();
     let y = graph.custom("scale", &Custom::new(scale), &[sum, offset]).unwrap()[0];
-    let z = graph.sum("z", y, x).unwrap();
+    let z = graph.add("z", y, x).unwrap();
     graph.output(z).unwrap();
     graph
 }
@@ -120,7 +120,7 @@ fn writing_out_of_bounds_harms_no_neighbour() {
     for beyond in [64, 1 << 20, u32::MAX / 2] {
         let mut graph = Graph::new();
         let x = graph.input("x", [64], DType::F32).unwrap();
-        let kept = graph.sum("kept", x, x).unwrap();
+        let kept = graph.add("kept", x, x).unwrap();
         let y = graph.custom("scale", &Custom::new(Scale { beyond, ..SCALE }), &[x, x]).unwrap()[0];
         graph.output(kept).unwrap();
         graph.output(y).unwrap();

@@ -254,7 +254,7 @@ fn phases_are_timed_and_change_nothing() {
     graph.phase("first");
     let y = graph.activation("y", x, Activation::Relu).unwrap();
     graph.phase("second");
-    let z = graph.sum("z", x, y).unwrap();
+    let z = graph.add("z", x, y).unwrap();
     graph.output(z).unwrap();
     let executor = shared().executor(&graph, &TARGETS[0]);
     let names: Vec<&str> = executor.plan().phases().iter().map(|p| p.0.as_str()).collect();

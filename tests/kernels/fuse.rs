@@ -25,7 +25,7 @@ fn a_residual_block() {
                 let y = conv2d(&mut case, x, channels, conv);
                 let y = case.node(Activation::Relu, vec![y])[0];
                 let y = conv2d(&mut case, y, channels, Conv2d { groups, ..conv });
-                let sum = case.graph.sum("sum", x, y).unwrap();
+                let sum = case.graph.add("sum", x, y).unwrap();
                 case.last(activation, vec![sum]);
 
                 let expected = case.expected();

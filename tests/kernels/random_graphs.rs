@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use shadetell::engine::graph::{DType, Graph, TensorId};
 use shadetell::engine::ops::{
-    Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Conv2d, ConvTranspose2d, Embedding, GatherRows, Interpolation, LayerNorm, Linear, LstmCell, Matmul,
-    MaxPool2d, Op, Padding, Pool2d, Resize2d, Softmax, TopK,
+    Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
+    Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation, LayerNorm, Linear, LstmCell,
+    Matmul, MaxPool2d, Op, Padding, Pool2d, Reshape, Resize2d, Slice, Softmax, TopK, Transpose,
 };
 use shadetell::engine::plan::{ALIGNMENT, Plan};
 use std::collections::HashMap;
@@ -110,12 +110,7 @@ impl Growing {
                 self.node(activation, vec![x], matches!(activation, Activation::Relu | Activation::Relu6));
                 Some(())
             }
-            4 => {
-                let a = self.floats()?;
-                let b = self.like(a)?;
-                self.node(Add { activation: Activation::Relu6 }, vec![a, b], true);
-                Some(())
-            }
+            4 => self.binary(),
             5 => self.pool2d(),
             6 => {
                 let x = self.image()?;
@@ -176,8 +171,70 @@ impl Growing {
                 Some(())
             }
             17 => self.conv_transpose2d(),
-            _ => self.beam_step(),
+            18 => self.beam_step(),
+            19 => self.transpose(),
+            20 => self.slice(),
+            21 => self.concat(),
+            22 => self.gru_cell(),
+            _ => self.reshape(),
         }
+    }
+
+    /// Of a tensor, and one like it or some of its channels.
+    fn binary(&mut self) -> Option<()> {
+        let a = self.floats()?;
+        let channels = self.channels(a);
+        let b = match self.case.random.below(3) {
+            0 => self.weight(vec![channels]),
+            1 => self.like(a)?,
+            _ => self.pick(|shape, dtype| *shape == [channels] && dtype == DType::F32)?,
+        };
+        let kind = self.case.random.pick(&[BinaryKind::Add, BinaryKind::Mul, BinaryKind::Max]);
+        self.node(Binary { kind, activation: Activation::Relu6 }, vec![a, b], true);
+        Some(())
+    }
+
+    /// Turns the sizes round.
+    fn reshape(&mut self) -> Option<()> {
+        let x = self.pick(|_, _| true)?;
+        let mut shape = self.case.graph.shape(x).to_vec();
+        let turn = self.case.random.below(shape.len());
+        shape.rotate_left(turn);
+        self.node(Reshape { shape: shape.into() }, vec![x], true);
+        Some(())
+    }
+
+    fn transpose(&mut self) -> Option<()> {
+        let x = self.pick(|_, _| true)?;
+        let rank = self.case.graph.shape(x).len();
+        let turn = self.case.random.below(rank);
+        let axes = (0..rank).map(|axis| (axis + turn) % rank).collect();
+        self.node(Transpose { axes }, vec![x], true);
+        Some(())
+    }
+
+    fn slice(&mut self) -> Option<()> {
+        let x = self.pick(|_, _| true)?;
+        let sizes = self.case.graph.shape(x).to_vec();
+        let starts: Vec<usize> = sizes.iter().map(|&size| self.case.random.below(size)).collect();
+        let ends =
+            sizes.iter().zip(&starts).map(|(&size, &start)| start + 1 + self.case.random.below(size - start));
+        let ends = ends.collect();
+        let steps = sizes.iter().map(|_| 1 + self.case.random.below(2)).collect();
+        self.node(Slice { starts, ends, steps }, vec![x], true);
+        Some(())
+    }
+
+    fn concat(&mut self) -> Option<()> {
+        let a = self.floats()?;
+        // So that graphs do not grow without bounds.
+        if self.case.graph.shape(a).elements() > 1000 {
+            return None;
+        }
+        let (b, c) = (self.like(a)?, self.like(a)?);
+        let axis = self.case.random.below(self.case.graph.shape(a).len());
+        self.node(Concat { axis }, vec![a, b, c], true);
+        Some(())
     }
 
     fn conv2d(&mut self, depthwise: bool) -> Option<()> {
@@ -242,6 +299,23 @@ impl Growing {
         Some(())
     }
 
+    fn gru_cell(&mut self) -> Option<()> {
+        let h = self.rows()?;
+        let rows = self.case.graph.shape(h).rows();
+        let x = self.pick(|shape, dtype| shape.len() == 2 && shape[0] == rows && dtype == DType::F32)?;
+        let (hidden, width) = (self.channels(h), self.channels(x));
+        let operands = vec![
+            x,
+            h,
+            self.weight(vec![3 * hidden, width]),
+            self.weight(vec![3 * hidden, hidden]),
+            self.weight(vec![3 * hidden]),
+            self.weight(vec![3 * hidden]),
+        ];
+        self.node(GruCell, operands, false);
+        Some(())
+    }
+
     fn attention(&mut self) -> Option<()> {
         let images = self.case.graph.shape(self.tensors[0])[0];
         let query =
@@ -283,25 +357,40 @@ fn grown(seed: u64, images: usize, steps: &[(usize, bool)]) -> Case {
     case
 }
 
-/// The nodes between which a tensor has to keep its value: from the one that writes it (inputs: from before the
-/// first) to the last that reads it (results: to the end).
-fn lives(graph: &Graph) -> HashMap<TensorId, (isize, isize)> {
+/// The tensor behind each view.
+fn views(graph: &Graph) -> HashMap<TensorId, TensorId> {
+    let mut views: HashMap<TensorId, TensorId> = HashMap::new();
+    for node in graph.nodes().iter().filter(|node| matches!(node.op, Op::Reshape(_))) {
+        let viewed = node.inputs[0];
+        views.insert(node.outputs[0], *views.get(&viewed).unwrap_or(&viewed));
+    }
+    views
+}
+
+/// The nodes between which a tensor that is no view has to keep its value: from the one that writes it (inputs: from before the
+/// first; constants in the arena: always) to the last that reads it or a view of it (results: to the end).
+fn lives(graph: &Graph, plan: &Plan) -> HashMap<TensorId, (isize, isize)> {
+    let views = views(graph);
+    let storage = |id: &TensorId| *views.get(id).unwrap_or(id);
+    let constants = plan.ranges().keys().filter(|&&id| graph.get(id).constant.is_some());
     let mut lives: HashMap<TensorId, (isize, isize)> =
         graph.inputs().iter().map(|&id| (id, (-1, -1))).collect();
+    lives.extend(constants.map(|&id| (id, (-1, isize::MAX))));
     for (step, node) in (0..).zip(graph.nodes()) {
         for id in &node.inputs {
-            lives.entry(*id).and_modify(|life| life.1 = step);
+            lives.entry(storage(id)).and_modify(|life| life.1 = life.1.max(step));
         }
-        lives.extend(node.outputs.iter().map(|&id| (id, (step, step))));
+        let own = node.outputs.iter().filter(|id| !views.contains_key(id));
+        lives.extend(own.map(|&id| (id, (step, step))));
     }
     for id in graph.outputs() {
-        lives.entry(*id).and_modify(|life| life.1 = isize::MAX);
+        lives.entry(storage(id)).and_modify(|life| life.1 = isize::MAX);
     }
     lives
 }
 
 fn check_memory(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
-    let lives = lives(graph);
+    let lives = lives(graph, plan);
     prop_assert_eq!(lives.len(), plan.ranges().len());
     for (a, life) in &lives {
         let range = &plan.ranges()[a];
@@ -318,8 +407,8 @@ fn check_memory(graph: &Graph, plan: &Plan) -> Result<(), TestCaseError> {
             );
         }
     }
-    for id in graph.outputs() {
-        let range = &plan.ranges()[id];
+    for port in plan.outputs() {
+        let range = &port.range;
         prop_assert!(plan.output_range().start <= range.start && range.end <= plan.output_range().end);
     }
     Ok(())
@@ -335,7 +424,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 fn steps(most: usize) -> impl Strategy<Value = Vec<(usize, bool)>> {
-    prop::collection::vec((0usize..19, prop::bool::weighted(0.3)), 1..most)
+    prop::collection::vec((0usize..24, prop::bool::weighted(0.3)), 1..most)
 }
 
 proptest! {

@@ -14,10 +14,10 @@ fn constants_are_operands() {
     let mut case = Case::new(1);
     let x = case.random_input([3, 5]);
     let constant = case.random_weight([3, 5]);
-    let sum = case.graph.sum("sum", x, constant).unwrap();
+    let sum = case.graph.add("sum", x, constant).unwrap();
     let relu = case.graph.activation("relu", constant, Activation::Relu).unwrap();
     let indices = case.ids([4], vec![2, 0, 1, 2]);
-    let y = case.graph.sum("both", sum, relu).unwrap();
+    let y = case.graph.add("both", sum, relu).unwrap();
     case.last(GatherRows, vec![constant, indices]);
     case.last(Softmax { log: false }, vec![y]);
     case.check("constants", Tolerance::Approximate);
@@ -47,7 +47,7 @@ fn sum() -> Graph {
     let mut graph = Graph::new();
     let a = graph.input("a", [2], DType::F32).unwrap();
     let b = graph.input("b", [2], DType::F32).unwrap();
-    let y = graph.sum("y", a, b).unwrap();
+    let y = graph.add("y", a, b).unwrap();
     graph.output(y).unwrap();
     graph.named_output("again", y).unwrap();
     graph
@@ -92,7 +92,7 @@ fn threads_get_their_own_results() {
     let mut graph = Graph::new();
     let mut x = graph.input("x", [20_000], DType::F32).unwrap();
     for step in 0..6 {
-        x = graph.sum(&format!("twice {step}"), x, x).unwrap();
+        x = graph.add(&format!("twice {step}"), x, x).unwrap();
     }
     graph.output(x).unwrap();
     let executor = Executor::new(&gpu, gpu.plan(&graph).unwrap()).unwrap();

@@ -2,9 +2,9 @@
 
 use shadetell::engine::graph::{DType, Graph, GraphError, Shape, TensorId};
 use shadetell::engine::ops::{
-    Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Conv2d, ConvTranspose2d, Embedding, GatherRows, Interpolation, LayerNorm, Linear, LstmCell, Matmul,
-    MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Softmax, TopK,
+    Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
+    Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation, LayerNorm, Linear, LstmCell,
+    Matmul, MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Slice, Softmax, TopK, Transpose,
 };
 use shadetell::engine::plan::{AdapterClass, Plan, Target};
 
@@ -77,6 +77,13 @@ impl Zoo {
         operands.extend([weight, self.weight([4 * hidden])?, self.input([rows, 8])]);
         self.node(LstmCell, operands)
     }
+
+    fn gru_cell(&mut self, rows: usize, hidden: usize) -> Result<(), GraphError> {
+        let mut operands = vec![self.input([rows, 8]), self.input([rows, hidden])];
+        operands.extend([self.weight([3 * hidden, 8])?, self.weight([3 * hidden, hidden])?]);
+        operands.extend([self.weight([3 * hidden])?, self.weight([3 * hidden])?]);
+        self.node(GruCell, operands)
+    }
 }
 
 fn graph(value: f32) -> Result<Graph, GraphError> {
@@ -102,8 +109,15 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
     let image = zoo.input([1, 5, 5, 3]);
     let channels = vec![image, zoo.weight([3])?, zoo.weight([3])?];
     zoo.node(BatchNorm, channels)?;
-    zoo.node(Activation::Tanh, vec![image])?;
-    zoo.node(Add::default(), vec![image, image])?;
+    for channels in [3, 4] {
+        let x = zoo.input([1, 5, 5, channels]);
+        zoo.node(Activation::Tanh, vec![x])?;
+        zoo.node(Binary::from(BinaryKind::Add), vec![x, x])?;
+        zoo.node(Transpose { axes: vec![0, 2, 1, 3] }, vec![x])?;
+        let [starts, ends, steps] = [vec![0, 1, 0, 0], vec![1, 3, 5, channels], vec![1; 4]];
+        zoo.node(Slice { starts, ends, steps }, vec![x])?;
+        zoo.node(Concat { axis: 3 }, vec![x, x])?;
+    }
     let pool = Pool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2], count_include_pad: true };
     zoo.node(MaxPool2d(pool), vec![image])?;
     zoo.node(AvgPool2d(pool), vec![image])?;
@@ -118,6 +132,8 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
         zoo.linear(rows, 7)?;
         zoo.lstm_cell(rows, 3)?;
         zoo.lstm_cell(rows, 4)?;
+        zoo.gru_cell(rows, 3)?;
+        zoo.gru_cell(rows, 4)?;
     }
     zoo.linear(20, 8)?;
     let tokens = zoo.ids([4]);

@@ -11,7 +11,7 @@ use crate::engine::ops::activation::Activation;
 /// e = exp(-2|x|)    tanh(x)    = sign(x) * (1 - e) / (1 + e)
 /// ```
 ///
-/// NaN stays NaN, as in PyTorch.
+/// NaN stays NaN, and what multiplies `x` by a gate gives NaN for negative infinity, as in PyTorch.
 pub fn apply(activation: Activation, x: f32) -> f32 {
     match activation {
         Activation::Identity => x,
@@ -26,7 +26,39 @@ pub fn apply(activation: Activation, x: f32) -> f32 {
             let e = (-2.0 * x.abs()).exp();
             ((1.0 - e) / (1.0 + e)).copysign(x)
         }
+        Activation::Gelu => (f64::from(x) * normal_probability(x.into())) as f32,
+        Activation::Silu => x * apply(Activation::Sigmoid, x),
+        Activation::HardSigmoid => apply(Activation::Relu6, x + 3.0) / 6.0,
+        Activation::HardSwish => x * apply(Activation::HardSigmoid, x),
     }
+}
+
+/// The probability that a standard normal variable is below `x`, `(1 + erf(x / sqrt(2))) / 2`:
+///
+/// ```text
+/// 1/2 + exp(-x^2 / 2) / sqrt(2 pi) (x + x^3 / 3 + x^5 / (3 5) + x^7 / (3 5 7) + ..)
+/// ```
+///
+/// near zero (Abramowitz and Stegun 26.2.11), and below -3 or above 3, where that cancels, by Laplace's continued fraction of the tail
+/// (26.2.14):
+///
+/// ```text
+/// exp(-x^2 / 2) / sqrt(2 pi) / (x + 1 / (x + 2 / (x + 3 / (x + ..))))
+/// ```
+fn normal_probability(x: f64) -> f64 {
+    let density = (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    if x.abs() < 3.0 {
+        let mut term = x;
+        let mut sum = x;
+        for n in 1..50 {
+            term *= x * x / f64::from(2 * n + 1);
+            sum += term;
+        }
+        return 0.5 + density * sum;
+    }
+    let fraction = (1..50).rev().fold(x.abs(), |rest, n| x.abs() + f64::from(n) / rest);
+    let tail = density / fraction;
+    if x < 0.0 { tail } else { 1.0 - tail }
 }
 
 /// `activation(x)` of every value.
@@ -46,6 +78,18 @@ mod tests {
     use super::super::test_data::assert_close;
     use super::*;
 
+    const ALL: [Activation; 9] = [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Gelu,
+        Activation::Silu,
+        Activation::HardSigmoid,
+        Activation::HardSwish,
+    ];
+
     #[test]
     fn clipping() {
         let x = [-7.0, -0.5, 0.0, 3.0, 6.0, 6.5, f32::INFINITY];
@@ -64,24 +108,67 @@ mod tests {
     }
 
     #[test]
-    fn extremes_saturate_and_nan_stays() {
+    fn extremes_saturate() {
         for big in [1e4, f32::MAX, f32::INFINITY] {
             assert_eq!(apply(Activation::Sigmoid, big), 1.0);
             assert_eq!(apply(Activation::Sigmoid, -big), 0.0);
             assert_eq!(apply(Activation::Tanh, big), 1.0);
             assert_eq!(apply(Activation::Tanh, -big), -1.0);
         }
-        for activation in
-            [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Sigmoid, Activation::Tanh]
-        {
-            assert!(apply(activation, f32::NAN).is_nan(), "{activation:?}");
+    }
+
+    #[test]
+    fn gelu_is_the_exact_form() {
+        // The normal distribution, from tables of 16 digits.
+        for (x, probability) in [
+            (0.0, 0.5),
+            (0.5, 0.691_462_461_274_013_1),
+            (1.0, 0.841_344_746_068_542_9),
+            (2.0, 0.977_249_868_051_820_8),
+            (2.999, 0.998_645_664_209_471),
+            (3.0, 0.998_650_101_968_369_9),
+            (-1.0, 0.158_655_253_931_457_05),
+            (-3.0, 0.001_349_898_031_630_094_6),
+            (-6.0, 9.865_876_450_376_98e-10),
+            (-12.0, 1.776_482_112_077_678_7e-33),
+        ] {
+            let found = normal_probability(x);
+            assert!((found / probability - 1.0).abs() < 1e-12, "{x}: {found} is not {probability}");
+        }
+        assert_close(
+            &activation(Activation::Gelu, &[1.0, -1.0, 0.0]),
+            &[0.841_344_8, -0.158_655_25, 0.0],
+            1e-7,
+        );
+    }
+
+    #[test]
+    fn gates() {
+        let x = [-4.0, -3.0, -1.5, 0.0, 1.5, 3.0, 4.0];
+        assert_eq!(activation(Activation::HardSigmoid, &x), [0.0, 0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
+        assert_eq!(activation(Activation::HardSwish, &x), [0.0, 0.0, -0.375, 0.0, 1.125, 3.0, 4.0]);
+        let log2 = 2f32.ln();
+        let silu = [log2 * 2.0 / 3.0, -log2 / 3.0, 0.0];
+        assert_close(&activation(Activation::Silu, &[log2, -log2, 0.0]), &silu, 1e-7);
+        for gate in [Activation::Gelu, Activation::Silu, Activation::HardSwish] {
+            for big in [1e4, f32::MAX, f32::INFINITY] {
+                assert_eq!(apply(gate, big), big);
+            }
+            assert_eq!(apply(gate, -1e4), 0.0);
+        }
+    }
+
+    #[test]
+    fn nan_stays() {
+        for kind in ALL {
+            assert!(apply(kind, f32::NAN).is_nan(), "{kind:?}");
         }
     }
 
     #[test]
     fn in_place_is_the_same() {
         let x = [-1.0, 0.25, 8.0];
-        for kind in [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::Tanh] {
+        for kind in ALL {
             let mut y = x;
             apply_all(kind, &mut y);
             assert_eq!(y.as_slice(), activation(kind, &x));

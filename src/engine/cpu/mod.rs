@@ -5,11 +5,12 @@
 
 pub mod activation;
 pub mod adaptive_avg_pool2d;
-pub mod add;
 pub mod additive_attention;
 pub mod avg_pool2d;
 pub mod batch_norm;
 pub mod beam_step;
+pub mod binary;
+pub mod concat;
 pub mod conv2d;
 pub mod conv_transpose2d;
 pub mod embedding;
@@ -17,15 +18,19 @@ mod executor;
 pub mod gather_rows;
 mod gemm;
 pub mod layer_norm;
+pub mod gru_cell;
 pub mod linear;
 pub mod lstm_cell;
 pub mod matmul;
 pub mod max_pool2d;
+pub(crate) mod positions;
 pub mod preprocess;
 pub mod resize2d;
+pub mod slice;
 pub mod softmax;
 #[cfg(test)]
 mod test_data;
 pub mod top_k;
+pub mod transpose;
 
 pub use executor::{run, run_timed};

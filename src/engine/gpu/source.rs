@@ -21,9 +21,11 @@ macro_rules! shared {
 const SHARED: &[(&str, &str)] = shared![
     "activation",
     "additive_attention",
+    "axes",
     "conv2d",
     "flat",
     "linear",
+    "gru_cell",
     "lstm_cell",
     "mat4_u64",
     "matmul",
@@ -33,7 +35,9 @@ const SHARED: &[(&str, &str)] = shared![
     "slices",
     "softmax",
     "u64_pair",
+    "values",
     "vec4_u64",
+    "weight_mat4",
     "weights",
     "winograd",
 ];

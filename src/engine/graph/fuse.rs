@@ -1,7 +1,7 @@
 //! Fusion: batch norm, residual and activation become part of the convolution before them.
 
 use super::{Constant, Graph, Node, TensorId};
-use crate::engine::ops::{Activation, Op};
+use crate::engine::ops::{Activation, Binary, BinaryKind, Op};
 
 impl Graph {
     /// Fuses nodes; results stay the same up to rounding:
@@ -81,8 +81,14 @@ impl Graph {
 
     fn fuse_residual(&mut self) {
         for index in 0..self.nodes.len() {
-            let Op::Add(add) = self.nodes[index].op else { continue };
+            let Op::Binary(Binary { kind: BinaryKind::Add, activation }) = self.nodes[index].op else {
+                continue;
+            };
             let [a, b] = self.nodes[index].inputs[..] else { continue };
+            // A convolution's residual has the shape of its result.
+            if self.shape(a) != self.shape(b) {
+                continue;
+            }
             // The later of two convolutions takes the other's result as its residual.
             let candidate = [(a, b), (b, a)]
                 .into_iter()
@@ -96,7 +102,7 @@ impl Graph {
                 .max_by_key(|&(producer, _)| producer);
             let Some((producer, residual)) = candidate else { continue };
             if let Op::Conv2d(conv) = &mut self.nodes[producer].op {
-                conv.activation = add.activation;
+                conv.activation = activation;
             }
             self.nodes[producer].inputs.push(residual);
             self.nodes[producer].outputs = self.nodes[index].outputs.clone();
@@ -112,7 +118,7 @@ impl Graph {
             let own = match &mut self.nodes[producer].op {
                 Op::Conv2d(conv) => &mut conv.activation,
                 Op::Linear(linear) => &mut linear.activation,
-                Op::Add(add) => &mut add.activation,
+                Op::Binary(binary) => &mut binary.activation,
                 _ => continue,
             };
             if *own != Activation::Identity || activation.bounds().is_none() {
@@ -202,7 +208,7 @@ mod tests {
         let a = g.activation("relu", a, Activation::Relu).unwrap();
         let b = conv(&mut g, "second", a);
         g.phase("tail");
-        let sum = g.sum("shortcut", b, x).unwrap();
+        let sum = g.add("shortcut", b, x).unwrap();
         let y = g.activation("relu", sum, Activation::Relu).unwrap();
         let z = g.activation("relu6", y, Activation::Relu6).unwrap();
         g.output(y).unwrap();

@@ -149,12 +149,17 @@ impl Graph {
         results.iter().try_for_each(|(shape, _)| check_shape(&node, shape))?;
         let outputs: Vec<TensorId> =
             results.into_iter().map(|(shape, dtype)| self.tensor(name, shape, dtype, None)).collect();
+        if op.operation().is_view() {
+            for (view, viewed) in outputs.iter().zip(&inputs) {
+                self.tensors[view.0].view_of = Some(self.storage(*viewed));
+            }
+        }
         self.nodes.push(Node { name: name.to_owned(), op, inputs, outputs: outputs.clone() });
         Ok(outputs)
     }
 
     /// Appends a node with a single result.
-    pub(crate) fn add(
+    pub(crate) fn append(
         &mut self,
         name: &str,
         op: impl Into<Op>,
@@ -181,6 +186,11 @@ impl Graph {
     /// The tensor is of another graph, which has more of them.
     pub fn get(&self, id: TensorId) -> &Tensor {
         &self.tensors[id.0]
+    }
+
+    /// The tensor whose memory a tensor is: itself, unless it is a view.
+    pub(crate) fn storage(&self, id: TensorId) -> TensorId {
+        self.get(id).view_of.unwrap_or(id)
     }
 
     /// The sizes of a tensor.
@@ -246,7 +256,7 @@ impl Graph {
     pub(crate) fn alone(&self, node: &Node) -> Result<Graph, GraphError> {
         let mut graph = Graph::new();
         let operands = node.inputs.iter().map(|&id| {
-            let Tensor { name, shape, dtype, constant } = self.get(id);
+            let Tensor { name, shape, dtype, constant, .. } = self.get(id);
             match constant {
                 Some(values) => graph.constant(name, shape.clone(), values.clone()),
                 None => graph.input(name, shape.clone(), *dtype),
@@ -260,7 +270,7 @@ impl Graph {
     }
 
     fn tensor(&mut self, name: &str, shape: Shape, dtype: DType, constant: Option<Constant>) -> TensorId {
-        self.tensors.push(Tensor { name: name.to_owned(), shape, dtype, constant });
+        self.tensors.push(Tensor { name: name.to_owned(), shape, dtype, constant, view_of: None });
         TensorId(self.tensors.len() - 1)
     }
 }

@@ -102,6 +102,8 @@ pub struct Tensor {
     pub dtype: DType,
     /// The values of a constant, in PyTorch's layout. `None` for inputs and computed tensors.
     pub constant: Option<Constant>,
+    /// The tensor whose memory it is, if it is a view.
+    pub(crate) view_of: Option<TensorId>,
 }
 
 impl Tensor {
@@ -198,6 +200,15 @@ impl Data {
         // `max` would drop a NaN.
         let larger = |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
         found.iter().zip(expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, larger)
+    }
+
+    /// The values at these positions.
+    pub(crate) fn select(&self, positions: impl Iterator<Item = usize>) -> Data {
+        match self {
+            Data::F32(v) => Data::F32(positions.map(|at| v[at]).collect()),
+            Data::U32(v) => Data::U32(positions.map(|at| v[at]).collect()),
+            Data::U8(v) => Data::U8(positions.map(|at| v[at]).collect()),
+        }
     }
 
     /// Values from little-endian bytes; bytes that make no whole element are dropped.

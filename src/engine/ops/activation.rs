@@ -1,9 +1,10 @@
 //! Elementwise activations, alone or fused behind a convolution, an addition or a linear layer.
 
+use super::axes::{FOURS_VARIANTS, in_fours};
 use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
-use crate::engine::plan::{Dispatch, Lowering, Shader, params};
+use crate::engine::plan::{Dispatch, Kernel, Lowering, Shader, params};
 
 /// The function applied to every value of an op's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,6 +20,14 @@ pub enum Activation {
     Sigmoid,
     /// `(exp(x) - exp(-x)) / (exp(x) + exp(-x))`
     Tanh,
+    /// `x / 2 (1 + erf(x / sqrt(2)))`, the exact form and PyTorch's default (Hendrycks and Gimpel 2016, arXiv 1606.08415).
+    Gelu,
+    /// `x sigmoid(x)`, also known as swish.
+    Silu,
+    /// `relu6(x + 3) / 6`, the gate of MobileNetV3's squeeze-and-excitation (Howard et al. 2019, arXiv 1905.02244).
+    HardSigmoid,
+    /// `x relu6(x + 3) / 6`, of the same.
+    HardSwish,
 }
 
 impl Activation {
@@ -30,6 +39,10 @@ impl Activation {
             Self::Relu6 => 2,
             Self::Sigmoid => 3,
             Self::Tanh => 4,
+            Self::Gelu => 5,
+            Self::Silu => 6,
+            Self::HardSigmoid => 7,
+            Self::HardSwish => 8,
         }
     }
 
@@ -39,7 +52,9 @@ impl Activation {
             Self::Identity => Some([f32::NEG_INFINITY, f32::INFINITY]),
             Self::Relu => Some([0.0, f32::INFINITY]),
             Self::Relu6 => Some([0.0, 6.0]),
-            Self::Sigmoid | Self::Tanh => None,
+            Self::Sigmoid | Self::Tanh | Self::Gelu | Self::Silu | Self::HardSigmoid | Self::HardSwish => {
+                None
+            }
         }
     }
 
@@ -65,7 +80,7 @@ pub(super) const SHADER: Shader = Shader {
     name: "activation",
     source: include_str!("../../../shaders/activation.wgsl"),
     params: Params::FIELDS,
-    variants: &[&[]],
+    variants: FOURS_VARIANTS,
 };
 
 impl Operation for Activation {
@@ -87,9 +102,11 @@ impl Operation for Activation {
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
-        let count = node.outputs[0].shape.elements();
+        let (width, defines) = in_fours(node.outputs[0].shape.elements());
+        let count = node.outputs[0].shape.elements() / width;
         let params = Params { count, activation: self.code() };
-        Ok(node.flat(&SHADER, vec![node.input(0), node.output(0)], params.words(), count))
+        let kernel = Kernel::new(&SHADER, defines, Vec::new());
+        Ok(node.flat(kernel, vec![node.input(0), node.output(0)], params.words(), count))
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {
@@ -108,6 +125,6 @@ impl Graph {
         x: TensorId,
         activation: Activation,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, activation, vec![x])
+        self.append(name, activation, vec![x])
     }
 }

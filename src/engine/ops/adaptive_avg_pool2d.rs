@@ -78,6 +78,6 @@ impl Graph {
         x: TensorId,
         output: [usize; 2],
     ) -> Result<TensorId, GraphError> {
-        self.add(name, AdaptiveAvgPool2d { output }, vec![x])
+        self.append(name, AdaptiveAvgPool2d { output }, vec![x])
     }
 }

@@ -177,7 +177,7 @@ impl Graph {
         query: TensorId,
         [v, bias]: [TensorId; 2],
     ) -> Result<TensorId, GraphError> {
-        self.add(name, AttentionWeights, vec![keys, query, v, bias])
+        self.append(name, AttentionWeights, vec![keys, query, v, bias])
     }
 
     /// Appends an [`AttentionContext`] node.
@@ -191,6 +191,6 @@ impl Graph {
         alpha: TensorId,
         query: TensorId,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, AttentionContext, vec![grid, alpha, query])
+        self.append(name, AttentionContext, vec![grid, alpha, query])
     }
 }

@@ -73,6 +73,6 @@ impl Graph {
         scale: TensorId,
         shift: TensorId,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, BatchNorm, vec![x, scale, shift])
+        self.append(name, BatchNorm, vec![x, scale, shift])
     }
 }

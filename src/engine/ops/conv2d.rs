@@ -303,7 +303,7 @@ impl Graph {
         bias: TensorId,
         conv: Conv2d,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, conv, vec![x, weight, bias])
+        self.append(name, conv, vec![x, weight, bias])
     }
 }
 

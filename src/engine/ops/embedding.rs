@@ -45,7 +45,7 @@ impl Operation for Embedding {
         let table = &node.inputs[1].shape;
         let count = node.outputs[0].shape.elements();
         let params = Params { count, width: table.last(), entries: table.rows() };
-        let (weight, defines) = node.compact_weight(1, |_| Packing::FLAT);
+        let ([weight], defines) = node.compact_weights([1], |_, _| Packing::FLAT);
         let bindings = vec![node.input(0), weight, node.output(0)];
         let kernel = Kernel::new(&SHADER, defines, Vec::new());
         Ok(node.flat(kernel, bindings, params.words(), count))
@@ -72,6 +72,6 @@ impl Graph {
         tokens: TensorId,
         table: TensorId,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, Embedding, vec![tokens, table])
+        self.append(name, Embedding, vec![tokens, table])
     }
 }

@@ -60,6 +60,6 @@ impl Graph {
         x: TensorId,
         indices: TensorId,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, GatherRows, vec![x, indices])
+        self.append(name, GatherRows, vec![x, indices])
     }
 }

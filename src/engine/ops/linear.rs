@@ -122,7 +122,7 @@ impl Operation for Linear {
         let block = heuristics::row_block(rows, kernel.max_rows());
         let shaders = [&SUBGROUP, &SHADER, &SLICED];
         let lanes = kernel.lanes() as usize;
-        let (weight, kernel) = node.rows_kernel(kernel, shaders, 1, Packing::inputs, block);
+        let ([weight], kernel) = node.rows_kernel(kernel, shaders, [(1, Packing::inputs)], block);
         let bindings = vec![node.input(0), weight, node.weight(2, Packing::FLAT), node.output(0)];
         let workgroups =
             [outputs.div_ceil(4).div_ceil(lanes) as u32, rows.div_ceil(block as usize) as u32, 1];
@@ -146,6 +146,6 @@ impl Graph {
         weight: TensorId,
         bias: TensorId,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, Linear::default(), vec![x, weight, bias])
+        self.append(name, Linear::default(), vec![x, weight, bias])
     }
 }

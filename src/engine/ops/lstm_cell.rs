@@ -118,7 +118,7 @@ impl Operation for LstmCell {
         let block = heuristics::row_block(rows, kernel.max_rows());
         let lanes = kernel.lanes() as usize;
         let shaders = [&SUBGROUP, &SHADER, &SLICED];
-        let (weight, kernel) = node.rows_kernel(kernel, shaders, 2, Packing::gates, block);
+        let ([weight], kernel) = node.rows_kernel(kernel, shaders, [(2, Packing::gates)], block);
         let bindings = vec![
             node.input(0),
             node.input(1),

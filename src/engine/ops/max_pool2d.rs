@@ -50,6 +50,6 @@ impl Graph {
     /// # Errors
     /// The window does not fit into the padded image, or is padded by more than half its size.
     pub fn max_pool2d(&mut self, name: &str, x: TensorId, pool: Pool2d) -> Result<TensorId, GraphError> {
-        self.add(name, MaxPool2d(pool), vec![x])
+        self.append(name, MaxPool2d(pool), vec![x])
     }
 }

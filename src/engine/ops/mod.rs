@@ -4,17 +4,20 @@
 
 pub mod activation;
 mod adaptive_avg_pool2d;
-mod add;
 mod additive_attention;
 mod avg_pool2d;
+mod axes;
 mod batch_norm;
 mod beam_step;
+mod binary;
+mod concat;
 pub mod conv2d;
 mod conv_transpose2d;
 mod custom;
 mod embedding;
 mod gather_rows;
 mod layer_norm;
+mod gru_cell;
 mod linear;
 mod lstm_cell;
 mod matmul;
@@ -23,23 +26,28 @@ mod operation;
 pub mod pool2d;
 mod preprocess;
 pub mod resize2d;
+mod reshape;
 pub mod scores;
+mod slice;
 mod softmax;
 mod top_k;
+mod transpose;
 
 pub use activation::Activation;
 pub use adaptive_avg_pool2d::AdaptiveAvgPool2d;
-pub use add::Add;
 pub use additive_attention::{AttentionContext, AttentionWeights};
 pub use avg_pool2d::AvgPool2d;
 pub use batch_norm::BatchNorm;
 pub use beam_step::{BeamStep, BeamTensors};
 pub use conv_transpose2d::ConvTranspose2d;
+pub use binary::{Binary, BinaryKind};
+pub use concat::Concat;
 pub use conv2d::{Conv2d, Padding};
 pub use custom::{Custom, CustomOperation};
 pub use embedding::Embedding;
 pub use gather_rows::GatherRows;
 pub use layer_norm::LayerNorm;
+pub use gru_cell::{GruCell, GruWeights};
 pub use linear::Linear;
 pub use lstm_cell::{LstmCell, LstmWeights};
 pub use matmul::Matmul;
@@ -48,8 +56,11 @@ pub(crate) use operation::{Infer, Operand, Operands, Operation, exactly};
 pub use pool2d::Pool2d;
 pub use preprocess::Preprocess;
 pub use resize2d::{Interpolation, Resize2d};
+pub use reshape::Reshape;
+pub use slice::Slice;
 pub use softmax::Softmax;
 pub use top_k::TopK;
+pub use transpose::Transpose;
 
 use crate::engine::plan::Shader;
 
@@ -89,8 +100,8 @@ operations! {
     BatchNorm,
     /// A non-linearity on its own.
     Activation,
-    /// Sum of two tensors.
-    Add,
+    /// Arithmetic on two tensors.
+    Binary,
     /// Maximum over windows.
     MaxPool2d,
     /// Mean over windows.
@@ -107,6 +118,8 @@ operations! {
     Embedding,
     /// One step of an LSTM.
     LstmCell,
+    /// One step of a GRU.
+    GruCell,
     /// Where additive attention looks.
     AttentionWeights,
     /// What additive attention sees.
@@ -121,6 +134,14 @@ operations! {
     BeamStep,
     /// Rows by index.
     GatherRows,
+    /// Other sizes for the same values.
+    Reshape,
+    /// Axes in another order.
+    Transpose,
+    /// Parts of axes.
+    Slice,
+    /// Tensors one behind the other.
+    Concat,
     /// An operation of the caller's.
     Custom,
 }
@@ -129,7 +150,6 @@ operations! {
 pub const SHADERS: &[&Shader] = &[
     &activation::SHADER,
     &adaptive_avg_pool2d::SHADER,
-    &add::SHADER,
     &additive_attention::WEIGHTS,
     &additive_attention::CONTEXT,
     &additive_attention::CONTEXT_SUBGROUP,
@@ -137,6 +157,8 @@ pub const SHADERS: &[&Shader] = &[
     &batch_norm::SHADER,
     &beam_step::SHADER,
     &conv_transpose2d::SHADER,
+    &binary::SHADER,
+    &concat::SHADER,
     &conv2d::DEPTHWISE,
     &conv2d::DEPTHWISE_ROW,
     &conv2d::DIRECT,
@@ -147,6 +169,9 @@ pub const SHADERS: &[&Shader] = &[
     &embedding::SHADER,
     &gather_rows::SHADER,
     &layer_norm::SHADER,
+    &gru_cell::SHADER,
+    &gru_cell::SLICED,
+    &gru_cell::SUBGROUP,
     &linear::SHADER,
     &linear::SLICED,
     &linear::SUBGROUP,
@@ -158,8 +183,10 @@ pub const SHADERS: &[&Shader] = &[
     &max_pool2d::SHADER,
     &preprocess::SHADER,
     &resize2d::SHADER,
+    &slice::SHADER,
     &softmax::SHADER,
     &top_k::SHADER,
+    &transpose::SHADER,
     &conv2d::winograd::INPUT,
     &conv2d::winograd::OUTPUT,
 ];

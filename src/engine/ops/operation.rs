@@ -28,14 +28,14 @@ impl Operand {
         Operand { name, dtype: Some(DType::U8), is_weight: false }
     }
 
-    /// A constant of the graph, which a kernel may want in a layout of its own.
-    pub(crate) const fn weight(name: &'static str) -> Operand {
-        Operand { name, dtype: Some(DType::F32), is_weight: true }
-    }
-
     /// A tensor of any element type.
     pub(crate) const fn any(name: &'static str) -> Operand {
         Operand { name, dtype: None, is_weight: false }
+    }
+
+    /// A constant of the graph, which a kernel may want in a layout of its own.
+    pub(crate) const fn weight(name: &'static str) -> Operand {
+        Operand { name, dtype: Some(DType::F32), is_weight: true }
     }
 
     fn check(&self, found: &Tensor) -> Result<(), String> {
@@ -113,6 +113,11 @@ pub(crate) trait Operation {
 
     /// Runs the reference twin. Operands and results have the shapes that `infer` agreed to.
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data>;
+
+    /// Whether its result is its operand's memory under other sizes, so that it needs no dispatch.
+    fn is_view(&self) -> bool {
+        false
+    }
 
     /// The kernels that could be timed against each other, if there are several.
     fn candidates(&self, _: &Lowering<'_>) -> Option<KernelCandidates> {

@@ -96,6 +96,6 @@ impl Graph {
         mean: [f32; 3],
         std: [f32; 3],
     ) -> Result<TensorId, GraphError> {
-        self.add(name, Preprocess { mean, std, padded: false }, vec![pixels])
+        self.append(name, Preprocess { mean, std, padded: false }, vec![pixels])
     }
 }

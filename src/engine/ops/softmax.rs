@@ -56,7 +56,7 @@ impl Graph {
     /// # Errors
     /// `x` has no floats.
     pub fn softmax(&mut self, name: &str, x: TensorId) -> Result<TensorId, GraphError> {
-        self.add(name, Softmax { log: false }, vec![x])
+        self.append(name, Softmax { log: false }, vec![x])
     }
 
     /// Appends a [`Softmax`] node that gives logarithms.
@@ -64,6 +64,6 @@ impl Graph {
     /// # Errors
     /// `x` has no floats.
     pub fn log_softmax(&mut self, name: &str, x: TensorId) -> Result<TensorId, GraphError> {
-        self.add(name, Softmax { log: true }, vec![x])
+        self.append(name, Softmax { log: true }, vec![x])
     }
 }

@@ -23,9 +23,9 @@ pub(super) fn check(plan: &Plan, graph: &Graph) -> Result<(), GraphError> {
             })
             .map_err(|message| GraphError { node: format!("{} ({})", step.node, step.op), message })?;
     }
-    for node in graph.nodes() {
+    for node in graph.nodes().iter().filter(|node| !node.op.operation().is_view()) {
         let ranges = |ids: &[_]| -> Vec<Range<usize>> {
-            ids.iter().filter_map(|id| plan.ranges().get(id).cloned()).collect()
+            ids.iter().filter_map(|&id| plan.ranges().get(&graph.storage(id)).cloned()).collect()
         };
         let (operands, results) = (ranges(&node.inputs), ranges(&node.outputs));
         for (index, result) in results.iter().enumerate() {

@@ -46,27 +46,32 @@ impl<'a> Lowering<'a> {
         Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half: false })
     }
 
-    /// Operand `index` as a weight, f16 where that is exact, and the variant of the shader that reads it.
-    pub(crate) fn compact_weight(
+    /// Operands as weights, f16 where that is exact for all of them, and the variant of the shader that reads them.
+    pub(crate) fn compact_weights<const N: usize>(
         &self,
-        index: usize,
-        packing: impl FnOnce(bool) -> Packing,
-    ) -> (Binding, &'static [&'static str]) {
-        let half = self.inputs[index].constant.as_ref().is_some_and(Constant::is_half);
-        let weight = PackedWeight { tensor: self.node.inputs[index], packing: packing(half), half };
-        (Binding::Weight(weight), if half { WEIGHT_VARIANTS[1] } else { WEIGHT_VARIANTS[0] })
+        operands: [usize; N],
+        packing: impl Fn(usize, bool) -> Packing,
+    ) -> ([Binding; N], &'static [&'static str]) {
+        let half =
+            operands.iter().all(|&index| self.inputs[index].constant.as_ref().is_some_and(Constant::is_half));
+        let mut number = 0;
+        let weights = operands.map(|index| {
+            number += 1;
+            let packing = packing(number - 1, half);
+            Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half })
+        });
+        (weights, WEIGHT_VARIANTS[usize::from(half)])
     }
 
-    /// Operand `index` as a weight, and the kernel that multiplies `rows` rows by it at a time. `shaders` are those of the
-    /// [`RowsKernel`]s, in order.
-    pub(crate) fn rows_kernel(
+    /// Operands as weights, and the kernel that multiplies `rows` rows by them at a time. `shaders` are those of the [`RowsKernel`]s,
+    /// in order.
+    pub(crate) fn rows_kernel<const N: usize>(
         &self,
         kernel: RowsKernel,
         [subgroup, lanes, sliced]: [&'static Shader; 3],
-        index: usize,
-        packing: fn(Block) -> Packing,
+        weights: [(usize, fn(Block) -> Packing); N],
         rows: u32,
-    ) -> (Binding, Kernel) {
+    ) -> ([Binding; N], Kernel) {
         let (shader, constants) = match kernel {
             RowsKernel::Subgroup => (subgroup, vec![("ROWS", rows)]),
             RowsKernel::Lanes(count) => (lanes, vec![("LANES", count), ("ROWS", rows)]),
@@ -76,8 +81,9 @@ impl<'a> Lowering<'a> {
             RowsKernel::Subgroup => Block::mat4(half),
             _ => Block::Columns(kernel.lanes()),
         };
-        let (weight, defines) = self.compact_weight(index, |half| packing(block(half)));
-        (weight, Kernel::new(shader, defines, constants))
+        let packing = |number: usize, half| weights[number].1(block(half));
+        let (bindings, defines) = self.compact_weights(weights.map(|weight| weight.0), packing);
+        (bindings, Kernel::new(shader, defines, constants))
     }
 
     /// Operand `index` as exact f16 values plus the per-channel scale that the kernel applies to its sums; `None` if f16 would lose

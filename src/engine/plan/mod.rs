@@ -169,6 +169,7 @@ impl Plan {
                 for binding in &mut dispatch.bindings {
                     match binding {
                         Binding::Scratch(number) => *number += first,
+                        Binding::Activation(id) => *id = graph.storage(*id),
                         Binding::Weight(weight) if !weights.contains(weight) => weights.push(*weight),
                         _ => {}
                     }
@@ -198,7 +199,7 @@ impl Plan {
             .iter()
             .map(|weight| weight.tensor)
             .chain(activations)
-            .chain(graph.outputs().iter().copied());
+            .chain(graph.outputs().iter().map(|&id| graph.storage(id)));
         let constants = read
             .map(|id| (id, graph.get(id)))
             .filter(|(_, tensor)| tensor.constant.is_some())
@@ -206,8 +207,9 @@ impl Plan {
             .collect();
         let port = |&id: &TensorId| {
             let tensor = graph.get(id);
-            let range = memory.ranges[&id].clone();
             let ready = ready.get(&id).copied().unwrap_or_default();
+            let id = graph.storage(id);
+            let range = memory.ranges[&id].clone();
             Port {
                 id,
                 name: tensor.name.clone(),
@@ -406,7 +408,9 @@ impl Memory {
             }
             end
         };
-        let output_range = ALIGNMENT..place(graph.outputs());
+        // A view has the place of the tensor behind it.
+        let outputs: Vec<TensorId> = graph.outputs().iter().map(|&id| graph.storage(id)).collect();
+        let output_range = ALIGNMENT..place(&outputs);
         let end = place(constants);
 
         let mut lifetimes: Vec<(TensorId, Lifetime)> = Vec::new();
@@ -420,13 +424,14 @@ impl Memory {
             begin(id, 0, &mut lifetimes);
         }
         for (step, node) in graph.nodes().iter().enumerate() {
-            for &id in node.outputs.iter().filter(|id| !ranges.contains_key(id)) {
+            let is_placed = |id| graph.storage(id) != id || ranges.contains_key(&id);
+            for &id in node.outputs.iter().filter(|&&id| !is_placed(id)) {
                 begin(id, step, &mut lifetimes);
             }
         }
         for (step, node) in graph.nodes().iter().enumerate() {
-            for id in &node.inputs {
-                if let Some(&i) = index.get(id) {
+            for &id in &node.inputs {
+                if let Some(&i) = index.get(&graph.storage(id)) {
                     lifetimes[i].1.last = step;
                 }
             }

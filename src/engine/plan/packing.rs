@@ -14,8 +14,8 @@ enum Order {
     TransposedTaps,
     /// `[O, I]`: a row for each input; columns are outputs.
     Inputs,
-    /// `[4 H, I]` (gates i, f, g, o): a row for each input; four columns, the gates, for each unit.
-    Gates,
+    /// `[G H, I]`, gate by gate: a row for each input; four columns for each unit, of which its gates take these.
+    Gates(&'static [usize]),
     /// Not the weight: the factor of each of its outermost slices, padded as flat ones are.
     Scale,
     /// `[O, I, 3, 3]`, transformed: a row for each product and, inside it, input channel; columns are output channels.
@@ -94,9 +94,20 @@ impl Packing {
         Packing { order: Order::Inputs, block }
     }
 
-    /// An LSTM's weight `[4 H, I]`.
+    /// An LSTM's weight `[4 H, I]`, gates i, f, g, o.
     pub(crate) const fn gates(block: Block) -> Packing {
-        Packing { order: Order::Gates, block }
+        Packing { order: Order::Gates(&[0, 1, 2, 3]), block }
+    }
+
+    /// A GRU's weight of the inputs `[3 H, I]`, gates r, z, n. With that of the state the four columns of a unit are r, z, the inputs'
+    /// part of n, and the state's.
+    pub(crate) const fn input_gates(block: Block) -> Packing {
+        Packing { order: Order::Gates(&[0, 1, 2]), block }
+    }
+
+    /// A GRU's weight of the state `[3 H, H]`.
+    pub(crate) const fn state_gates(block: Block) -> Packing {
+        Packing { order: Order::Gates(&[0, 1, 3]), block }
     }
 
     /// A convolution's weight `[O, I, 3, 3]`, transformed.
@@ -111,7 +122,8 @@ impl Packing {
             (Order::TransposedTaps, &[inputs, outputs, height, width]) => {
                 Some([inputs * height * width, outputs])
             }
-            (Order::Inputs | Order::Gates, &[outputs, inputs]) => Some([inputs, outputs]),
+            (Order::Inputs, &[outputs, inputs]) => Some([inputs, outputs]),
+            (Order::Gates(gates), &[outputs, inputs]) => Some([inputs, outputs / gates.len() * 4]),
             (Order::Winograd(winograd), &[outputs, inputs, 3, 3]) => {
                 Some([winograd.side().pow(2) * inputs, outputs])
             }
@@ -148,7 +160,9 @@ impl Packing {
             return packed;
         };
         let taps = shape[2..].iter().product::<usize>();
-        let mut lines: Vec<Cow<'_, [f32]>> = vec![Cow::default(); columns];
+        // A column that no line of the weight takes is of zeros.
+        let zeros = vec![0.0; rows];
+        let mut lines: Vec<Cow<'_, [f32]>> = vec![Cow::Borrowed(&zeros); columns];
         if self.order == Order::TransposedTaps {
             for (output, line) in lines.iter_mut().enumerate() {
                 let tap = |tap| values.iter().skip(output * taps + tap).step_by(columns * taps).copied();
@@ -159,7 +173,7 @@ impl Packing {
         for (output, line) in values.chunks_exact((shape[1] * taps).max(1)).enumerate() {
             let column = match self.order {
                 // Gate-major to unit-major.
-                Order::Gates => output % (columns / 4) * 4 + output / (columns / 4),
+                Order::Gates(gates) => output % (columns / 4) * 4 + gates[output / (columns / 4)],
                 _ => output,
             };
             lines[column] = match self.order {
@@ -306,6 +320,14 @@ mod tests {
         // Two units, one input: rows are i0 i1 f0 f1 g0 g1 o0 o1.
         let packed = Packing::gates(Block::Columns(2)).pack(&[8, 1], &counting(8));
         assert_eq!(packed, [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0]);
+    }
+
+    #[test]
+    fn three_gates_leave_a_column_to_the_other_weight() {
+        // Two units, one input: rows are r0 r1 z0 z1 n0 n1.
+        let pack = |packing: Packing| packing.pack(&[6, 1], &counting(6));
+        assert_eq!(pack(Packing::input_gates(Block::Columns(2))), [0.0, 2.0, 4.0, 0.0, 1.0, 3.0, 5.0, 0.0]);
+        assert_eq!(pack(Packing::state_gates(Block::Columns(2))), [0.0, 2.0, 0.0, 4.0, 1.0, 3.0, 0.0, 5.0]);
     }
 
     #[test]
