@@ -7,6 +7,7 @@
 // FLOPs 2 R P C, bytes 4 (N P C + R P + 2 R C).
 
 #import activation
+#import flat
 #import additive_attention
 #import u64_pair
 
@@ -18,15 +19,23 @@ override ROWS: u32 = 1u;
 @group(0) @binding(4) var<storage, read_write> context: array<vec2<u64>>;
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
     let columns = p.width / 4u;
+    let place = context_place(workgroup_number(workgroup, workgroups), 32u, ROWS);
+    if place.z * p.rows_per_image >= p.rows {
+        return;
+    }
     // Lanes past the last column repeat it, and so do rows past the last one.
-    let column = min(workgroup.x * 8u + lane, columns - 1u);
-    let first = workgroup.z * p.rows_per_image + workgroup.y * ROWS;
-    let rows = min(ROWS, p.rows_per_image - workgroup.y * ROWS);
+    let column = min(place.x * 8u + lane, columns - 1u);
+    let first = place.z * p.rows_per_image + place.y;
+    let rows = min(ROWS, p.rows_per_image - place.y);
     let own = (first + min(lane, rows - 1u)) * p.pixels;
     var sums: array<vec4<f32>, 8>;
-    var at = workgroup.z * p.pixels * columns + column;
+    var at = place.z * p.pixels * columns + column;
     for (var pixel = 0u; pixel < p.pixels; pixel++) {
         let a = alpha[own + pixel];
         let seen = unpack4x32float(grid[at]);

@@ -16,12 +16,19 @@ override LANES: u32 = 8u;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
     let columns = p.out_channels / 4u;
-    let tile = workgroup.x / p.blocks;
-    let block = workgroup.x - tile * p.blocks;
+    let own = stretch_place(workgroup_number(workgroup, workgroups), (p.out_width + 3u) / 4u, p.out_height);
+    let block = own.x;
+    let tile = own.y;
+    let out_y = own.z;
+    let image = own.w;
     let channel = block * LANES + local.x;
-    if channel >= columns {
+    if channel >= columns || image >= p.images {
         return;
     }
     // Pixels past the end repeat the last one, with the same result.
@@ -33,7 +40,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var w = block * p.kernel_height * p.kernel_width * LANES + local.x;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            let tap = taps(workgroup.z, workgroup.y, out_x, ky, kx);
+            let tap = taps(image, out_y, out_x, ky, kx);
             // A tap in the padding reads another pixel, and a zero takes its place.
             let at = vec4<u32>(max(tap, vec4(0))) * columns + channel;
             let inside = tap >= vec4(0);
@@ -44,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             w += LANES;
         }
     }
-    let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * columns + channel;
+    let at = ((image * p.out_height + out_y) * p.out_width + out_x) * columns + channel;
     if p.has_residual != 0u {
 #for P in x y z w
         sum_$P += residual[at.$P];

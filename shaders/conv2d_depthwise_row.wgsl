@@ -41,12 +41,19 @@ fn store(at: u32, sum: vec4<f32>) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
     let columns = p.out_channels / 4u;
-    let tile = workgroup.x / p.blocks;
-    let block = workgroup.x - tile * p.blocks;
+    let own = stretch_place(workgroup_number(workgroup, workgroups), (p.out_width + 3u) / 4u, p.out_height);
+    let block = own.x;
+    let tile = own.y;
+    let out_y = own.z;
+    let image = own.w;
     let channel = block * LANES + local.x;
-    if channel >= columns {
+    if channel >= columns || image >= p.images {
         return;
     }
     let out_x = tile * 4u;
@@ -55,9 +62,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let left = i32(out_x) - i32(p.pad_left);
     var w = block * p.kernel_height * KERNEL * LANES + local.x;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
-        let in_y = i32(workgroup.y * p.stride_height + ky) - i32(p.pad_top);
+        let in_y = i32(out_y * p.stride_height + ky) - i32(p.pad_top);
         if in_y >= 0 && in_y < i32(p.in_height) {
-            let row = (workgroup.z * p.in_height + u32(in_y)) * p.in_width;
+            let row = (image * p.in_height + u32(in_y)) * p.in_width;
             // The columns under four windows, each read before the first tap that needs it.
             var inputs: array<vec4<f32>, 8>;
 #for X in 0..3
@@ -75,7 +82,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
         w += KERNEL * LANES;
     }
-    let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * columns + channel;
+    let at = ((image * p.out_height + out_y) * p.out_width + out_x) * columns + channel;
 #for P in 0..4
     if out_x + $Pu < p.out_width { store(at + $Pu * columns, sums[$P]); }
 #endfor

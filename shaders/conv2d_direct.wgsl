@@ -17,10 +17,17 @@ override LANES: u32 = 8u;
 @group(0) @binding(5) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let out_x = workgroup.x / p.blocks;
-    let channel = (workgroup.x - out_x * p.blocks) * LANES + local.x;
-    if channel >= p.out_channels {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let own = stretch_place(workgroup_number(workgroup, workgroups), p.out_width, p.out_height);
+    let out_x = own.y;
+    let out_y = own.z;
+    let image = own.w;
+    let channel = own.x * LANES + local.x;
+    if channel >= p.out_channels || image >= p.images {
         return;
     }
     let rows = p.kernel_height * p.kernel_width * p.group_inputs;
@@ -31,7 +38,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var w = channel / (4u * LANES) * rows * 4u * LANES + quarter;
     for (var ky = 0u; ky < p.kernel_height; ky++) {
         for (var kx = 0u; kx < p.kernel_width; kx++) {
-            let tap = taps(workgroup.z, workgroup.y, vec4(out_x), ky, kx).x;
+            let tap = taps(image, out_y, vec4(out_x), ky, kx).x;
             if tap >= 0 {
                 let at = u32(tap) * p.in_channels + group * p.group_inputs;
                 for (var i = 0u; i < p.group_inputs; i++) {
@@ -41,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
             w += p.group_inputs * 4u * LANES;
         }
     }
-    let at = ((workgroup.z * p.out_height + workgroup.y) * p.out_width + out_x) * p.out_channels + channel;
+    let at = ((image * p.out_height + out_y) * p.out_width + out_x) * p.out_channels + channel;
     if p.has_residual != 0u {
         sum += residual[at];
     }

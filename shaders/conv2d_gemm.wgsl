@@ -39,19 +39,19 @@ fn main(
     let columns = p.out_channels / 4u;
     // A compile-time constant, so that the driver can prove that all lanes read the same pixels.
     let local_tile = select(local.y, 0u, TILES == 1u);
+    let number = workgroup_number(workgroup, workgroups);
+    let tiles = (p.out_width + 3u) / 4u;
 #ifdef POINTWISE
-    let block = workgroup.x;
-    let tiles = ((p.out_width + 3u) / 4u + TILES - 1u) / TILES;
-    let number = workgroup.z * workgroups.y + workgroup.y;
-    let image = number / tiles;
-    let tile = (number - image * tiles) * TILES + local_tile;
+    let own = stretch_place(number, (tiles + TILES - 1u) / TILES, 1u);
+    let tile = own.y * TILES + local_tile;
     let row = 0u;
 #else
-    let tile = workgroup.x / p.blocks;
-    let block = workgroup.x - tile * p.blocks;
-    let row = workgroup.y * TILES + local_tile;
-    let image = workgroup.z;
+    let own = stretch_place(number, tiles, (p.out_height + TILES - 1u) / TILES);
+    let tile = own.y;
+    let row = own.z * TILES + local_tile;
 #endif
+    let block = own.x;
+    let image = own.w;
     let channel = block * LANES + local.x;
     if channel >= columns || row >= p.out_height || tile * 4u >= p.out_width || image >= p.images * p.matrices {
         return;

@@ -62,7 +62,7 @@ fn main(
     let pixels = p.images * p.out_height * p.out_width;
     let tiles = (pixels + PIXELS - 1u) / PIXELS;
     // Tiles vary fastest, so that the weights of a block stay in the cache.
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let block = number / tiles;
     let first = (number - block * tiles) * PIXELS;
     let matrix = block / p.blocks;

@@ -55,7 +55,7 @@ fn main(
 ) {
     let pixels = p.images * p.out_height * p.out_width;
     let tiles = (pixels + SIDE * PIXELS - 1u) / (SIDE * PIXELS);
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let tile = number / p.blocks;
     let block = number - tile * p.blocks;
     let part = tile / tiles;

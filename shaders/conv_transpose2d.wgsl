@@ -13,6 +13,8 @@
 //
 // FLOPs 2 N H W KH KW I O (less at the borders), bytes 4 (N H W I + KH KW I O + N OH OW O).
 
+#import flat
+
 override LANES: u32 = 8u;
 override TILES: u32 = 1u;
 
@@ -44,7 +46,7 @@ fn main(
 ) {
     let columns = (p.out_channels + 3u) / 4u;
     let blocks = (columns + LANES - 1u) / LANES;
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let band = number / blocks;
     let block = number - band * blocks;
     let column = block * LANES + local.x;

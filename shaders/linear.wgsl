@@ -30,13 +30,20 @@ fn store(row: u32, output: u32, sum: vec4<f32>) {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
     let columns = (p.outputs + 3u) / 4u;
-    let column = workgroup.x * LANES + local.x;
-    if column >= columns {
+    let blocks = (columns + LANES - 1u) / LANES;
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let column = block * LANES + local.x;
+    let first = number / blocks * ROWS;
+    if column >= columns || first >= p.rows {
         return;
     }
-    let first = workgroup.y * ROWS;
     // Rows past the end repeat the last one and are not stored.
     let last = p.rows - 1u;
     let start = bias[column];
@@ -45,7 +52,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     var sum$R = start;
     let x$R = min(first + $Ru, last) * p.inputs;
 #endfor
-    var w = workgroup.x * p.inputs * LANES + local.x;
+    var w = block * p.inputs * LANES + local.x;
     for (var i = 0u; i < p.inputs; i++) {
         let weights = widened(weight[w]);
 #for R in 0..8

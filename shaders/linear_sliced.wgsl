@@ -16,17 +16,27 @@
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;
 
 @compute @workgroup_size(LANES, SLICES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let first = workgroup.y * ROWS;
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let blocks = (p.outputs + 4u * LANES - 1u) / (4u * LANES);
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let first = number / blocks * ROWS;
+    if first >= p.rows {
+        return;
+    }
     var sums: array<vec4<f32>, ROWS_AT_MOST>;
     for (var i = local.y; i < p.inputs; i += SLICES) {
-        let weights = widened(weight[(workgroup.x * p.inputs + i) * LANES + local.x]);
+        let weights = widened(weight[(block * p.inputs + i) * LANES + local.x]);
         for (var r = 0u; r < ROWS; r++) {
             // Rows past the end repeat the last one and are not stored.
             sums[r] += x[min(first + r, p.rows - 1u) * p.inputs + i] * weights;
         }
     }
-    let column = workgroup.x * LANES + local.x;
+    let column = block * LANES + local.x;
     for (var r = 0u; r < ROWS; r++) {
         let sum = sum_of_slices(local, sums[r]);
         if local.y == 0u && first + r < p.rows && 4u * column < p.outputs {

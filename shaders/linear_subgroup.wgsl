@@ -23,11 +23,21 @@ fn input(row: u32, k: u32, quads: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
     let columns = (p.outputs + 3u) / 4u;
+    let blocks = (columns + 7u) / 8u;
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let first = number / blocks * ROWS;
+    if first >= p.rows {
+        return;
+    }
     // Lanes past the last column repeat it.
-    let column = min(workgroup.x * 8u + lane, columns - 1u);
-    let first = workgroup.y * ROWS;
+    let column = min(block * 8u + lane, columns - 1u);
     let quads = p.inputs / 4u;
     let start = bias[column];
     var sums = array(
@@ -35,7 +45,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
         start,
 #endfor
     );
-    var w = workgroup.x * quads * STEP + column - workgroup.x * 8u;
+    var w = block * quads * STEP + column - block * 8u;
     for (var k = 0u; k < quads; k += 2u) {
         // Past the end, the second step multiplies the first one's weights by zeros.
         let weights = weights_at(w);

@@ -21,11 +21,21 @@
 @group(0) @binding(8) var<storage, read_write> c_next: array<f32>;
 
 @compute @workgroup_size(LANES, SLICES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let row = workgroup.y * ROWS;
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let blocks = (p.hidden + LANES - 1u) / LANES;
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let row = number / blocks * ROWS;
+    if row >= p.rows {
+        return;
+    }
     let last = p.rows - 1u;
     var sums: array<vec4<f32>, ROWS_AT_MOST>;
-    var w = workgroup.x * (p.first + p.second + p.hidden) * LANES + local.x;
+    var w = block * (p.first + p.second + p.hidden) * LANES + local.x;
     // Rows past the end repeat the last one and are not stored.
 #for INPUT in first second hidden
     for (var i = local.y; i < p.$INPUT; i += SLICES) {
@@ -36,7 +46,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     w += p.$INPUT * LANES;
 #endfor
-    let unit = workgroup.x * LANES + local.x;
+    let unit = block * LANES + local.x;
     for (var r = 0u; r < ROWS; r++) {
         let gates = sum_of_slices(local, sums[r]);
         if local.y == 0u && unit < p.hidden {

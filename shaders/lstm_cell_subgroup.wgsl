@@ -34,20 +34,31 @@ fn input(row: u32, k: u32, sizes: vec3<u32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let blocks = (p.hidden + 7u) / 8u;
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let first_row = number / blocks * ROWS;
+    if first_row >= p.rows {
+        return;
+    }
     // Lanes past the last unit repeat it, and so do rows past the last one.
-    let unit = min(workgroup.x * 8u + lane, p.hidden - 1u);
+    let unit = min(block * 8u + lane, p.hidden - 1u);
     let start = gate_bias(unit);
     var sums = array(
 #for R in 0..16
         start,
 #endfor
     );
-    let near = min(workgroup.y * ROWS + lane, p.rows - 1u);
+    let near = min(first_row + lane, p.rows - 1u);
     let far = min(near + 8u, p.rows - 1u);
     let sizes = vec3(p.first, p.second, p.hidden) / 4u;
     let quads = sizes.x + sizes.y + sizes.z;
-    var w = workgroup.x * quads * STEP + unit - workgroup.x * 8u;
+    var w = block * quads * STEP + unit - block * 8u;
     for (var k = 0u; k < quads; k++) {
         let weights = weights_at(w);
         // ROWS is a constant: code for rows above it is compiled away.
@@ -65,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
     }
 
     // The bound hides the length from the compiler: an unrolled loop takes a software driver long to compile.
-    for (var r = 0u; r < min(ROWS, p.rows - workgroup.y * ROWS); r++) {
-        store(workgroup.y * ROWS + r, unit, sums[min(r, 15u)]);
+    for (var r = 0u; r < min(ROWS, p.rows - first_row); r++) {
+        store(first_row + r, unit, sums[min(r, 15u)]);
     }
 }

@@ -24,7 +24,7 @@ fn main(
 ) {
     let blocks = (p.columns + 4u * LANES - 1u) / (4u * LANES);
     let bands = (p.rows + 3u) / 4u;
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let band = number / blocks;
     let matrix = band / bands;
     let row = (band - matrix * bands) * 4u;

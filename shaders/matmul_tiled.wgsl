@@ -39,7 +39,7 @@ fn main(
 ) {
     let across = (p.columns + 4u * SIDE - 1u) / (4u * SIDE);
     let down = (p.rows + 4u * SIDE - 1u) / (4u * SIDE);
-    let number = workgroup.y * workgroups.x + workgroup.x;
+    let number = workgroup_number(workgroup, workgroups);
     let band = number / across;
     let matrix = band / down;
     if matrix >= p.matrices {

@@ -1,5 +1,6 @@
 // What all convolution kernels share: sizes, the pixels under a tap of the window, and how sums begin and end.
 
+#import flat
 #import nan
 
 struct Params {
@@ -12,6 +13,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
+
+// Block of channels, stretch of pixels, row and image of a workgroup, numbered in this order.
+fn stretch_place(number: u32, stretches: u32, rows: u32) -> vec4<u32> {
+    let stretch = number / p.blocks;
+    let row = stretch / stretches;
+    let image = row / rows;
+    return vec4(number - stretch * p.blocks, stretch - row * stretches, row - image * rows, image);
+}
 
 // Image, row and column of an output pixel of a matrix.
 fn place(matrix: u32, pixel: u32) -> vec3<u32> {

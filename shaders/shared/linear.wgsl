@@ -1,5 +1,6 @@
 // What all kernels of linear layers share.
 
+#import flat
 #import nan
 
 struct Params {

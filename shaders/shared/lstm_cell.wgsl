@@ -3,6 +3,7 @@
 // The shader declares `c`, `bias`, `h_next` and `c_next`: arrays of floats.
 
 #import activation
+#import flat
 
 struct Params {
     rows: u32, hidden: u32, first: u32, second: u32,

@@ -1,5 +1,7 @@
 // What matrix products share: their sizes, where the matrices of a batch begin, and how sums are stored.
 
+#import flat
+
 struct Params {
     matrices: u32, rows: u32, depth: u32, columns: u32,
     a_row: u32, a_depth: u32, b_depth: u32, b_column: u32, middle: u32, inner: u32,

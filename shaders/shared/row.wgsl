@@ -4,6 +4,8 @@
 // SUBGROUP   one subgroup, which is a vector of the CPU
 // SUBGROUPS  several subgroups, of any size: each reduces its values, and workgroup memory takes one result of each
 
+#import flat
+
 // The same for all invocations of a workgroup. Apart from Place, so that a browser can prove it: barriers need uniform control flow.
 struct Grid {
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -30,9 +32,9 @@ var<workgroup> sh_values: array<f32, WIDTH>;
 #endif
 #endif
 
-// The number of the row when workgroups are spread over two dimensions (`flat_grid` in src/engine/plan).
+// The number of the row when workgroups are spread over two dimensions.
 fn row_index(grid: Grid) -> u32 {
-    return grid.workgroup.y * grid.workgroups.x + grid.workgroup.x;
+    return workgroup_number(grid.workgroup, grid.workgroups);
 }
 
 fn row_max(place: Place, value: f32) -> f32 {

@@ -6,7 +6,7 @@ use shadetell::engine::graph::{DType, Data, Graph};
 use shadetell::engine::ops::{
     Activation, AttentionContext, AttentionWeights, Conv2d, Linear, LstmCell, Padding, Softmax, TopK,
 };
-use shadetell::engine::plan::Plan;
+use shadetell::engine::plan::{Plan, Target};
 use shadetell::wgpu;
 use std::ops::Range;
 
@@ -67,6 +67,67 @@ fn more_than_65535_workgroups_of_pixels() {
         ];
         case.last(Conv2d::default(), operands);
         check_large(&format!("{shape:?}"), &case, Tolerance::Approximate);
+    }
+}
+
+#[test]
+fn more_than_65535_workgroups_of_blocks_of_rows() {
+    let mut case = Case::new(1);
+    let x = case.random_input([600_000, 5]);
+    let operands = vec![x, case.random_weight([7, 5]), case.random_weight([7])];
+    case.last(Linear::default(), operands);
+    let states = [0; 2].map(|_| case.random_input([600_000, 3]));
+    let weights = [case.random_weight([12, 8]), case.random_weight([12])];
+    case.last(LstmCell, vec![states[0], states[1], weights[0], weights[1], x]);
+    check_large("blocks of rows", &case, Tolerance::Approximate);
+}
+
+/// Every kernel whose grid has rows or images of its own, on devices that allow two workgroups a dimension.
+#[test]
+fn grids_are_spread_over_dimensions() {
+    let conv = |x: [usize; 4], outputs: usize, window: usize, groups: usize| {
+        let mut case = Case::new(3);
+        let operands = vec![
+            case.random_input(x),
+            case.random_weight([outputs, x[3] / groups, window, window]),
+            case.random_weight([outputs]),
+        ];
+        case.last(Conv2d { groups, padding: Padding::uniform(window / 2), ..Conv2d::default() }, operands);
+        case
+    };
+    let mut cases = vec![
+        conv([3, 5, 9, 3], 36, 3, 1),
+        conv([3, 5, 9, 4], 40, 1, 1),
+        conv([3, 5, 9, 36], 36, 3, 36),
+        conv([3, 5, 9, 4], 6, 3, 2),
+    ];
+    for (rows, inputs, width) in [(21, 5, 35), (19, 8, 36)] {
+        let mut case = Case::new(4);
+        let x = case.random_input([rows, inputs]);
+        let operands = vec![x, case.random_weight([width, inputs]), case.random_weight([width])];
+        case.last(Linear::default(), operands);
+        let states = [0; 2].map(|_| case.random_input([rows, width]));
+        let weights = [case.random_weight([4 * width, width + inputs]), case.random_weight([4 * width])];
+        case.last(LstmCell, vec![states[0], states[1], weights[0], weights[1], x]);
+        let grid = case.random_input([2, 6, width]);
+        let (alpha, query) = (case.random_input([20, 6]), case.random_input([20, width]));
+        case.last(AttentionContext, vec![grid, alpha, query]);
+        cases.push(case);
+    }
+    for case in cases {
+        for target in targets() {
+            let target = Target { max_workgroups: 2, ..target };
+            let plan = Plan::new(&case.graph, &target).unwrap();
+            for step in plan.steps() {
+                let [x, _, z] = step.dispatch.workgroups;
+                assert!(x <= 2 && z == 1, "{}: [{x}, _, {z}]", step.dispatch.kernel.label());
+            }
+            let found = shared().run_guarded(&case.graph, &target, &case.inputs);
+            for ((found, expected), &id) in found.iter().zip(&case.expected()).zip(case.graph.outputs()) {
+                compare(found, expected, case.graph.shape(id), Tolerance::Approximate)
+                    .unwrap_or_else(|e| panic!("{target:?}, {:?}\n{e}", case.kernels()));
+            }
+        }
     }
 }
 

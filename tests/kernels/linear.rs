@@ -66,6 +66,12 @@ fn any_number_of_columns() {
     }
 }
 
+/// Longer sums than some software drivers let an invocation compute.
+#[test]
+fn very_long_rows() {
+    case(3, [2, 70_000], 5, Activation::Identity).check("[2, 70000] to 5", Tolerance::Approximate);
+}
+
 #[test]
 fn rows_of_grids_and_single_vectors() {
     for shape in [vec![6], vec![2, 3, 6], vec![2, 2, 3, 8], vec![1, 7, 7, 12]] {

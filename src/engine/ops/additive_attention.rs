@@ -4,7 +4,7 @@ use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{
-    AdapterClass, Dispatch, Kernel, Lowering, Packing, ROW_VARIANTS, Shader, heuristics, params,
+    AdapterClass, Dispatch, Kernel, Lowering, Packing, ROW_VARIANTS, Shader, flat_grid, heuristics, params,
 };
 
 /// Where a row looks (Xu et al., "Show, Attend and Tell", arXiv 1502.03044, equations 4 and 5):
@@ -154,9 +154,10 @@ impl Operation for AttentionContext {
             (&CONTEXT, CONTEXT_VARIANTS[usize::from(is_software)], lanes as usize)
         };
         let kernel = Kernel::new(shader, defines, constants);
-        let blocks = params.rows_per_image.div_ceil(block as usize);
         let images = node.inputs[0].shape[0];
-        let workgroups = [params.width.div_ceil(channels) as u32, blocks as u32, images as u32];
+        let blocks =
+            images * params.rows_per_image.div_ceil(block as usize) * params.width.div_ceil(channels);
+        let workgroups = flat_grid(blocks, node.target.max_workgroups);
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }
 

@@ -9,7 +9,7 @@ use crate::engine::graph::{Constant, DType, Data, Graph, GraphError, Tensor, Ten
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::conv2d::{ConvAlgorithm, ConvKernel, ConvShape};
 use crate::engine::plan::{
-    Binding, Block, Dispatch, Kernel, KernelCandidates, Lowering, Packing, Shader, heuristics,
+    Binding, Block, Dispatch, Kernel, KernelCandidates, Lowering, Packing, Shader, flat_grid, heuristics,
 };
 use product::Params;
 
@@ -280,13 +280,14 @@ fn by_channel(
 ) -> Vec<Dispatch> {
     let lanes = heuristics::lanes(node.target.class);
     params.blocks = params.out_channels.div_ceil(channels).div_ceil(lanes as usize);
-    let across = params.out_width.div_ceil(pixels) * params.blocks;
+    let lines = params.out_height * params.images;
+    let groups = params.out_width.div_ceil(pixels) * params.blocks * lines;
     let weight = node.weight(1, Packing::taps(Block::Columns(lanes)));
     vec![Dispatch {
         kernel: Kernel::new(shader, &[], [&[("LANES", lanes)], constants].concat()),
         bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
-        workgroups: [across as u32, params.out_height as u32, params.images as u32],
+        workgroups: flat_grid(groups, node.target.max_workgroups),
     }]
 }
 

@@ -4,7 +4,9 @@ use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::{self, RowsShape};
-use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
+use crate::engine::plan::{
+    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, flat_grid, params,
+};
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
 ///
@@ -129,7 +131,8 @@ impl Operation for LstmCell {
             node.output(0),
             node.output(1),
         ];
-        let workgroups = [hidden.div_ceil(lanes) as u32, rows.div_ceil(block as usize) as u32, 1];
+        let blocks = hidden.div_ceil(lanes) * rows.div_ceil(block as usize);
+        let workgroups = flat_grid(blocks, node.target.max_workgroups);
         Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
     }
 

@@ -92,6 +92,9 @@ impl fmt::Display for RowsShape {
 /// The kernels that can multiply a matrix by few rows, the usual one first.
 pub(crate) fn rows_candidates(shape: &RowsShape, target: &Target) -> Vec<RowsKernel> {
     match target.class {
+        AdapterClass::Software if shape.widths.iter().sum::<usize>() >= MAX_ITERATIONS => {
+            vec![RowsKernel::Sliced]
+        }
         AdapterClass::Software if shape.widths.iter().all(|&inputs| shares_lanes(target, inputs)) => {
             vec![RowsKernel::Subgroup, RowsKernel::Lanes(8), RowsKernel::Sliced]
         }
@@ -187,6 +190,11 @@ mod tests {
         assert_eq!(usual(AdapterClass::Software, 8, &[512, 4]), RowsKernel::Subgroup);
         assert_eq!(usual(AdapterClass::Software, 8, &[512, 3]), RowsKernel::Lanes(8));
         assert_eq!(usual(AdapterClass::Software, 4, &[512]), RowsKernel::Lanes(8));
+        assert_eq!(
+            usual(AdapterClass::Software, 8, &[40_000, 30_000]),
+            RowsKernel::Sliced,
+            "too many iterations"
+        );
         assert_eq!(usual(AdapterClass::Hardware, 8, &[512]), RowsKernel::Sliced);
     }
 

@@ -193,25 +193,22 @@ fn gemm(
     // Lanes run along output channels, four each.
     params.blocks = params.out_channels.div_ceil(4).div_ceil(across as usize);
     let is_pointwise = params.is_pointwise();
-    let workgroups = if is_pointwise {
+    let tiles = if is_pointwise {
         // All pixels of all images make one long row.
         let pixels = params.pixels();
         [params.images, params.in_height, params.out_height] = [1; 3];
         [params.in_width, params.out_width] = [pixels; 2];
-        let tiles = params.matrices * pixels.div_ceil(GEMM_PIXELS).div_ceil(rows as usize);
-        let [y, z, _] = flat_grid(tiles, node.target.max_workgroups);
-        [params.blocks as u32, y, z]
+        params.matrices * pixels.div_ceil(GEMM_PIXELS).div_ceil(rows as usize)
     } else {
-        let tiles = params.out_width.div_ceil(GEMM_PIXELS);
-        let lines = params.out_height.div_ceil(rows as usize);
-        [(tiles * params.blocks) as u32, lines as u32, params.images as u32]
+        let lines = params.images * params.out_height.div_ceil(rows as usize);
+        params.out_width.div_ceil(GEMM_PIXELS) * lines
     };
     let weight = node.weight(1, packing(Block::Columns(across)));
     Dispatch {
         kernel: Kernel::new(&GEMM, GEMM.variants[usize::from(!is_pointwise)], constants),
         bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
         params: params.words(),
-        workgroups,
+        workgroups: flat_grid(tiles * params.blocks, node.target.max_workgroups),
     }
 }
 
