@@ -264,7 +264,8 @@ const char *shadetell_error_message(const ShadetellError *error);
 void shadetell_error_free(ShadetellError *error);
 
 /*
- Opens a model file, which `shadetell convert` writes. It is mapped into memory and must not change meanwhile.
+ Opens a model file, which `shadetell convert` writes. It is mapped into memory: replace it by renaming another file to
+ its name. If it becomes shorter while it is open, the process ends with a signal (SIGBUS).
  */
 ShadetellStatus shadetell_model_open(const char *path, ShadetellModel **model, ShadetellError **error);
 

@@ -351,6 +351,22 @@ fn many_tensors_take_time_in_proportion() {
 }
 
 #[test]
+fn headers_of_many_tensors_take_time_in_proportion() {
+    let tensors: String = (0..20_000)
+        .map(|n| format!(r#""{n}.weight":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}},"#))
+        .collect();
+    let header = format!(r#"{{{tensors}"__metadata__":{{"shadetell":"{{}}"}}}}"#);
+    let file = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let kind = bounded("model", file.len(), || Model::from_bytes("hostile", file.clone())).unwrap_err().kind;
+    assert!(matches!(kind, ModelErrorKind::Inconsistent(_)), "{kind}");
+    let count = bounded("tensors", 2 * file.len(), || {
+        let tensors = TensorFile::from_bytes("hostile", file.clone()).unwrap();
+        tensors.state_dicts().unwrap()[0].tensors().len()
+    });
+    assert_eq!(count, 20_000);
+}
+
+#[test]
 fn what_shares_tuples_and_lists_is_read_in_time() {
     let pickle = shared_sequences(200);
     let file = zip(&pickle);

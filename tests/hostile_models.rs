@@ -221,6 +221,19 @@ fn tensors_of_the_bundled_model_are_checked() {
 }
 
 #[test]
+fn layers_without_end_are_refused() {
+    let mut parts = small("layers");
+    let layer: Vec<Stored> = parts.tensors.iter().filter(|t| t.name.ends_with("_l1")).cloned().collect();
+    assert_eq!(layer.len(), 4);
+    let copies = (2..20).flat_map(|n| {
+        layer.iter().map(move |t| Stored { name: t.name.replace("_l1", &format!("_l{n}")), ..t.clone() })
+    });
+    parts.tensors.extend(copies);
+    let error = build(parts.file(&parts.description, None, &None), Backend::Cpu).unwrap_err().to_string();
+    assert!(error.contains("expected at most 16 LSTM layers"), "{error}");
+}
+
+#[test]
 fn variances_are_not_negative() {
     let parts = small("pair");
     let index = parts.tensors.iter().position(|t| t.name == "encoder.layer1.0.bn1.running_var").unwrap();

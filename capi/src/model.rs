@@ -7,7 +7,8 @@ use std::ffi::c_char;
 /// A model: weights and vocabulary. Captioners that are made from it do not need it to stay.
 pub struct ShadetellModel(pub(crate) Model);
 
-/// Opens a model file, which `shadetell convert` writes. It is mapped into memory and must not change meanwhile.
+/// Opens a model file, which `shadetell convert` writes. It is mapped into memory: replace it by renaming another file to
+/// its name. If it becomes shorter while it is open, the process ends with a signal (SIGBUS).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_model_open(
     path: *const c_char,

@@ -107,8 +107,11 @@ fn read_whole(path: &Path) -> Result<Vec<u8>, CheckpointErrorKind> {
         return Err(CheckpointErrorKind::Unreadable("it is a folder".to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(LONGEST_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    if bytes.len() > LONGEST_TEXT {
+    // A pipe has no length, and a file may grow.
+    if metadata.len() <= LONGEST_TEXT as u64 {
+        file.take(LONGEST_TEXT as u64 + 1).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
+    }
+    if metadata.len() > LONGEST_TEXT as u64 || bytes.len() > LONGEST_TEXT {
         return wrong(format!("expected a vocabulary of at most {LONGEST_TEXT} bytes, found a longer file"));
     }
     Ok(bytes)

@@ -151,6 +151,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri maps no files")]
     fn what_is_written_can_be_read_and_is_not_replaced_unasked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
@@ -173,6 +174,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "a whole model takes Miri hours")]
     fn values_that_no_file_should_hold_are_refused_and_leave_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");

@@ -204,6 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "so many values take Miri minutes")]
     fn values_depend_on_name_seed_and_index_alone() {
         let all = |name, seed, count| {
             let mut found = Vec::new();

@@ -9,9 +9,17 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
+    /// Whether every element of so many rows and columns, at least one of each, lies in the slice.
     fn holds(&self, rows: usize, columns: usize) -> bool {
-        (rows - 1) * self.row_stride + (columns - 1) * self.column_stride < self.data.len()
+        last([rows, columns], [self.row_stride, self.column_stride])
+            .is_some_and(|last| last < self.data.len())
     }
+}
+
+/// The index of the last element of a matrix; `None` if no slice is that long.
+fn last([rows, columns]: [usize; 2], [row_stride, column_stride]: [usize; 2]) -> Option<usize> {
+    let row = rows.checked_sub(1)?.checked_mul(row_stride)?;
+    row.checked_add(columns.checked_sub(1)?.checked_mul(column_stride)?)
 }
 
 /// `out[m, n] += a[m, k] b[k, n]`, where row `r` of `out` starts at `r * out_stride`.
@@ -29,9 +37,12 @@ pub(crate) fn gemm_add(
         return;
     }
     assert!(a.holds(m, k) && b.holds(k, n), "a GEMM operand is smaller than its shape");
-    assert!(out_stride >= n && (m - 1) * out_stride + n <= out.len(), "a GEMM output is too small");
-    // SAFETY: the assertions above keep every element of the three matrices inside its slice, and rows
-    // of `out` do not overlap. `out` is borrowed mutably, hence disjoint from `a` and `b`.
+    let out_holds = last([m, n], [out_stride, 1]).is_some_and(|last| last < out.len());
+    assert!(out_stride >= n && out_holds, "a GEMM output is too small");
+    // SAFETY: the assertions above keep every element of the three matrices inside its slice, without overflow, and
+    // rows of `out` do not overlap. `out` is borrowed mutably, hence disjoint from `a` and `b`. A stride that exceeds
+    // `isize` belongs to a single row or column and is multiplied by 0 only.
+    // Held by `adds_the_product_with_strides` and `what_lies_outside_is_refused`.
     unsafe {
         matrixmultiply::sgemm(
             m,
@@ -98,10 +109,28 @@ mod tests {
     }
 
     #[test]
+    fn what_lies_outside_is_refused() {
+        let holds = |row_stride, column_stride, sizes: [usize; 2]| {
+            Matrix { data: &[1.0; 4], row_stride, column_stride }.holds(sizes[0], sizes[1])
+        };
+        assert!(holds(2, 1, [2, 2]) && holds(1, 2, [2, 2]) && holds(usize::MAX, 1, [1, 4]));
+        assert!(!holds(2, 1, [2, 3]) && !holds(3, 1, [2, 2]) && !holds(1, 4, [1, 2]));
+        // Products that would wrap to small numbers.
+        assert!(!holds(usize::MAX / 2 + 1, 1, [3, 1]) && !holds(usize::MAX, usize::MAX, [2, 2]));
+    }
+
+    #[test]
     #[should_panic(expected = "operand is smaller")]
     fn a_short_operand_is_refused() {
         let short = Matrix { data: &[1.0; 3], row_stride: 2, column_stride: 1 };
         gemm_add([2, 2, 1], short, short, &mut [0.0; 2], 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "output is too small")]
+    fn a_short_output_is_refused() {
+        let whole = Matrix { data: &[1.0; 4], row_stride: 2, column_stride: 1 };
+        gemm_add([2, 2, 2], whole, whole, &mut [0.0; 3], 2);
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Graph {
         bias: TensorId,
         conv: ConvTranspose2d,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, conv, vec![x, weight, bias])
+        self.append(name, conv, vec![x, weight, bias])
     }
 }
 

@@ -86,6 +86,6 @@ impl Graph {
         bias: TensorId,
         norm: LayerNorm,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, norm, vec![x, weight, bias])
+        self.append(name, norm, vec![x, weight, bias])
     }
 }

@@ -234,7 +234,7 @@ impl Graph {
         b: TensorId,
         matmul: Matmul,
     ) -> Result<TensorId, GraphError> {
-        self.add(name, matmul, vec![a, b])
+        self.append(name, matmul, vec![a, b])
     }
 }
 

@@ -164,6 +164,6 @@ impl Graph {
     /// # Errors
     /// `x` is no image, or a size is 0 or too large.
     pub fn resize2d(&mut self, name: &str, x: TensorId, resize: Resize2d) -> Result<TensorId, GraphError> {
-        self.add(name, resize, vec![x])
+        self.append(name, resize, vec![x])
     }
 }

@@ -89,7 +89,9 @@ impl Bytes {
         let mut piece = vec![0; PIECE.min(range.len())];
         for start in range.clone().step_by(PIECE) {
             let piece = &mut piece[..PIECE.min(range.end - start)];
-            // SAFETY: the range is inside of the map, which lives as long as `self`.
+            // SAFETY: the range is inside of the map, as `range` was cut to its length, and the map lives as long as
+            // `self`. It is read-only: nothing in this process writes it.
+            // Held by `ranges_end_where_the_bytes_do` and `a_mapped_file_reads_as_it_is_in_pieces`.
             unsafe { copy_shared(map.as_ptr().add(start), piece) };
             sink(piece);
         }
@@ -121,7 +123,8 @@ impl Bytes {
 /// `source` is valid for reads of as many bytes as `target` has, and nothing in this process writes them.
 unsafe fn copy_shared(source: *const u8, target: &mut [u8]) {
     const WORD: usize = size_of::<usize>();
-    // Relaxed loads of at most a word are defined on memory that is read-only, and on memory that changes.
+    // Relaxed loads of at most a word are defined on memory that is read-only, and on memory that changes. The places
+    // are held by `shared_memory_is_copied_from_any_address_in_any_length`, under Miri too.
     let load = |at: usize| {
         // SAFETY: the caller's promise; `at` is below the length of `target`. A byte has no alignment.
         unsafe { (*source.add(at).cast::<AtomicU8>()).load(Ordering::Relaxed) }
