@@ -18,11 +18,18 @@ fn libraries() -> PathBuf {
     test.parent().unwrap().to_owned()
 }
 
+/// Compilers with the standards that the header and the example keep to.
+const LANGUAGES: [(&str, &[&str]); 2] = [("cc", &["-std=c99"]), ("c++", &["-std=c++17", "-x", "c++"])];
+
 /// Compiles a program against one of the libraries.
-fn compiled(source: &Path, library: &str, program: &Path) {
-    let mut compiler = Command::new("cc");
-    compiler.args(["-std=c99", "-pedantic", "-Wall", "-Wextra", "-Werror", "-I"]);
-    compiler.arg(folder().join("../include")).arg(source).arg("-o").arg(program);
+fn compiled((compiler, standard): (&str, &[&str]), source: &Path, library: &str, program: &Path) {
+    let mut compiler = Command::new(compiler);
+    compiler.args(["-pedantic", "-Wall", "-Wextra", "-Werror", "-I"]).arg(folder().join("../include"));
+    // Options such as those of a sanitizer.
+    compiler.args(std::env::var("SHADETELL_CFLAGS").unwrap_or_default().split_whitespace());
+    compiler.args(standard).arg(source).arg("-o").arg(program);
+    // The library is not source code.
+    compiler.args(["-x", "none"]);
     compiler.arg(libraries().join(library));
     compiler.args(["-lpthread", "-ldl", "-lm"]);
     let output = compiler.output().unwrap();
@@ -66,9 +73,9 @@ fn a_program_in_c_says_what_the_library_says() {
     let programs = tempfile::tempdir().unwrap();
     let source = folder().join("examples/caption.c");
     let shared = if cfg!(target_os = "macos") { "dylib" } else { "so" };
-    for kind in ["a", shared] {
+    for (language, kind) in LANGUAGES.into_iter().zip(["a", shared]) {
         let program = programs.path().join(kind);
-        compiled(&source, &format!("libshadetell_c.{kind}"), &program);
+        compiled(language, &source, &format!("libshadetell_c.{kind}"), &program);
         let missing = Path::new("no such photo");
         let output = run(&program, &[&photo, missing, &source, &photo]);
         assert_eq!(text(&output.stdout), format!("{expected}\n{expected}\n"), "{}", text(&output.stderr));
@@ -82,7 +89,7 @@ fn a_program_in_c_says_what_the_library_says() {
 fn all_functions_do_as_the_header_says() {
     let programs = tempfile::tempdir().unwrap();
     let program = programs.path().join("interface");
-    compiled(&folder().join("tests/interface.c"), "libshadetell_c.a", &program);
+    compiled(LANGUAGES[0], &folder().join("tests/interface.c"), "libshadetell_c.a", &program);
     let output = run(&program, &[]);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
     assert_eq!(text(&output.stdout), format!("{}\nall checks passed\n", env!("CARGO_PKG_VERSION")));

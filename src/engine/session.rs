@@ -121,9 +121,10 @@ impl Session {
         inputs: &[(&str, Input<'_>)],
     ) -> Result<Recording<'a>, EngineError> {
         let Backend::Gpu(executor) = &self.backend else {
-            return Err(
-                GpuError::InvalidInput("expected a session on a GPU, found one on the CPU".to_owned()).into()
-            );
+            return Err(GpuError::InvalidInput(
+                "expected a session on a GPU, found one on the CPU".to_owned(),
+            )
+            .into());
         };
         let inputs = self.in_order(inputs)?;
         let guard = executor.try_lock_arena()?;

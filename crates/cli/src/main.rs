@@ -9,6 +9,7 @@ mod devices;
 mod engine;
 mod failure;
 mod inspect;
+mod man;
 mod output;
 mod photos;
 mod pictures;
@@ -62,6 +63,7 @@ enum Command {
     Tune(tune::TuneArgs),
     Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Tune(args) => tune::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     done.unwrap_or_else(|failure| failure.report())
 }

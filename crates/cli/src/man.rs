@@ -1,0 +1,25 @@
+//! `shadetell man`: manual pages, for those who pack the command.
+
+use super::Cli;
+use super::failure::Failure;
+use clap::{Args, CommandFactory, ValueHint};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Writes a manual page for each subcommand into a folder
+#[derive(Debug, Args)]
+#[command(hide = true)]
+pub(crate) struct ManArgs {
+    /// A folder that exists
+    #[arg(value_hint = ValueHint::DirPath)]
+    folder: PathBuf,
+}
+
+/// Writes the pages.
+pub(crate) fn run(args: &ManArgs) -> Result<ExitCode, Failure> {
+    let command = Cli::command().disable_help_subcommand(true);
+    clap_mangen::generate_to(command, &args.folder).map_err(|error| {
+        Failure::System(format!("{}: cannot write manual pages: {error}", args.folder.display()))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
