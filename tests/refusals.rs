@@ -4,9 +4,10 @@
 
 use shadetell::engine::graph::{DType, Graph, TensorId};
 use shadetell::engine::ops::{
-    Activation, AdaptiveAvgPool2d, Add, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
-    Conv2d, ConvTranspose2d, Embedding, GatherRows, Interpolation, LayerNorm, Linear, LstmCell, Matmul,
-    MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Softmax, TopK,
+    Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
+    Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation,
+    LayerNorm, Linear, LstmCell, Matmul, MaxPool2d, Op, Padding, Pool2d, Preprocess, Reshape, Resize2d,
+    Slice, Softmax, TopK, Transpose,
 };
 
 /// An operand: its sizes, and what it is.
@@ -46,10 +47,14 @@ struct Row {
     operands: Vec<Operand>,
     optional: usize,
     misfit: (usize, &'static [usize]),
+    /// Whether it takes floats and ids alike, as long as all operands are of one type.
+    words: bool,
+    /// Whether any number of operands may follow.
+    repeats: bool,
 }
 
 fn row(op: impl Into<Op>, operands: &[Operand], misfit: (usize, &'static [usize])) -> Row {
-    Row { op: op.into(), operands: operands.to_vec(), optional: 0, misfit }
+    Row { op: op.into(), operands: operands.to_vec(), optional: 0, misfit, words: false, repeats: false }
 }
 
 fn table() -> Vec<Row> {
@@ -59,7 +64,8 @@ fn table() -> Vec<Row> {
     let image = F32(&[2, 4, 4, 3]);
     vec![
         row(Activation::Relu, &[F32(&[3])], (0, &[])),
-        row(Add { activation: Activation::Identity }, &[F32(&[2, 3]), F32(&[2, 3])], (1, &[3, 2])),
+        row(Binary::from(BinaryKind::Add), &[F32(&[2, 3]), F32(&[2, 3])], (1, &[3, 2])),
+        row(Binary::from(BinaryKind::Mul), &[F32(&[2, 3]), F32(&[3])], (1, &[2])),
         row(MaxPool2d(pool), &[image], (0, &[4, 3])),
         row(AvgPool2d(pool), &[image], (0, &[2, 1, 4, 3])),
         row(AdaptiveAvgPool2d { output: [1; 2] }, &[image], (0, &[4, 4, 3])),
@@ -92,6 +98,30 @@ fn table() -> Vec<Row> {
         row(Softmax { log: false }, &[F32(&[2, 3])], (0, &[])),
         row(top, &[F32(&[2, 3])], (0, &[3, 1])),
         row(BeamStep { end: 1 }, &[F32(&[2, 2]), F32(&[4, 2]), U32(&[4, 2])], (1, &[2, 2])),
+        row(
+            GruCell,
+            &[F32(&[2, 4]), F32(&[2, 3]), Weight(&[9, 4]), Weight(&[9, 3]), Weight(&[9]), Weight(&[9])],
+            (1, &[3, 3]),
+        ),
+        row(LayerNorm::default(), &[F32(&[2, 3]), Weight(&[3]), Weight(&[3])], (1, &[4])),
+        row(Matmul::default(), &[F32(&[2, 3]), F32(&[3, 4])], (1, &[4, 3])),
+        row(Resize2d { size: [2, 3], interpolation: Interpolation::Nearest }, &[image], (0, &[4, 4, 3])),
+        row(ConvTranspose2d::default(), &[image, Weight(&[3, 5, 2, 2]), Weight(&[5])], (1, &[5, 3, 2, 2])),
+        Row { words: true, ..row(Reshape { shape: [3, 2].into() }, &[F32(&[2, 3])], (0, &[2, 2])) },
+        Row { words: true, ..row(Transpose { axes: vec![1, 0] }, &[F32(&[2, 3])], (0, &[2, 3, 1])) },
+        Row {
+            words: true,
+            ..row(
+                Slice { starts: vec![0, 1], ends: vec![2, 3], steps: vec![1, 1] },
+                &[F32(&[2, 3])],
+                (0, &[2, 2]),
+            )
+        },
+        Row {
+            words: true,
+            repeats: true,
+            ..row(Concat { axis: 1 }, &[F32(&[2, 3]), F32(&[2, 1])], (1, &[3, 3]))
+        },
         row(preprocess, &[U8(&[1, 2, 2, 3])], (0, &[1, 2, 2, 5])),
     ]
 }
@@ -105,7 +135,7 @@ fn refusal(op: &Op, operands: &[Operand]) -> Option<String> {
 
 #[test]
 fn operands_that_do_not_fit_are_refused() {
-    for Row { op, operands, optional, misfit } in table() {
+    for Row { op, operands, optional, misfit, words, repeats } in table() {
         let refused = |operands: &[Operand], why: &str| {
             let error = refusal(&op, operands).unwrap_or_else(|| panic!("{op:?} accepts {why}"));
             assert!(error.starts_with("node (") && error.contains("expected"), "{op:?}: {error}");
@@ -114,6 +144,9 @@ fn operands_that_do_not_fit_are_refused() {
         assert_eq!(refusal(&op, &operands), None, "{op:?}");
         for (place, operand) in operands.iter().enumerate() {
             for other in operand.others() {
+                if words && operands.len() == 1 && matches!(other, U32(_)) {
+                    continue;
+                }
                 let mut changed = operands.clone();
                 changed[place] = other;
                 refused(&changed, &format!("another type or a computed tensor as operand {place}"));
@@ -122,8 +155,10 @@ fn operands_that_do_not_fit_are_refused() {
         for count in 0..operands.len() - optional {
             refused(&operands[..count], &format!("{count} operands"));
         }
-        let more = [&operands[..], &[operands[0]]].concat();
-        refused(&more, "an operand more");
+        if !repeats {
+            let more = [&operands[..], &[operands[0]]].concat();
+            refused(&more, "an operand more");
+        }
         // Operations that take any shape have no misfit.
         let (place, shape) = misfit;
         if !shape.is_empty() {
