@@ -26,6 +26,7 @@ const SHARED: &[(&str, &str)] = shared![
     "flat",
     "linear",
     "gru_cell",
+    "linear",
     "lstm_cell",
     "mat4_u64",
     "matmul",
