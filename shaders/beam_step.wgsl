@@ -19,7 +19,7 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> tokens: array<u32>;
 @group(0) @binding(7) var<storage, read_write> parents: array<u32>;
 
-// As in ops/scores.rs.
+// As in engine/scores.rs.
 const NOTHING = -3.0e38;
 const ENDED = -2.0e38;
 const LIVE = -1.0e38;

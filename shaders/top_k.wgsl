@@ -20,7 +20,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> ids: array<u32>;
 
 const NONE = 0xffffffffu;
-// As in ops/scores.rs.
+// As in engine/scores.rs.
 const NOTHING = -3.0e38;
 const INFINITY_BITS = 0x7f800000u;
 const MINUS_INFINITY_BITS = 0xff800000u;

@@ -1,7 +1,7 @@
 //! Reads the hypotheses out of the results of a beam search.
 
 use crate::engine::graph::Data;
-use crate::engine::ops::scores::LIVE;
+use crate::engine::scores::LIVE;
 
 /// A token of a hypothesis.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,7 +146,7 @@ impl<'a> SearchTrace<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::ops::scores::NOTHING;
+    use crate::engine::scores::NOTHING;
 
     const END: u32 = 9;
 

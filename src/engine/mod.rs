@@ -40,6 +40,7 @@ pub mod graph;
 pub mod ops;
 pub mod plan;
 pub(crate) mod random;
+pub mod scores;
 mod session;
 pub(crate) mod storage;
 mod verify;

@@ -6,7 +6,7 @@ use super::show_tell::ShowTell;
 use super::{Decoder, State, Step, TensorScope, efficientnet_lite, resnet};
 use crate::engine::graph::{DType, Data, Graph, TensorId};
 use crate::engine::ops::TopK;
-use crate::engine::ops::scores::NOTHING;
+use crate::engine::scores::NOTHING;
 use crate::error::Error;
 use crate::weights::{DecoderFamily, DecoderManifest, Model, Preprocessing};
 

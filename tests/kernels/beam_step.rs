@@ -2,7 +2,7 @@
 
 use crate::common::{Case, Random, Tolerance};
 use shadetell::engine::ops::BeamStep;
-use shadetell::engine::ops::scores::{ENDED, NOTHING};
+use shadetell::engine::scores::{ENDED, NOTHING};
 
 const END: u32 = 2;
 

@@ -1,6 +1,6 @@
 //! One step of beam search for all images at once.
 
-use crate::engine::ops::scores::{ENDED, LIVE, NOTHING};
+use crate::engine::scores::{ENDED, LIVE, NOTHING};
 use std::cmp::Ordering;
 use std::ops::Range;
 

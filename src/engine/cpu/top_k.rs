@@ -1,6 +1,6 @@
 //! The k largest values of each row.
 
-use crate::engine::ops::scores::NOTHING;
+use crate::engine::scores::NOTHING;
 
 /// The `k` largest values of each row of `x` `[R, columns]` and their columns, both `[R, k]`, descending;
 /// of equal values the one with the lowest id comes first.

@@ -26,7 +26,6 @@ const SHARED: &[(&str, &str)] = shared![
     "flat",
     "linear",
     "gru_cell",
-    "linear",
     "lstm_cell",
     "mat4_u64",
     "matmul",

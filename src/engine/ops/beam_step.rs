@@ -8,8 +8,8 @@ use crate::engine::plan::{Dispatch, Lowering, Shader, params};
 /// Extends the hypotheses of each image by one token.
 ///
 /// Operands: `scores [N, K]`, the sums of log-probabilities so far; `values [N K, K]` and `ids [N K, K]`, the best
-/// continuations of each row. A place without a hypothesis scores [`NOTHING`](super::scores::NOTHING), one whose
-/// hypothesis has ended [`ENDED`](super::scores::ENDED). Of all continuations of an image the best `K` less the
+/// continuations of each row. A place without a hypothesis scores [`NOTHING`](crate::engine::scores::NOTHING), one whose
+/// hypothesis has ended [`ENDED`](crate::engine::scores::ENDED). Of all continuations of an image the best `K` less the
 /// ended ones are taken, ties by the lower row, then the lower rank.
 ///
 /// Results, all `[N, K]`: `scores`, `totals` (the sums, also of those that end here), `tokens`, `parents`

@@ -19,8 +19,8 @@ mod tests {
     #[test]
     fn shaders_have_the_same_scores() {
         let shaders = [
-            ("top_k", include_str!("../../../shaders/top_k.wgsl"), &["NOTHING"][..]),
-            ("beam_step", include_str!("../../../shaders/beam_step.wgsl"), &["NOTHING", "ENDED", "LIVE"]),
+            ("top_k", include_str!("../../shaders/top_k.wgsl"), &["NOTHING"][..]),
+            ("beam_step", include_str!("../../shaders/beam_step.wgsl"), &["NOTHING", "ENDED", "LIVE"]),
         ];
         for (shader, text, names) in shaders {
             for name in names {
