@@ -1,7 +1,7 @@
 //! What a captioner computes, and what that asks of a device: for tools, and for hosts that make a device.
 
 use super::options::{CaptionOptions, ResolvedOptions};
-use crate::engine::graph::{Data, Graph};
+use crate::engine::graph::{Data, Graph, GraphError};
 use crate::engine::plan::{AdapterClass, Plan, Target, TuningTable};
 use crate::error::Error;
 use crate::models::{self, SearchGraph};
@@ -44,13 +44,17 @@ pub fn required_limits(
     tuning: &TuningTable,
 ) -> Result<wgpu::Limits, Error> {
     let (graph, _) = caption_graph(model, options)?;
+    Ok(limits_of(&graph, tuning)?)
+}
+
+fn limits_of(graph: &Graph, tuning: &TuningTable) -> Result<wgpu::Limits, GraphError> {
     let mut limits = wgpu::Limits::default();
     for class in [AdapterClass::Software, AdapterClass::Hardware] {
         let least = Target::baseline(class);
         // Kernels that need features may need other scratch memory.
         let most = Target { subgroup: 8, has_subgroups: true, int64: true, many_registers: true, ..least };
         for target in [least, most] {
-            let plan = Plan::tuned(&graph, &target, tuning)?;
+            let plan = Plan::tuned(graph, &target, tuning)?;
             let binding = plan.largest_binding() as u64;
             let buffer = binding.max(plan.arena_bytes() as u64);
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.max(binding);
@@ -58,4 +62,31 @@ pub fn required_limits(
         }
     }
     Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::graph::DType;
+    use crate::engine::ops::Conv2d;
+
+    #[test]
+    fn limits_cover_the_kernels_of_a_tuning_table() {
+        let mut graph = Graph::new();
+        let x = graph.input("x", [64, 28, 28, 512], DType::F32).unwrap();
+        let weight = graph.constant("weight", [128, 512, 1, 1], vec![0.0; 128 * 512]).unwrap();
+        let bias = graph.constant("bias", [128], vec![0.0; 128]).unwrap();
+        let y = graph.conv2d("y", x, weight, bias, Conv2d::default()).unwrap();
+        graph.output(y).unwrap();
+        let usual = limits_of(&graph, &TuningTable::default()).unwrap();
+        assert_eq!(usual, wgpu::Limits::default());
+        // The kernel with the most parts has scratch memory for each of them.
+        let candidates = Plan::candidates(&graph, &Target::baseline(AdapterClass::Hardware));
+        let name = candidates[0].names.iter().find(|name| name.contains("split-8")).unwrap();
+        let mut tuning = TuningTable::default();
+        tuning.insert(candidates[0].key.clone(), name.clone());
+        let tuned = limits_of(&graph, &tuning).unwrap();
+        assert_eq!(tuned.max_storage_buffer_binding_size, 8 * 4 * 64 * 28 * 28 * 128);
+        assert!(tuned.max_buffer_size > usual.max_buffer_size);
+    }
 }

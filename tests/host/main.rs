@@ -10,13 +10,11 @@ mod tickets;
 
 use common::shared;
 use shadetell::engine::gpu::{AdapterChoice, Gpu, GpuError};
-use shadetell::engine::plan::{AdapterClass, Plan, Target, TuningTable};
+use shadetell::engine::plan::TuningTable;
 use shadetell::host::{Budget, BufferInput, Colour, Input, TextureInput, Window};
 use shadetell::image::{DecodeOptions, Rgb8, read};
 use shadetell::weights::{DecoderFamily, Model};
-use shadetell::{
-    Backend, Caption, CaptionOptions, Captioner, Cause, Error, Ticket, caption_graph, required_limits, wgpu,
-};
+use shadetell::{Backend, Caption, CaptionOptions, Captioner, Cause, Error, Ticket, required_limits, wgpu};
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};

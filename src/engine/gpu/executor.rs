@@ -269,7 +269,10 @@ pub(super) fn read_back<T>(
     buffer: &wgpu::Buffer,
     read: impl FnOnce(&[u8]) -> T,
 ) -> Result<T, GpuError> {
-    let lost = |e: &dyn std::fmt::Display| GpuError::DeviceLost(e.to_string());
+    let failed = |error: &dyn std::fmt::Display| match check_alive(device) {
+        Err(lost) => lost,
+        Ok(()) => GpuError::Internal(error.to_string()),
+    };
     let (sender, receiver) = mpsc::channel();
     scoped(device, || {
         buffer.map_async(wgpu::MapMode::Read, .., move |result| {
@@ -278,8 +281,8 @@ pub(super) fn read_back<T>(
         });
     })?;
     poll(device, wgpu::PollType::wait_indefinitely())?;
-    receiver.recv().map_err(|e| lost(&e))?.map_err(|e| lost(&e))?;
-    let result = read(&buffer.get_mapped_range(..).map_err(|e| lost(&e))?);
+    receiver.recv().map_err(|e| failed(&e))?.map_err(|e| failed(&e))?;
+    let result = read(&buffer.get_mapped_range(..).map_err(|e| failed(&e))?);
     buffer.unmap();
     Ok(result)
 }
