@@ -27,7 +27,6 @@ pub mod pool2d;
 mod preprocess;
 mod reshape;
 pub mod resize2d;
-pub mod scores;
 mod slice;
 mod softmax;
 mod top_k;
