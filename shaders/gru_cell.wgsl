@@ -21,12 +21,19 @@ override ROWS: u32 = 1u;
 @group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let unit = workgroup.x * LANES + local.x;
-    if unit >= p.hidden {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let blocks = (p.hidden + LANES - 1u) / LANES;
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let unit = block * LANES + local.x;
+    let row = number / blocks * ROWS;
+    if unit >= p.hidden || row >= p.rows {
         return;
     }
-    let row = workgroup.y * ROWS;
     // Rows past the end repeat the last one and are not stored.
     let last = p.rows - 1u;
     let start = sums_bias(unit);
@@ -36,7 +43,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
     var w = 0u;
 #for SOURCE in inputs hidden
-    w = workgroup.x * p.$SOURCE * LANES + local.x;
+    w = block * p.$SOURCE * LANES + local.x;
 #for R in 0..8
     let $SOURCE$R = min(row + $Ru, last) * p.$SOURCE;
 #endfor

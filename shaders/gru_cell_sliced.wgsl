@@ -20,14 +20,24 @@
 @group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
 
 @compute @workgroup_size(LANES, SLICES)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>) {
-    let row = workgroup.y * ROWS;
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let blocks = (p.hidden + LANES - 1u) / LANES;
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let row = number / blocks * ROWS;
+    if row >= p.rows {
+        return;
+    }
     let last = p.rows - 1u;
     var sums: array<vec4<f32>, ROWS_AT_MOST>;
     var w = 0u;
     // Rows past the end repeat the last one and are not stored.
 #for SOURCE in inputs hidden
-    w = workgroup.x * p.$SOURCE * LANES + local.x;
+    w = block * p.$SOURCE * LANES + local.x;
     for (var i = local.y; i < p.$SOURCE; i += SLICES) {
         let weights = widened(weight_$SOURCE[w + i * LANES]);
         for (var r = 0u; r < ROWS; r++) {
@@ -35,7 +45,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         }
     }
 #endfor
-    let unit = workgroup.x * LANES + local.x;
+    let unit = block * LANES + local.x;
     for (var r = 0u; r < ROWS; r++) {
         let sum = sum_of_slices(local, sums[r]);
         if local.y == 0u && row + r < p.rows && unit < p.hidden {

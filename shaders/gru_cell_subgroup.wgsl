@@ -20,21 +20,32 @@ override ROWS: u32 = 1u;
 @group(0) @binding(7) var<storage, read_write> h_next: array<f32>;
 
 @compute @workgroup_size(8)
-fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocation_id) lane: u32) {
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let blocks = (p.hidden + 7u) / 8u;
+    let number = workgroup_number(workgroup, workgroups);
+    let block = number % blocks;
+    let first_row = number / blocks * ROWS;
+    if first_row >= p.rows {
+        return;
+    }
     // Lanes past the last unit repeat it, and so do rows past the last one.
-    let unit = min(workgroup.x * 8u + lane, p.hidden - 1u);
+    let unit = min(block * 8u + lane, p.hidden - 1u);
     let start = sums_bias(unit);
     var sums = array(
 #for R in 0..16
         start,
 #endfor
     );
-    let near = min(workgroup.y * ROWS + lane, p.rows - 1u);
+    let near = min(first_row + lane, p.rows - 1u);
     let far = min(near + 8u, p.rows - 1u);
     var w = 0u;
 #for SOURCE in inputs hidden
     let quads_$SOURCE = p.$SOURCE / 4u;
-    w = workgroup.x * quads_$SOURCE * STEP + unit - workgroup.x * 8u;
+    w = block * quads_$SOURCE * STEP + unit - block * 8u;
     for (var k = 0u; k < quads_$SOURCE; k++) {
 #ifdef HALF
         let weights = weights_of(weight_$SOURCE[w]);
@@ -57,8 +68,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(subgroup_invocatio
 #endfor
 
     // A loop whose length no compiler can guess: unrolled, it takes long to compile.
-    for (var r = 0u; r < min(ROWS, p.rows - workgroup.y * ROWS); r++) {
-        let at = (workgroup.y * ROWS + r) * p.hidden + unit;
+    for (var r = 0u; r < min(ROWS, p.rows - first_row); r++) {
+        let at = (first_row + r) * p.hidden + unit;
         h_next[at] = next_state(sums[min(r, 15u)], unpack4x32float(hidden[at / 4u])[at % 4u]);
     }
 }

@@ -4,6 +4,7 @@
 // The shader declares `bias_ih` and `bias_hh`: arrays of floats.
 
 #import activation
+#import flat
 
 struct Params {
     rows: u32, inputs: u32, hidden: u32,

@@ -4,7 +4,7 @@ use crate::common::{Case, TARGETS, Tolerance, compare, shared, targets};
 use shadetell::engine::gpu::{AdapterChoice, Executor, Gpu, GpuError};
 use shadetell::engine::graph::{DType, Data, Graph};
 use shadetell::engine::ops::{
-    Activation, AttentionContext, AttentionWeights, Conv2d, Linear, LstmCell, Padding, Softmax, TopK,
+    Activation, AttentionContext, AttentionWeights, Conv2d, GruCell, Linear, LstmCell, Padding, Softmax, TopK,
 };
 use shadetell::engine::plan::{Plan, Target};
 use shadetell::wgpu;
@@ -109,6 +109,9 @@ fn grids_are_spread_over_dimensions() {
         let states = [0; 2].map(|_| case.random_input([rows, width]));
         let weights = [case.random_weight([4 * width, width + inputs]), case.random_weight([4 * width])];
         case.last(LstmCell, vec![states[0], states[1], weights[0], weights[1], x]);
+        let weights = [case.random_weight([3 * width, inputs]), case.random_weight([3 * width, width])];
+        let biases = [0; 2].map(|_| case.random_weight([3 * width]));
+        case.last(GruCell, vec![x, states[0], weights[0], weights[1], biases[0], biases[1]]);
         let grid = case.random_input([2, 6, width]);
         let (alpha, query) = (case.random_input([20, 6]), case.random_input([20, width]));
         case.last(AttentionContext, vec![grid, alpha, query]);
