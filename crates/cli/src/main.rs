@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 /// Looks at photos and says what is in them, with hand-written compute shaders.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
+#[command(name = "shadetell", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
