@@ -1,6 +1,7 @@
 //! An operation of one's own inside a graph: its WGSL, its shape rule and its reference in Rust, compared by one call.
 //!
 //! `cargo run --release --example own_kernel` exits with 1 if GPU and CPU differ.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::engine::graph::{DType, Data, Graph, Shape, Tensor};

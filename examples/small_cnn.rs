@@ -2,6 +2,7 @@
 //! on the CPU, compared and timed.
 //!
 //! `cargo run --release --example small_cnn` exits with 1 if the results differ.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::engine::graph::{DType, Data, Graph, GraphError, TensorId};
