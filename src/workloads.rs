@@ -114,7 +114,7 @@ impl Making {
         self.graph.input("x", shape.to_vec(), DType::F32)
     }
 
-    /// Weights that keep values about as large as they are, each result being a sum of so many.
+    /// Weights that keep the magnitude of values where each result is a sum of `terms` products.
     fn weight(&mut self, shape: &[usize], terms: usize) -> Result<TensorId, GraphError> {
         let values = self.values(shape.iter().product(), (terms as f32).sqrt().recip());
         self.graph.constant("weight", shape.to_vec(), values)

@@ -1,4 +1,4 @@
-//! The twins and the kernels against PyTorch: single operations whose values `tools/golden/make.py` made.
+//! The references and the kernels against PyTorch: single operations whose values `tools/golden/make.py` made.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;

@@ -13,7 +13,7 @@ use wgpu::util::DeviceExt;
 /// Captions of the quick test; `cargo test --test memory -- --ignored` asks for as many as 10,000.
 const FEW: usize = 250;
 const MANY: usize = 10_000;
-/// After so many everything has its size.
+/// Captions after which all memory has its size.
 const SETTLED: usize = 100;
 /// What allocators need for their own moods, in KiB.
 const SLACK: usize = 4096;

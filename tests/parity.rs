@@ -83,7 +83,7 @@ impl Case {
     }
 }
 
-/// Greedy and beams of 3 and 5, alone and in batches, on the twins and on the adapter.
+/// Greedy and beams of 3 and 5, alone and in batches, on the references and on the adapter.
 fn captions_are_those_of_pytorch(name: &str) {
     let case = Case::new(name, false);
     let distinct: std::collections::HashSet<_> = case.expected(1).into_iter().collect();
@@ -91,7 +91,7 @@ fn captions_are_those_of_pytorch(name: &str) {
     let shared = shared();
     for beam in [1, 3, 5] {
         let expected = case.expected(beam);
-        assert_eq!(case.captions(Backend::Cpu, beam, 1), expected, "{name}, twins, beam {beam}");
+        assert_eq!(case.captions(Backend::Cpu, beam, 1), expected, "{name}, references, beam {beam}");
         for batch in [1, 7] {
             let found = case.captions(Backend::Gpu(&shared.gpu), beam, batch);
             assert_eq!(found, expected, "{name}, adapter, beam {beam}, batch {batch}");
@@ -153,10 +153,10 @@ fn stages_are_those_of_pytorch(family: EncoderFamily, side: u32, half: bool) {
     let pixels = Rgb8::new(224, 224, include_bytes!("golden/photo.rgb").to_vec()).unwrap();
     let pixels = resize(&pixels, side, side, Filter::Bilinear).unwrap();
     let inputs: Vec<Data> = [Data::U8(pixels.into_data())].into_iter().chain(constants).collect();
-    let twins = cpu::run(&graph, &inputs).unwrap();
+    let references = cpu::run(&graph, &inputs).unwrap();
     let adapter = shared().run(&graph, &Target::baseline(AdapterClass::Software), &inputs);
     let allowed = if half { 1e-2 } else { 1e-3 };
-    for (who, outputs) in [("twins", twins), ("adapter", adapter)] {
+    for (who, outputs) in [("references", references), ("adapter", adapter)] {
         for (stage, found) in stages.iter().zip(&outputs[before..]) {
             let sizes: Vec<usize> =
                 stage["shape"].as_array().unwrap().iter().map(|s| s.as_u64().unwrap() as usize).collect();

@@ -41,11 +41,11 @@ fn node_of(stage: &str) -> String {
     }
 }
 
-/// Runs a graph through the twins and on the adapter.
+/// Runs a graph through the references and on the adapter.
 fn run_both(graph: &Graph, inputs: &[Data]) -> [(&'static str, Vec<Data>); 2] {
-    let twins = cpu::run(graph, inputs).unwrap();
+    let references = cpu::run(graph, inputs).unwrap();
     let gpu = shared().run(graph, &Target::baseline(AdapterClass::Software), inputs);
-    [("twins", twins), ("adapter", gpu)]
+    [("references", references), ("adapter", gpu)]
 }
 
 fn close(expected: f32, found: f32) -> bool {

@@ -61,7 +61,7 @@ pub unsafe extern "C" fn shadetell_caption_word_count(caption: *const ShadetellC
     unsafe { caption.as_ref() }.map_or(0, |caption| caption.words.len())
 }
 
-/// A word, in UTF-8; null where there is none with this number.
+/// A word, in UTF-8; null if no word has this number.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_caption_word(
     caption: *const ShadetellCaption,

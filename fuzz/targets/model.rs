@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 
 static GPU: LazyLock<Option<Gpu>> = LazyLock::new(|| Gpu::open(&AdapterChoice::default()).ok());
 
-/// Inputs that are run have at most so many pixels: others take longer, and run the same code.
+/// The most pixels of an input that is run: larger ones take longer and run the same code.
 const MAX_PIXELS: u32 = 64 * 64;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -7,7 +7,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// Block of channels, first row within the image, and image of workgroup `number`, of blocks of so many channels and rows.
+// Block of channels, first row within the image, and image of workgroup `number`, given the sizes of blocks.
 fn context_place(number: u32, channels: u32, rows: u32) -> vec3<u32> {
     let across = (p.width + channels - 1u) / channels;
     let down = (p.rows_per_image + rows - 1u) / rows;

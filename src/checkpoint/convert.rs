@@ -63,7 +63,7 @@ impl TensorFile {
     /// All groups of tensors in it.
     ///
     /// # Errors
-    /// A tensor does not fit its memory, or there is none.
+    /// A tensor does not fit into its storage, or has no storage.
     pub fn state_dicts(&self) -> Result<Vec<StateDict<'_>>, CheckpointError> {
         match &self.contents {
             Contents::Torch(checkpoint) => checkpoint.state_dicts(),

@@ -38,7 +38,7 @@ pub enum Object {
     Bool(bool),
     /// An integer of at most 64 bits.
     Int(i64),
-    /// A longer one, of so many bytes.
+    /// A longer one, of this number of bytes.
     LongInt(usize),
     /// A float.
     Float(f64),

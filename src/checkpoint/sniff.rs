@@ -44,7 +44,7 @@ pub enum FileKind {
 /// PyTorch's magic number as protocol 2 pickles it.
 const LEGACY: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
-/// Bytes at the beginning of a file that its kind is told by.
+/// Bytes at the beginning of a file that identify its kind.
 const HEAD: usize = 4096;
 
 /// Longest file that is looked at as a whole, for text and pickles, which nothing marks at their beginning.

@@ -191,7 +191,7 @@ impl Resampler {
         Ok(buffer)
     }
 
-    /// A buffer of at least so many bytes: a larger one takes the place of the one before, which lives as long as the
+    /// A buffer of at least `bytes` bytes: a larger one takes the place of the one before, which lives as long as the
     /// device needs it.
     fn narrow(&self, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
         let mut narrow = self.narrow.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

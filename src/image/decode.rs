@@ -1,6 +1,6 @@
 //! From the bytes of a photo file to upright RGB pixels.
 //!
-//! * The format is told by content; the file name is ignored.
+//! * The format is recognised by content; the file name is ignored.
 //! * Limits are checked on the declared size, before memory for pixels is taken.
 //! * Animations (GIF, WebP, APNG) give their first frame, the default picture in the case of APNG.
 //! * 16-bit samples are rounded to the nearest 8-bit value. Grey, palette, CMYK and YCCK become RGB.

@@ -5,7 +5,7 @@ use std::io;
 
 /// Why a photo could not be read, resized or written.
 ///
-/// The messages never name the file: whoever knows the name (the command line, the server) puts it in front.
+/// The messages never name the file: the command line and the server, which know it, put it in front.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {

@@ -11,7 +11,7 @@ use std::ops::Range;
 pub enum Resize {
     /// Both sides are scaled to the input's, whatever the aspect.
     Squash,
-    /// The shorter side is scaled to so many pixels, the longer one in proportion, and the middle is cut out: what
+    /// The shorter side is scaled to this number of pixels, the longer one in proportion, and the middle is cut out: what
     /// torchvision's `Resize` and `CenterCrop` do.
     ShorterSide(u32),
 }

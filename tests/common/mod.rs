@@ -100,13 +100,13 @@ impl Case {
         plans.flat_map(labels).collect()
     }
 
-    /// What the reference twins give.
+    /// What the references give.
     pub(crate) fn expected(&self) -> Vec<Data> {
-        cpu::run(&self.graph, &self.inputs).expect("the twins run")
+        cpu::run(&self.graph, &self.inputs).expect("the references run")
     }
 
     /// Runs the graph on the GPU with the kernels of every target, with guards behind its tensors and without, and
-    /// compares all results with the twins'.
+    /// compares all results with the references'.
     #[track_caller]
     pub(crate) fn check(&self, label: &str, tolerance: Tolerance) {
         let expected = self.expected();
@@ -122,7 +122,7 @@ impl Case {
                 }
             }
         }
-        assert!(complaints.is_empty(), "GPU and twin differ\n{}", complaints.join("\n"));
+        assert!(complaints.is_empty(), "GPU and reference differ\n{}", complaints.join("\n"));
     }
 
     /// The same with every kernel that could be timed against the usual one, on every target.
@@ -153,6 +153,6 @@ impl Case {
             }
         }
         assert!(!done.is_empty(), "{label} has no candidates");
-        assert!(complaints.is_empty(), "GPU and twin differ\n{}", complaints.join("\n"));
+        assert!(complaints.is_empty(), "GPU and reference differ\n{}", complaints.join("\n"));
     }
 }

@@ -1,4 +1,4 @@
-//! Captions on a device that belongs to somebody else.
+//! Captions on a host's device.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 #[path = "../common/mod.rs"]

@@ -3,7 +3,7 @@
 use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Activation;
 
-/// Every activation, with how near its kernel has to come to the twin.
+/// Every activation, with how near its kernel has to come to the reference.
 const ALL: [(Activation, Tolerance); 9] = [
     (Activation::Identity, Tolerance::Exact),
     (Activation::Relu, Tolerance::Exact),

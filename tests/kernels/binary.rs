@@ -4,7 +4,7 @@ use crate::activation::FUSED;
 use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::{Binary, BinaryKind};
 
-/// Every kind, with how near its kernel has to come to the twin.
+/// Every kind, with how near its kernel has to come to the reference.
 const ALL: [(BinaryKind, Tolerance); 6] = [
     (BinaryKind::Add, Tolerance::Exact),
     (BinaryKind::Sub, Tolerance::Exact),

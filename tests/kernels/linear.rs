@@ -19,7 +19,7 @@ fn case(seed: u64, x: impl Into<Shape>, outputs: usize, activation: Activation) 
 fn any_number_of_rows() {
     for rows in 1..=20 {
         for (inputs, outputs) in [(5, 7), (8, 12), (33, 35)] {
-            // As a batch of rows, and as one item of so many rows: these get different kernels.
+            // As a batch of rows, and as one item with all rows: these get different kernels.
             for shape in [vec![rows, inputs], vec![1, rows, inputs]] {
                 let label = format!("{shape:?} to {outputs}");
                 case(rows as u64, shape, outputs, Activation::Identity).check(&label, Tolerance::Approximate);

@@ -1,4 +1,4 @@
-//! Every kernel against its twin in `cpu/`, on whatever adapter there is: `cargo xtask test` brings one.
+//! Every kernel against its reference in `cpu/`, on whatever adapter there is: `cargo xtask test` brings one.
 //!
 //! One file per operation, and one each for what holds of all graphs.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]

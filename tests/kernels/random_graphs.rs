@@ -1,4 +1,4 @@
-//! Random small graphs: the GPU gives what the twins give, and the plan lets no two living tensors overlap.
+//! Random small graphs: the GPU gives what the references give, and the plan lets no two living tensors overlap.
 
 use crate::common::{Case, TARGETS, Tolerance, compare, shared, targets};
 use proptest::prelude::*;
@@ -74,7 +74,7 @@ impl Growing {
         self.case.weight(shape, values)
     }
 
-    /// Appends a node; `exact` says whether its kernel rounds as the twin does.
+    /// Appends a node; `exact` says whether its kernel rounds as the reference does.
     fn node(&mut self, op: impl Into<Op>, inputs: Vec<TensorId>, exact: bool) -> Vec<TensorId> {
         let exact = exact && inputs.iter().all(|id| self.exact.contains(id) || self.is_constant(*id));
         let outputs = self.case.node(op, inputs);

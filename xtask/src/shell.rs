@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crate::driver::Driver;
 
-/// What can go wrong is told in one sentence that says what to do next.
+/// An error is one sentence that says what went wrong and what to do next.
 pub type Result<T = ()> = std::result::Result<T, String>;
 
 /// A notice for the person at the terminal; standard output belongs to the programs that are run.

@@ -20,7 +20,7 @@ use std::{fs, thread};
 const PHOTOS: [&str; 2] = ["../../photos/camera.jpg", "../../photos/astronaut.jpg"];
 const CONNECTIONS: usize = 32;
 const REQUESTS: usize = 1000;
-/// Each with so many requests of a single connection, and its share of the others.
+/// Rounds; each has a part of the requests of a single connection and of the others.
 const TURNS: usize = 5;
 const ALONE: usize = 40;
 /// Photos that an overloaded server accepts, and clients that ask it again and again.

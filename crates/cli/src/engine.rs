@@ -1,4 +1,4 @@
-//! Where captions are computed: a GPU, a driver that stands in for one, or the reference twins.
+//! Where captions are computed: a GPU, a driver that stands in for one, or the references.
 
 use super::args::AdapterArgs;
 use super::devices::{backend, kind};

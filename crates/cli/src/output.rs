@@ -21,7 +21,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
-/// A bar on standard error, if somebody looks there and there is something to wait for.
+/// A progress bar on standard error, if that is a terminal and there is something to wait for.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {

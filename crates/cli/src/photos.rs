@@ -58,7 +58,7 @@ fn read_stdin(options: &DecodeOptions) -> Result<Rgb8, ImageError> {
     decode(&bytes, options)
 }
 
-/// The library turns a panic of an image decoder into an error of that photo, which is told like any other: what the
+/// The library turns a panic of an image decoder into an error of that photo, reported as any other: what the
 /// panic itself would print is kept back.
 fn silence_decoder() {
     let usual = panic::take_hook();

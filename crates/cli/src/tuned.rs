@@ -44,7 +44,7 @@ pub(crate) fn path(info: &AdapterInfo) -> Option<PathBuf> {
     Some(dirs::cache_dir()?.join("shadetell").join("kernels").join(format!("{name}.json")))
 }
 
-/// What is kept for an adapter; nothing where there is no file, or one that cannot be used, which is told.
+/// The tuning table of an adapter; empty where there is no file, or, with a warning, where the file cannot be used.
 pub(crate) fn load(info: &AdapterInfo) -> TuningTable {
     let Some(path) = path(info).filter(|path| path.exists()) else {
         return TuningTable::default();

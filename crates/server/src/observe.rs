@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Methods that are told apart.
+/// Methods with a label of their own.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 
 /// Around every request.
 pub(crate) async fn observe(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let clock = Instant::now();
-    // Methods are any words and paths any text: only those that are known are told.
+    // Clients choose methods and paths freely: only known ones become labels.
     let known = METHODS.into_iter().find(|&known| request.method() == known);
     let method = known.unwrap_or("OTHER");
     let matched = request.extensions().get::<MatchedPath>();

@@ -38,7 +38,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     })
 }
 
-/// What browsers are told of everything: to load nothing from elsewhere, to guess no types, to keep nothing.
+/// Headers of every response: browsers load nothing from elsewhere, guess no types and keep nothing.
 const HEADERS: [(HeaderName, &str); 8] = [
     (
         header::CONTENT_SECURITY_POLICY,

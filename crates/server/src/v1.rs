@@ -32,10 +32,10 @@ pub(crate) struct CaptionQuery {
     /// How many hypotheses are followed at a time; 1 is greedy search.
     #[param(required = false, minimum = 1, maximum = 32)]
     beam: Option<u32>,
-    /// Whether the other sentences that were found are told: `true`, which is usual, or `false`.
+    /// Whether the answer has the other sentences that were found: `true`, the default, or `false`.
     #[param(required = false)]
     alternatives: Option<bool>,
-    /// Whether it is told where the model looked at each word: `true`, or `false`, which is usual.
+    /// Whether the answer has the attention of each word: `true`, or `false`, the default.
     #[param(required = false)]
     attention: Option<bool>,
 }

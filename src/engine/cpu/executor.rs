@@ -1,4 +1,4 @@
-//! Runs a graph through the reference twins.
+//! Runs a graph through the references.
 
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use std::collections::HashMap;

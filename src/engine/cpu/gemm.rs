@@ -9,7 +9,7 @@ pub(crate) struct Matrix<'a> {
 }
 
 impl Matrix<'_> {
-    /// Whether every element of so many rows and columns, at least one of each, lies in the slice.
+    /// Whether all elements of `rows` x `columns`, at least one of each, lie in the slice.
     fn holds(&self, rows: usize, columns: usize) -> bool {
         last([rows, columns], [self.row_stride, self.column_stride])
             .is_some_and(|last| last < self.data.len())

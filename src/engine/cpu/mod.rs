@@ -1,4 +1,4 @@
-//! The readable reference twins of the kernels, one file per op: the oracle of the tests.
+//! The reference of each operation, written to be read: the oracle of the kernel tests, and the CPU backend.
 //!
 //! Activations are NHWC `f32` slices, weights lie as PyTorch keeps them. Every function returns a fresh
 //! vector. Shapes have been checked by the graph before anything arrives here.

@@ -1,4 +1,4 @@
-//! Values and comparison for the unit tests of the reference twins.
+//! Values and comparison for the unit tests of the references.
 
 /// `len` repeatable values in `[-1, 1)`, different for each `seed`.
 pub(crate) fn values(len: usize, seed: u64) -> Vec<f32> {

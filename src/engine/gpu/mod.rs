@@ -152,7 +152,7 @@ pub fn poll(device: &wgpu::Device, how: wgpu::PollType) -> Result<(), GpuError> 
             Some(message) if message.starts_with("Error in Device::poll") => {
                 Err(GpuError::DeviceLost(message.clone()))
             }
-            // That of somebody who waited for this device too.
+            // A panic of other code that waited for this device.
             _ => resume_unwind(panic),
         },
     }

@@ -170,7 +170,7 @@ impl<'a> Bench<'a> {
         poll(self.device, wgpu::PollType::Wait { submission_index: Some(index), timeout: None })
     }
 
-    /// Wall-clock time of so many dispatches in one submission, waited for, and read back if wanted.
+    /// Wall-clock time of `count` dispatches in one submission, from the submission to its end, with a readback if asked for.
     fn run(
         &self,
         pipeline: &wgpu::ComputePipeline,

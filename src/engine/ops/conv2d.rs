@@ -270,7 +270,7 @@ impl Operation for Conv2d {
     }
 }
 
-/// For shaders whose invocations compute so many channels of so many pixels in a row, and run along the channels.
+/// Lowers kernels in which each invocation computes `channels` x `pixels` outputs, with invocations along the channels.
 fn by_channel(
     node: &Lowering<'_>,
     (shader, channels, pixels): (&'static Shader, usize, usize),

@@ -1,6 +1,6 @@
-//! The operations: for each, what shapes it takes, what it costs, how a GPU runs it, and which twin checks it.
+//! The operations: operands and shape rule, cost, dispatches on a GPU, and reference of each.
 //!
-//! One file per operation. The same stem names its shaders in `shaders/` and its twin in `cpu/`.
+//! One file per operation. The same stem names its shaders in `shaders/` and its reference in `cpu/`.
 
 pub mod activation;
 mod adaptive_avg_pool2d;

@@ -111,7 +111,7 @@ pub(crate) trait Operation {
     /// before, against [`Operation::operands`], and no size is zero.
     fn infer(&self, inputs: &[&Tensor]) -> Infer;
 
-    /// Runs the reference twin. Operands and results have the shapes that `infer` agreed to.
+    /// Runs the reference. Operands and results have the shapes that `infer` agreed to.
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data>;
 
     /// Whether its result is its operand's memory under other sizes, so that it needs no dispatch.

@@ -121,7 +121,7 @@ impl Kernel {
         label
     }
 
-    /// A user's shader is told from others by its text, since several may have one name.
+    /// A user's shader is identified by its text, since several may have one name.
     fn key(&self) -> (&str, Option<&UserShader>, &[&str], &[(&str, u32)]) {
         let user = match &self.source {
             Source::BuiltIn(_) => None,

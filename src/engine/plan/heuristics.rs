@@ -19,7 +19,7 @@ pub(crate) fn reads_64_bits(target: &Target) -> bool {
     target.class == AdapterClass::Software && target.int64
 }
 
-/// Whether rows of so many values get the shader for subgroups that are one vector of a CPU, where reading from another lane
+/// Whether rows of `width` values get the shader for subgroups that are one vector of a CPU, where reading from another lane
 /// costs less than reading memory, and reading 64 bits as much as reading 32.
 pub(crate) fn shares_lanes(target: &Target, width: usize) -> bool {
     reads_64_bits(target) && target.subgroup == LANES && width.is_multiple_of(4)
@@ -28,7 +28,7 @@ pub(crate) fn shares_lanes(target: &Target, width: usize) -> bool {
 /// The largest block of rows of shaders that share what they read between rows.
 pub(crate) const MAX_ROWS: usize = 8;
 
-/// Whether a linear layer of so many rows for each item of a batch runs as a 1x1 convolution, whose pixels they are.
+/// Whether a linear layer with `rows` rows for each item of a batch runs as a 1x1 convolution over them.
 pub(crate) fn is_gemm(rows: usize, outputs: usize) -> bool {
     rows > MAX_ROWS && outputs.is_multiple_of(4)
 }
@@ -38,7 +38,7 @@ pub(crate) fn is_gemm(rows: usize, outputs: usize) -> bool {
 pub(crate) enum RowsKernel {
     /// Subgroups that are vectors of a CPU.
     Subgroup,
-    /// An invocation, in workgroups of so many.
+    /// One invocation, in workgroups of this size.
     Lanes(u32),
     /// Slices of a workgroup that take turns along the inputs.
     Sliced,
@@ -108,7 +108,7 @@ pub(crate) fn rows(shape: &RowsShape, target: &Target, choices: &TuningTable) ->
     choices.pick(&shape.to_string(), &rows_candidates(shape, target))
 }
 
-/// How many rows share what is read: all of them, or equal blocks of at most so many.
+/// The number of rows that share the weights read: all rows, or equal blocks of at most `most`.
 pub(crate) fn row_block(rows: usize, most: usize) -> u32 {
     rows.max(1).div_ceil(rows.max(1).div_ceil(most)) as u32
 }
@@ -124,7 +124,7 @@ pub(crate) fn lanes(class: AdapterClass) -> u32 {
 /// Who computes the product of two matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MatmulKernel {
-    /// Invocations that share nothing, in workgroups of so many along the columns.
+    /// Invocations that share nothing, in workgroups of this size along the columns.
     Lanes(u32),
     /// Workgroups that share tiles of both matrices.
     Tiled,
@@ -139,7 +139,7 @@ impl fmt::Display for MatmulKernel {
     }
 }
 
-/// The kernels that can multiply two matrices by sums of so many terms, the usual one first.
+/// All kernels for a product of matrices with `depth` terms a sum, the default first.
 pub(crate) fn matmul_candidates(depth: usize, target: &Target) -> Vec<MatmulKernel> {
     let in_registers = MatmulKernel::Lanes(lanes(target.class));
     match target.class {
@@ -162,7 +162,7 @@ pub(crate) enum RowKernel {
     Subgroups,
 }
 
-/// Chooses who works on a row that takes a single invocation so many iterations.
+/// Picks the row kernel from the iterations that one invocation would need.
 /// Long rows are shared on software drivers too.
 pub(crate) fn row(target: &Target, iterations: usize) -> RowKernel {
     let lanes = LANES as usize;

@@ -25,7 +25,7 @@ enum Order {
 /// How the rows of a workgroup's columns lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Block {
-    /// Four columns at a time, as a `vec4`, for so many lanes: `[rows, lanes, 4]`.
+    /// Four columns at a time, as a `vec4`, for this number of lanes: `[rows, lanes, 4]`.
     Columns(u32),
     /// Four rows of 32 columns at a time, of which a lane has four neighbouring ones and reads two at a time:
     /// `[rows / 4, 2, 8 lanes, 2, 4 rows]`. Rows are a multiple of four.

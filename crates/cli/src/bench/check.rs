@@ -15,7 +15,7 @@ use shadetell::weights::{DecoderFamily, Model};
 use shadetell::workloads::pixels;
 use std::process::ExitCode;
 
-/// Checks a network with weights of 16 bits against its twin on the CPU, and against the same network with 32 bits
+/// Checks a network with weights of 16 bits against its reference on the CPU, and against the same network with 32 bits
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
     #[command(flatten)]
@@ -42,7 +42,7 @@ struct Report {
     pictures: usize,
     /// Bytes of weights on the device: of 32 bits, of 16.
     weight_bytes: [u64; 2],
-    /// Features on the device against those of the twin, both with weights of 16 bits.
+    /// Features on the device against those of the reference, both with weights of 16 bits.
     kernels: Difference,
     /// Features with weights of 16 bits against those with 32.
     rounding: Difference,
@@ -184,7 +184,7 @@ impl Report {
         let titles = ["features of", "difference", "cosine", "same words"].map(str::to_owned);
         let rows = [
             titles,
-            row("16-bit kernels, against the twin", kernels),
+            row("16-bit kernels, against the reference", kernels),
             row("16-bit weights, against 32-bit ones", rounding),
         ];
         print_table(&rows, 3, format)?;

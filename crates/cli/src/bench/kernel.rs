@@ -1,4 +1,4 @@
-//! `shadetell bench kernel`: somebody's own shader in place of one of ours.
+//! `shadetell bench kernel`: a user's shader in place of a built-in one.
 
 use super::report::{Setting, Times, print_table};
 use super::speed::{self, Speed};
@@ -17,7 +17,7 @@ use shadetell::workloads::{CASES, Case, OPS};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Checks a shader of your own against the twin on the CPU and times it against ours, in turns
+/// Checks a shader of your own against the reference on the CPU and times it against ours, in turns
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Your shader has the interface of ours: entry point `main`, the same `Params`, bindings and workgroups. --source prints
@@ -60,7 +60,7 @@ struct Report {
     shape: String,
     /// The kernel that is replaced.
     kernel: String,
-    /// The greatest difference of the foreign shader's result from the twin's, by its largest value.
+    /// The greatest difference of the foreign shader's result from the reference's, by its largest value.
     error: f32,
     ours: Speed,
     /// Nothing is timed that is wrong.
@@ -119,7 +119,7 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     }
     let path = path.display();
     note(&format!(
-        "error: {path}: expected the twin's result, found one that differs by {error:.1e} of its largest value \
+        "error: {path}: expected the reference's result, found one that differs by {error:.1e} of its largest value \
          (at most {:.0e} is allowed): not timed",
         speed::TOLERANCE
     ));
@@ -220,7 +220,7 @@ impl Report {
         print_table(&rows, 8, format)?;
         if let Some(ratio) = ratio {
             let line = format!(
-                "Yours differs by {error:.0e} from the twin and is {ratio:.2} times as fast as ours.\n"
+                "Yours differs by {error:.0e} from the reference and is {ratio:.2} times as fast as ours.\n"
             );
             output::print(&line)?;
         }

@@ -15,7 +15,7 @@ use shadetell::engine::plan::Plan;
 use shadetell::workloads::{CASES, Case, OPS};
 use std::process::ExitCode;
 
-/// Checks kernels against their twins on the CPU and times them, over shapes of ResNet-152, EfficientNet-Lite0 and LSTMs
+/// Checks kernels against their references on the CPU and times them, over shapes of ResNet-152, EfficientNet-Lite0 and LSTMs
 #[derive(Debug, Args)]
 pub(crate) struct KernelsArgs {
     /// Only shapes of this operation
@@ -49,7 +49,7 @@ struct Report {
 struct Row {
     shape: &'static str,
     kernels: Vec<String>,
-    /// The greatest difference from the twin's result, by its largest value.
+    /// The greatest difference from the reference's result, by its largest value.
     error: f32,
     /// Nothing is timed that is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,7 +125,7 @@ impl Report {
             _ => "Times are wall-clock times of dispatches waited for one by one: the device has no clock.",
         };
         let note = format!(
-            "Errors are relative to the twin's largest value. {note} Peaks are those of `shadetell bench peaks`.\n"
+            "Errors are relative to the reference's largest value. {note} Peaks are those of `shadetell bench peaks`.\n"
         );
         Ok(output::print(&note)?)
     }

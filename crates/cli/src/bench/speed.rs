@@ -8,7 +8,7 @@ use shadetell::engine::gpu::{Clock, Executor, Peaks};
 use shadetell::engine::graph::Data;
 use shadetell::engine::plan::Cost;
 
-/// How far a result may be from the twin's, by the twin's largest value.
+/// How far a result may be from the reference's, by the reference's largest value.
 pub(super) const TOLERANCE: f32 = 1e-3;
 
 /// What a kernel makes of the adapter.
@@ -24,7 +24,7 @@ pub(super) struct Speed {
 }
 
 impl Speed {
-    /// Of so many dispatches with this cost, all together.
+    /// Of `dispatches` dispatches with this cost in all.
     pub(super) fn of(ms: Times, cost: Cost, dispatches: usize, peaks: &Peaks) -> Speed {
         let (flops, bytes, seconds) = (cost.flops as f64, cost.bytes as f64, (ms.median / 1e3).max(1e-9));
         let shares = [

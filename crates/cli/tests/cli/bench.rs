@@ -136,12 +136,12 @@ fn a_shader_of_ones_own_runs_in_place_of_ours() {
     assert!(measured["error"].as_f64().unwrap() < 1e-3, "{measured}");
     assert!(measured["shaders"].as_object().unwrap().contains_key("your mine"), "{measured}");
 
-    // One that stores something else is told apart and not timed.
+    // A shader with another result is reported and not timed.
     let end = "return clamp(sum, vec4(p.low), vec4(p.high));";
     assert!(source.contains(end), "{source}");
     let wrong = folder.write("wrong.wgsl", source.replace(end, "return sum + 1.0;"));
     let (outcome, measured) = against(&wrong, 1);
-    assert!(outcome.stderr.contains("wrong.wgsl: expected the twin's result"), "{outcome:?}");
+    assert!(outcome.stderr.contains("wrong.wgsl: expected the reference's result"), "{outcome:?}");
     assert!(
         measured["yours"].is_null() && measured["ours"]["ms"]["min"].as_f64().unwrap() > 0.0,
         "{measured}"
@@ -213,7 +213,7 @@ fn tuned_kernels_are_kept_used_and_forgotten() {
     };
     assert_eq!(kernels(with_cache(&folder, &args)), "[\"conv2d_tiled\"]");
 
-    // A damaged file is told and costs nothing but the tuning.
+    // A damaged file gives a warning and costs nothing but the tuning.
     fs::write(&kept, "{").unwrap();
     let damaged = with_cache(&folder, &args);
     assert!(damaged.stderr.contains("warning: ") && damaged.stderr.contains("shadetell tune"), "{damaged:?}");

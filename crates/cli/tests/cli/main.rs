@@ -1,6 +1,6 @@
 //! The `shadetell` command as a user meets it: what it prints, where, and how it exits.
 //!
-//! Most of it runs on the CPU twins. What needs an adapter fails without one: `cargo xtask test` brings one.
+//! Most of it runs on the references on the CPU. What needs an adapter fails without one: `cargo xtask test` brings one.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod bench;

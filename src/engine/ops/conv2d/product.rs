@@ -130,7 +130,7 @@ impl Params {
     }
 }
 
-/// Bytes of the sums of each split of a product with so many results.
+/// Bytes of the partial sums of all splits of a product with `results` results.
 pub(in crate::engine::ops) fn scratch(product: GemmKernel, results: usize) -> Vec<usize> {
     match product {
         GemmKernel::Tiled { splits, .. } if splits > 1 => vec![4 * results * splits as usize],

@@ -35,7 +35,7 @@ impl Winograd {
         self.tile() + 2
     }
 
-    /// Rows and columns of tiles over so many rows and columns of outputs.
+    /// Rows and columns of tiles that cover the given rows and columns of outputs.
     pub(crate) fn tiles(self, size: [usize; 2]) -> [usize; 2] {
         size.map(|n| n.div_ceil(self.tile()))
     }
