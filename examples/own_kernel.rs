@@ -3,8 +3,6 @@
 //! `cargo run --release --example own_kernel` exits with 1 if GPU and CPU differ.
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-#![expect(clippy::print_stdout, reason = "an example shows what it does")]
-
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::engine::graph::{DType, Data, Graph, Shape, Tensor};
 use shadetell::engine::ops::{Activation, Custom, CustomOperation};

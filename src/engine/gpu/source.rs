@@ -134,11 +134,8 @@ impl Assembler<'_> {
                     line = self.condition(file, line, block, !self.defines.contains(&name))?
                 }
                 ["#for", name, "in", ref list @ ..] => line = self.repeat(file, line, block, name, list)?,
-                ["#import", name] => {
-                    if block.is_kept {
-                        self.import(file, line, name)?;
-                    }
-                }
+                ["#import", name] if block.is_kept => self.import(file, line, name)?,
+                ["#import", _] => {}
                 [word, ..] if word.starts_with('#') => {
                     return file.error(line, &format!("`{}` is no directive", text.trim()));
                 }

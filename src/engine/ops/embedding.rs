@@ -45,9 +45,9 @@ impl Operation for Embedding {
         let table = &node.inputs[1].shape;
         let count = node.outputs[0].shape.elements();
         let params = Params { count, width: table.last(), entries: table.rows() };
-        let ([weight], defines) = node.compact_weights([1], |_, _| Packing::FLAT);
-        let bindings = vec![node.input(0), weight, node.output(0)];
-        let kernel = Kernel::new(&SHADER, defines, Vec::new());
+        let half = node.is_half(&[1]);
+        let bindings = vec![node.input(0), node.packed_weight(1, Packing::FLAT, half), node.output(0)];
+        let kernel = Kernel::new(&SHADER, WEIGHT_VARIANTS[usize::from(half)], Vec::new());
         Ok(node.flat(kernel, bindings, params.words(), count))
     }
 

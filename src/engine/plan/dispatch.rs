@@ -120,15 +120,6 @@ impl Kernel {
         }
         label
     }
-
-    /// A user's shader is identified by its text, since several may have one name.
-    fn key(&self) -> (&str, Option<&UserShader>, &[&str], &[(&str, u32)]) {
-        let user = match &self.source {
-            Source::BuiltIn(_) => None,
-            Source::User(shader) => Some(&**shader),
-        };
-        (self.name(), user, self.defines, &self.constants)
-    }
 }
 
 /// A shader without variants or constants.
@@ -138,9 +129,13 @@ impl From<&'static Shader> for Kernel {
     }
 }
 
+/// A user's shader is identified by its text, since several may have one name.
 impl PartialEq for Kernel {
     fn eq(&self, other: &Self) -> bool {
-        self.key() == other.key()
+        let shaders = |kernel: &Self| (kernel.is_built_in(), kernel.defines);
+        shaders(self) == shaders(other)
+            && (self.name(), &self.constants) == (other.name(), &other.constants)
+            && (self.is_built_in() || self.source() == other.source())
     }
 }
 
@@ -148,7 +143,7 @@ impl Eq for Kernel {}
 
 impl Hash for Kernel {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.key().hash(state);
+        (self.name(), self.defines, &self.constants).hash(state);
     }
 }
 

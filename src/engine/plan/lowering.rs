@@ -7,6 +7,9 @@ use super::{
 };
 use crate::engine::graph::{Constant, Graph, Node, Tensor};
 
+/// The number of an operand that is a weight, and its layout for a kernel that reads blocks.
+pub(crate) type WeightOperand = (usize, fn(Block) -> Packing);
+
 /// A node with its tensors resolved, and the device it is planned for.
 pub(crate) struct Lowering<'a> {
     node: &'a Node,
@@ -43,24 +46,17 @@ impl<'a> Lowering<'a> {
 
     /// Operand `index` as a weight in the given layout, of 32-bit floats.
     pub(crate) fn weight(&self, index: usize, packing: Packing) -> Binding {
-        Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half: false })
+        self.packed_weight(index, packing, false)
     }
 
-    /// Operands as weights, f16 where that is exact for all of them, and the variant of the shader that reads them.
-    pub(crate) fn compact_weights<const N: usize>(
-        &self,
-        operands: [usize; N],
-        packing: impl Fn(usize, bool) -> Packing,
-    ) -> ([Binding; N], &'static [&'static str]) {
-        let half =
-            operands.iter().all(|&index| self.inputs[index].constant.as_ref().is_some_and(Constant::is_half));
-        let mut number = 0;
-        let weights = operands.map(|index| {
-            number += 1;
-            let packing = packing(number - 1, half);
-            Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half })
-        });
-        (weights, WEIGHT_VARIANTS[usize::from(half)])
+    /// Whether f16 holds the values of all these constants exactly.
+    pub(crate) fn is_half(&self, operands: &[usize]) -> bool {
+        operands.iter().all(|&index| self.inputs[index].constant.as_ref().is_some_and(Constant::is_half))
+    }
+
+    /// Operand `index` as a weight in the given layout, of f16 or of 32-bit floats.
+    pub(crate) fn packed_weight(&self, index: usize, packing: Packing, half: bool) -> Binding {
+        Binding::Weight(PackedWeight { tensor: self.node.inputs[index], packing, half })
     }
 
     /// Operands as weights, and the kernel that multiplies `rows` rows by them at a time. `shaders` are those of the [`RowsKernel`]s,
@@ -69,7 +65,7 @@ impl<'a> Lowering<'a> {
         &self,
         kernel: RowsKernel,
         [subgroup, lanes, sliced]: [&'static Shader; 3],
-        weights: [(usize, fn(Block) -> Packing); N],
+        weights: [WeightOperand; N],
         rows: u32,
     ) -> ([Binding; N], Kernel) {
         let (shader, constants) = match kernel {
@@ -81,9 +77,9 @@ impl<'a> Lowering<'a> {
             RowsKernel::Subgroup => Block::mat4(half),
             _ => Block::Columns(kernel.lanes()),
         };
-        let packing = |number: usize, half| weights[number].1(block(half));
-        let (bindings, defines) = self.compact_weights(weights.map(|weight| weight.0), packing);
-        (bindings, Kernel::new(shader, defines, constants))
+        let half = self.is_half(&weights.map(|weight| weight.0));
+        let bindings = weights.map(|(index, packing)| self.packed_weight(index, packing(block(half)), half));
+        (bindings, Kernel::new(shader, WEIGHT_VARIANTS[usize::from(half)], constants))
     }
 
     /// Operand `index` as exact f16 values plus the per-channel scale that the kernel applies to its sums; `None` if f16 would lose
