@@ -188,7 +188,7 @@ float shadetell_caption_log_prob(const ShadetellCaption *caption);
 size_t shadetell_caption_word_count(const ShadetellCaption *caption);
 
 /*
- A word, in UTF-8; null where there is none with this number.
+ A word, in UTF-8; null if no word has this number.
  */
 const char *shadetell_caption_word(const ShadetellCaption *caption, size_t index);
 
@@ -267,7 +267,9 @@ void shadetell_error_free(ShadetellError *error);
  Opens a model file, which `shadetell convert` writes. It is mapped into memory: replace it by renaming another file to
  its name. If it becomes shorter while it is open, the process ends with a signal (SIGBUS).
  */
-ShadetellStatus shadetell_model_open(const char *path, ShadetellModel **model, ShadetellError **error);
+ShadetellStatus shadetell_model_open(const char *path,
+                                     ShadetellModel **model,
+                                     ShadetellError **error);
 
 /*
  Takes a model file that is in memory; the bytes are copied.

@@ -25,7 +25,7 @@ static unsigned char *contents(const char *path, size_t *length) {
         return NULL;
     }
     if (fseek(file, 0, SEEK_END) == 0 && (end = ftell(file)) > 0 && fseek(file, 0, SEEK_SET) == 0) {
-        bytes = malloc((size_t)end);
+        bytes = (unsigned char *)malloc((size_t)end);
         *length = bytes == NULL ? 0 : fread(bytes, 1, (size_t)end, file);
     }
     fclose(file);

@@ -1,8 +1,9 @@
 //! Bytes on their way back from the device, while nobody waits for them.
 
 use crate::engine::gpu::{GpuError, scoped};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 /// The word that is copied behind results: it is missing where the encoder with their copies did not run.
 pub(super) const MARKER: [u8; 4] = *b"done";
@@ -11,6 +12,7 @@ pub(super) const MARKER: [u8; 4] = *b"done";
 #[derive(Debug, Default)]
 struct MapState {
     result: Mutex<Option<Result<(), String>>>,
+    reported: Condvar,
     waker: Mutex<Option<Waker>>,
 }
 
@@ -18,6 +20,7 @@ impl MapState {
     fn report(&self, result: Result<(), wgpu::BufferAsyncError>) {
         let result = result.map_err(|error| error.to_string());
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        self.reported.notify_all();
         // Both locks are free by now: the task may poll at once.
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = waker {
@@ -71,6 +74,13 @@ impl Readback {
         };
         result.map_err(GpuError::DeviceLost)?;
         self.buffer.get_mapped_range(..).map(Some).map_err(|error| GpuError::DeviceLost(error.to_string()))
+    }
+
+    /// Waits for a report of the device that another thread may be about to deliver, at most for this time.
+    pub(super) fn wait_for_report(&self, most: Duration) {
+        let result = self.state.result.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether it came in time is seen by asking for the bytes.
+        drop(self.state.reported.wait_timeout_while(result, most, |result| result.is_none()));
     }
 
     /// Wakes a task when the bytes are there.

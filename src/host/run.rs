@@ -11,6 +11,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+/// The longest that a report may be on its way from one thread's poll to its receiver.
+const REPORT_TIME: Duration = Duration::from_secs(1);
+
 /// Two times of the device's clock, and the steps between them.
 #[derive(Debug)]
 struct SliceTimes {
@@ -185,8 +188,10 @@ impl FrameRun {
     /// # Errors
     /// The run is not recorded to its end, or not submitted; or the device was lost.
     pub(crate) fn wait(&mut self) -> Result<Vec<Data>, GpuError> {
-        self.check_recorded()?;
+        let readback = self.check_recorded()?;
         poll(&self.executor.device, wgpu::PollType::wait_indefinitely())?;
+        // Another thread's poll may have taken the report and not delivered it yet.
+        readback.wait_for_report(REPORT_TIME);
         self.poll().unwrap_or_else(|| {
             let message = "expected an encoder that was submitted, found that it was not";
             Err(GpuError::InvalidInput(message.to_owned()))

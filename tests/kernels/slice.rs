@@ -1,5 +1,9 @@
 //! Parts of axes.
-#![expect(clippy::type_complexity, clippy::single_range_in_vec_init, reason = "a table of slices, some of one axis")]
+#![expect(
+    clippy::type_complexity,
+    clippy::single_range_in_vec_init,
+    reason = "a table of slices, some of one axis"
+)]
 
 use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Slice;

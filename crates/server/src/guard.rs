@@ -81,7 +81,7 @@ enum Origin {
 pub(crate) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     if !access.has_name(request.uri(), request.headers()) {
         let detail = "expected an address, localhost or the host of an allowed site as this server's name, found another; \
-                      start the server with the site allowed, or with a token";
+                      options of the server allow its site or ask for a token";
         return Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown_host", detail).into_response();
     }
     let origin = access.origin(request.headers());

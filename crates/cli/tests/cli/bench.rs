@@ -137,7 +137,7 @@ fn a_shader_of_ones_own_runs_in_place_of_ours() {
     assert!(measured["shaders"].as_object().unwrap().contains_key("your mine"), "{measured}");
 
     // A shader with another result is reported and not timed.
-    let end = "return clamp(sum, vec4(p.low), vec4(p.high));";
+    let end = "return clamp_keeping_nan(sum, p.low, p.high);";
     assert!(source.contains(end), "{source}");
     let wrong = folder.write("wrong.wgsl", source.replace(end, "return sum + 1.0;"));
     let (outcome, measured) = against(&wrong, 1);
