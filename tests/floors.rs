@@ -91,7 +91,7 @@ fn floors_import_only_from_below() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     for (number, (floor, allowed)) in FLOORS.iter().enumerate() {
         let below = |name: &&str| FLOORS[..number].iter().any(|(other, _)| other == name);
-        assert!(allowed.iter().all(|name| below(name)), "`{floor}` may import from below only");
+        assert!(allowed.iter().all(below), "`{floor}` may import from below only");
     }
     let mut wrong = Vec::new();
     for path in sources() {

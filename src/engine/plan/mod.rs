@@ -1,6 +1,6 @@
 //! How a graph runs on a GPU: which kernels, where each tensor lies, what is bound. Plain data, made without a GPU.
 //!
-//! Each node is lowered to [`Dispatch`]es ([`Lowering`]), with kernels from [`heuristics`] or from a [`TuningTable`];
+//! Each node is lowered to [`Dispatch`]es, with kernels from heuristics or from a [`TuningTable`];
 //! [`Packing`] lays weights out for them, and [`Arena`] places activations by their lifetimes.
 
 mod arena;
