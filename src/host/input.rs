@@ -16,16 +16,17 @@ pub enum Input<'a> {
 }
 
 /// A view of one layer and one mip level of a two-dimensional texture, whose samples are floats: any 8-bit, 16-bit or
-/// 32-bit colour format but integers; what has one channel is grey. The texture needs `TEXTURE_BINDING`.
+/// 32-bit colour format but integers; a format of one channel is grey. The texture needs `TEXTURE_BINDING`. To be written with
+/// `..TextureInput::new(view)`.
 #[derive(Clone, Copy, Debug)]
 pub struct TextureInput<'a> {
-    /// What is looked at.
+    /// The view.
     pub view: &'a wgpu::TextureView,
-    /// Width and height of the view, which have to be said where that is not of the texture's first mip level.
+    /// Width and height of the view; needed for a view of another mip level than the first.
     pub size: Option<[u32; 2]>,
-    /// How its values are to be understood.
+    /// The meaning of its values.
     pub colour: Colour,
-    /// How it is to be looked at.
+    /// The part to caption.
     pub window: Window,
 }
 
@@ -70,7 +71,7 @@ pub struct BufferInput<'a> {
     pub height: u32,
     /// Bytes from one row to the next, a multiple of four; `4 * width` if there is nothing between rows.
     pub bytes_per_row: u32,
-    /// How it is to be looked at.
+    /// The part to caption.
     pub window: Window,
 }
 

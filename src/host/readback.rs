@@ -1,4 +1,4 @@
-//! Bytes on their way back from the device, while nobody waits for them.
+//! Reading buffers back without waiting.
 
 use crate::engine::gpu::{GpuError, scoped};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};

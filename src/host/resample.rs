@@ -30,7 +30,7 @@ struct Passes {
     down: wgpu::ComputePipeline,
 }
 
-/// Pipelines, and what can be kept from picture to picture.
+/// Pipelines, and the buffers that are kept from picture to picture.
 #[derive(Debug)]
 pub(super) struct Resampler {
     device: wgpu::Device,

@@ -1,39 +1,39 @@
-//! How much of a network fits into a frame.
+//! The share of a run that fits into a frame.
 
 use crate::engine::plan::Plan;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// What a frame may spend on captioning.
+/// The work on a caption that a frame has room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Budget {
     /// All at once.
     #[default]
     Whole,
-    /// So many dispatches.
+    /// This many dispatches.
     Dispatches(usize),
-    /// As much as finds the next word, the first one with all that comes before it. The ticket is followed as with
+    /// The work up to and including the next word; the encoder belongs to the first one. The ticket is followed as after
     /// `Ticket::follow`.
     Word,
-    /// So many microseconds of the device's time. They are kept once the device's clock has told how long things take; a device
-    /// without a clock, or a single dispatch that takes longer, does not keep them.
+    /// This many microseconds of the device's time. The first caption measures the steps with the device's clock; later ones keep
+    /// the budget, unless the device has no clock or a single dispatch takes longer.
     Micros(u64),
 }
 
 impl Budget {
-    /// So many dispatches a frame, at least one.
+    /// This many dispatches a frame, at least one.
     pub fn dispatches(count: usize) -> Budget {
         Budget::Dispatches(count.max(1))
     }
 
-    /// So many microseconds a frame.
+    /// This many microseconds a frame.
     pub fn micros(micros: u64) -> Budget {
         Budget::Micros(micros)
     }
 }
 
-/// How long each step of a plan takes: guessed at first, measured later.
+/// The time of each step of a plan: guessed at first, measured later.
 #[derive(Debug)]
 pub(super) struct FrameScheduler {
     /// In microseconds.
@@ -93,7 +93,7 @@ impl FrameScheduler {
         start..(start + count.max(1)).min(steps.len())
     }
 
-    /// Learns how long a slice took.
+    /// Learns the time of a slice.
     pub(super) fn learn(&self, slice: Range<usize>, took: Duration) {
         let mut steps = self.steps();
         let guessed: f64 = steps[slice.clone()].iter().sum();

@@ -158,9 +158,10 @@ pub fn poll(device: &wgpu::Device, how: wgpu::PollType) -> Result<(), GpuError> 
     }
 }
 
-/// Fails if a device is gone. wgpu tells nobody but the host's handler; but then there is no memory behind new buffers.
+/// Fails if a device is gone. wgpu reports loss only to the device-lost callback, which belongs to the host; a buffer mapped at
+/// creation fails on a lost device, so this probes with one.
 pub(crate) fn check_alive(device: &wgpu::Device) -> Result<(), GpuError> {
-    // Of a kind that is mapped where it lies: nothing is left for the queue to copy.
+    // Mappable usage, so that no staging copy is queued.
     let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
     match filled_buffer(device, "probe", &[0; 4], usage) {
         Err(lost @ GpuError::DeviceLost(_)) => Err(lost),
