@@ -44,7 +44,8 @@ fn scene(drift: Drift, budget: Budget) -> Result<App, BevyError> {
     let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
     let photo = read(Path::new(PHOTO), &DecodeOptions::default())?;
     // Bevy takes what the adapter has beyond that.
-    let settings = WgpuSettings { limits: required_limits(&model, &options, &Default::default())?, ..default() };
+    let settings =
+        WgpuSettings { limits: required_limits(&model, &options, &Default::default())?, ..default() };
     let mut app = App::new();
     app.add_plugins(
         DefaultPlugins
@@ -107,7 +108,12 @@ mod tests {
     fn cameras_say_in_turns_what_the_photo_shows() {
         let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
         let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
-        let captioner = Captioner::new(&Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap(), Backend::Gpu(&gpu), &options).unwrap();
+        let captioner = Captioner::new(
+            &Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap(),
+            Backend::Gpu(&gpu),
+            &options,
+        )
+        .unwrap();
         let photo = read(Path::new(PHOTO), &DecodeOptions::default()).unwrap();
         let expected = captioner.caption(&photo).unwrap();
 

@@ -1,8 +1,8 @@
 //! The captions of a moving picture: what is known of the one that is on its way, and of the one before.
 
 use eframe::wgpu;
-use shadetell::host::{Budget, Input, TextureInput, Window};
 use shadetell::engine::gpu::Gpu;
+use shadetell::host::{Budget, Input, TextureInput, Window};
 use shadetell::weights::Model;
 use shadetell::{Caption, CaptionOptions, Captioner, Error, Prewarm, Ticket};
 use std::sync::Arc;

@@ -40,8 +40,10 @@ fn main() -> eframe::Result {
     let wrong = |problem: Failure| eframe::Error::AppCreation(problem);
     let photo = std::env::args().nth(1).unwrap_or_else(|| BUNDLED_PHOTO.to_owned());
     let photo = read(photo.as_ref(), &DecodeOptions::default()).map_err(|problem| wrong(problem.into()))?;
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).map_err(|problem| wrong(problem.into()))?;
-    let limits = required_limits(&model, &OPTIONS, &Default::default()).map_err(|problem| wrong(problem.into()))?;
+    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL)
+        .map_err(|problem| wrong(problem.into()))?;
+    let limits =
+        required_limits(&model, &OPTIONS, &Default::default()).map_err(|problem| wrong(problem.into()))?;
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default().with_inner_size([1000.0, 620.0]),
         wgpu_options: WgpuConfiguration { wgpu_setup: setup(limits), ..Default::default() },
