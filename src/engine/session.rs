@@ -102,7 +102,7 @@ impl Session {
     /// # Errors
     /// An input is missing, unknown, given twice, or of another type or size than declared; or the device was lost.
     pub fn run(&self, inputs: &[(&str, Data)]) -> Result<Results, EngineError> {
-        let inputs = self.in_order(inputs)?;
+        let inputs: Vec<Data> = self.in_order(inputs)?.into_iter().cloned().collect();
         let outputs = match &self.backend {
             Backend::Gpu(executor) => executor.run(&inputs)?.outputs,
             Backend::Cpu(graph) => cpu::run(graph, &inputs)?,
@@ -128,31 +128,28 @@ impl Session {
         };
         let inputs = self.in_order(inputs)?;
         let guard = executor.try_lock_arena()?;
-        let staged = |input: &Input<'_>| match input {
-            Input::Data(data) => executor.staged(std::slice::from_ref(data)).map(Some),
-            Input::Buffer { .. } => Ok(None),
-        };
-        for (index, input) in inputs.iter().enumerate() {
-            if let Input::Data(data) = input {
-                executor.plan().inputs()[index].check(data)?;
-            }
-        }
-        // All allocations come before the first command.
-        let staged = inputs.iter().map(staged).collect::<Result<Vec<_>, GpuError>>()?;
-        for (index, (input, staged)) in inputs.iter().zip(&staged).enumerate() {
-            let (buffer, offset) = match (input, staged) {
-                (Input::Buffer { buffer, offset }, _) => (*buffer, *offset),
-                (Input::Data(_), Some(staged)) => (staged, 0),
-                (Input::Data(_), None) => continue,
+        // Everything that can fail comes before the first command.
+        let mut sources = Vec::with_capacity(inputs.len());
+        for (index, (input, port)) in inputs.into_iter().zip(executor.plan().inputs()).enumerate() {
+            let (buffer, offset) = match input {
+                Input::Buffer { buffer, offset } => ((*buffer).clone(), *offset),
+                Input::Data(data) => {
+                    data.check(&port.name, port.dtype, &port.shape)?;
+                    (executor.staged(std::slice::from_ref(data))?, 0)
+                }
             };
-            executor.record_input_from(encoder, index, buffer, offset)?;
+            executor.check_input_source(index, &buffer, offset)?;
+            sources.push((buffer, offset));
+        }
+        for (index, (buffer, offset)) in sources.iter().enumerate() {
+            executor.record_input_from(encoder, index, buffer, *offset);
         }
         executor.record_steps(encoder, 0..executor.plan().steps().len(), None);
         Ok(Recording { session: self, executor, _guard: guard })
     }
 
     /// The inputs in the order of the graph.
-    fn in_order<T: Clone>(&self, given: &[(&str, T)]) -> Result<Vec<T>, GraphError> {
+    fn in_order<'a, T>(&self, given: &'a [(&str, T)]) -> Result<Vec<&'a T>, GraphError> {
         let error = |name: &str, message: String| GraphError { node: name.to_owned(), message };
         for (index, (name, _)) in given.iter().enumerate() {
             if !self.inputs.iter().any(|known| known == name) {
@@ -164,7 +161,7 @@ impl Session {
             }
         }
         let find = |name: &String| {
-            let found = given.iter().find(|(known, _)| known == name).map(|(_, data)| data.clone());
+            let found = given.iter().find(|(known, _)| known == name).map(|(_, data)| data);
             found.ok_or_else(|| error(name, "expected a value for this input, found none".to_owned()))
         };
         self.inputs.iter().map(find).collect()

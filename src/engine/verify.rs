@@ -2,7 +2,7 @@
 
 use super::cpu;
 use super::gpu::{Executor, Gpu};
-use super::graph::{Data, Graph};
+use super::graph::{Data, Graph, larger};
 use super::{EngineError, plan::Plan};
 
 /// How a result of a GPU compares with that of the reference.
@@ -26,7 +26,6 @@ pub struct Comparison {
 impl Comparison {
     /// The greatest difference of all results; NaN if one is NaN that should not be.
     pub fn difference(&self) -> f32 {
-        let larger = |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
         self.results.iter().map(|result| result.difference).fold(0.0, larger)
     }
 

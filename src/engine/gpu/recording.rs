@@ -54,19 +54,17 @@ impl Executor {
         }
     }
 
-    /// Records the copying of an input out of a host's buffer.
+    /// Checks that [`Executor::record_input_from`] can copy an input out of a buffer.
     ///
     /// # Errors
-    /// The buffer cannot be copied from, is too short, or the offset is no multiple of four. Nothing is recorded then.
-    pub(crate) fn record_input_from(
+    /// The buffer cannot be copied from, is too short, or the offset is no multiple of four.
+    pub(crate) fn check_input_source(
         &self,
-        encoder: &mut wgpu::CommandEncoder,
         index: usize,
         buffer: &wgpu::Buffer,
         offset: u64,
     ) -> Result<(), GpuError> {
-        let range = &self.plan().inputs()[index].range;
-        let size = range.len().next_multiple_of(4) as u64;
+        let size = self.plan().inputs()[index].range.len().next_multiple_of(4) as u64;
         let is_readable = buffer.usage().contains(wgpu::BufferUsages::COPY_SRC);
         if !is_readable || !offset.is_multiple_of(4) || offset.saturating_add(size) > buffer.size() {
             return Err(GpuError::InvalidInput(format!(
@@ -76,8 +74,20 @@ impl Executor {
                 buffer.size()
             )));
         }
-        encoder.copy_buffer_to_buffer(buffer, offset, &self.arena, range.start as u64, size);
         Ok(())
+    }
+
+    /// Records the copying of an input out of a buffer that [`Executor::check_input_source`] has checked.
+    pub(crate) fn record_input_from(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        index: usize,
+        buffer: &wgpu::Buffer,
+        offset: u64,
+    ) {
+        let range = &self.plan().inputs()[index].range;
+        let size = range.len().next_multiple_of(4) as u64;
+        encoder.copy_buffer_to_buffer(buffer, offset, &self.arena, range.start as u64, size);
     }
 
     /// Records some of the steps as one compute pass.

@@ -9,6 +9,7 @@ mod tensor;
 
 pub use constant::Constant;
 pub(crate) use constant::{FileValues, Source};
+pub(crate) use tensor::larger;
 pub use tensor::{DType, Data, Shape, Tensor, TensorId};
 
 use crate::engine::ops::Op;
@@ -233,18 +234,8 @@ impl Graph {
             return Err(GraphError { node: "graph".to_owned(), message });
         }
         for (&id, found) in self.inputs.iter().zip(data) {
-            let tensor = self.get(id);
-            if tensor.dtype != found.dtype() || tensor.shape.elements() != found.len() {
-                let message = format!(
-                    "expected {} {} ({} values), found {} {} values",
-                    tensor.dtype,
-                    tensor.shape,
-                    tensor.shape.elements(),
-                    found.len(),
-                    found.dtype()
-                );
-                return Err(GraphError { node: tensor.name.clone(), message });
-            }
+            let Tensor { name, shape, dtype, .. } = self.get(id);
+            found.check(name, *dtype, shape)?;
         }
         Ok(())
     }

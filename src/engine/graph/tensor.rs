@@ -1,6 +1,6 @@
 //! Shapes, element types and the tensors that the nodes of a graph read and write.
 
-use super::Constant;
+use super::{Constant, GraphError};
 use std::fmt;
 use std::ops::Deref;
 
@@ -113,6 +113,11 @@ impl Tensor {
     }
 }
 
+/// The larger of two values; NaN, which `f32::max` would drop, if one is NaN.
+pub(crate) fn larger(a: f32, b: f32) -> f32 {
+    if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
+}
+
 /// Values of a tensor in main memory.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Data {
@@ -197,9 +202,24 @@ impl Data {
             return if self == expected { 0.0 } else { f32::INFINITY };
         };
         let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
-        // `max` would drop a NaN.
-        let larger = |a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) };
         found.iter().zip(expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, larger)
+    }
+
+    /// Checks values against the declaration of the input `name`.
+    ///
+    /// # Errors
+    /// Their type or number is another one.
+    pub(crate) fn check(&self, name: &str, dtype: DType, shape: &Shape) -> Result<(), GraphError> {
+        let count = shape.elements();
+        if (dtype, count) == (self.dtype(), self.len()) {
+            return Ok(());
+        }
+        let message = format!(
+            "expected {dtype} {shape} ({count} values), found {} {} values",
+            self.len(),
+            self.dtype()
+        );
+        Err(GraphError { node: name.to_owned(), message })
     }
 
     /// The values at these positions.

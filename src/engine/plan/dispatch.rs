@@ -132,9 +132,8 @@ impl From<&'static Shader> for Kernel {
 /// A user's shader is identified by its text, since several may have one name.
 impl PartialEq for Kernel {
     fn eq(&self, other: &Self) -> bool {
-        let shaders = |kernel: &Self| (kernel.is_built_in(), kernel.defines);
-        shaders(self) == shaders(other)
-            && (self.name(), &self.constants) == (other.name(), &other.constants)
+        (self.is_built_in(), self.name(), self.defines, &self.constants)
+            == (other.is_built_in(), other.name(), other.defines, &other.constants)
             && (self.is_built_in() || self.source() == other.source())
     }
 }

@@ -78,26 +78,6 @@ pub struct Port {
     pub ready: usize,
 }
 
-impl Port {
-    /// Checks values for this input.
-    ///
-    /// # Errors
-    /// Their type or number is another one.
-    pub(crate) fn check(&self, data: &Data) -> Result<(), GraphError> {
-        let (dtype, count) = (self.dtype, self.shape.elements());
-        if (dtype, count) == (data.dtype(), data.len()) {
-            return Ok(());
-        }
-        let message = format!(
-            "expected {dtype} {} ({count} values), found {} {} values",
-            self.shape,
-            data.len(),
-            data.dtype()
-        );
-        Err(GraphError { node: self.name.clone(), message })
-    }
-}
-
 /// A graph made ready for one kind of device.
 ///
 /// Nothing of it can be changed from outside: built-in shaders run without bounds checks, because [`Plan`] has derived every
