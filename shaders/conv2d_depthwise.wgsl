@@ -22,7 +22,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let columns = p.out_channels / 4u;
-    let own = stretch_place(workgroup_number(workgroup, workgroups), (p.out_width + 3u) / 4u, p.out_height);
+    let own = stretch_place(workgroup, workgroups, (p.out_width + 3u) / 4u, p.out_height);
     let block = own.x;
     let tile = own.y;
     let out_y = own.z;

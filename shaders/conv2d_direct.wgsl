@@ -22,7 +22,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let own = stretch_place(workgroup_number(workgroup, workgroups), p.out_width, p.out_height);
+    let own = stretch_place(workgroup, workgroups, p.out_width, p.out_height);
     let out_x = own.y;
     let out_y = own.z;
     let image = own.w;

@@ -39,14 +39,13 @@ fn main(
     let columns = p.out_channels / 4u;
     // A compile-time constant, so that the driver can prove that all lanes read the same pixels.
     let local_tile = select(local.y, 0u, TILES == 1u);
-    let number = workgroup_number(workgroup, workgroups);
     let tiles = (p.out_width + 3u) / 4u;
 #ifdef POINTWISE
-    let own = stretch_place(number, (tiles + TILES - 1u) / TILES, 1u);
+    let own = stretch_place(workgroup, workgroups, (tiles + TILES - 1u) / TILES, 1u);
     let tile = own.y * TILES + local_tile;
     let row = 0u;
 #else
-    let own = stretch_place(number, tiles, (p.out_height + TILES - 1u) / TILES);
+    let own = stretch_place(workgroup, workgroups, tiles, (p.out_height + TILES - 1u) / TILES);
     let tile = own.y;
     let row = own.z * TILES + local_tile;
 #endif

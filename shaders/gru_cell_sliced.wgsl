@@ -26,9 +26,9 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let blocks = (p.hidden + LANES - 1u) / LANES;
-    let number = workgroup_number(workgroup, workgroups);
-    let block = number % blocks;
-    let row = number / blocks * ROWS;
+    let place = grid_row(workgroup, workgroups, blocks);
+    let block = place.x;
+    let row = place.y * ROWS;
     if row >= p.rows {
         return;
     }

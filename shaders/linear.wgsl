@@ -37,10 +37,10 @@ fn main(
 ) {
     let columns = (p.outputs + 3u) / 4u;
     let blocks = (columns + LANES - 1u) / LANES;
-    let number = workgroup_number(workgroup, workgroups);
-    let block = number % blocks;
+    let place = grid_row(workgroup, workgroups, blocks);
+    let block = place.x;
     let column = block * LANES + local.x;
-    let first = number / blocks * ROWS;
+    let first = place.y * ROWS;
     if column >= columns || first >= p.rows {
         return;
     }

@@ -22,9 +22,9 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let blocks = (p.outputs + 4u * LANES - 1u) / (4u * LANES);
-    let number = workgroup_number(workgroup, workgroups);
-    let block = number % blocks;
-    let first = number / blocks * ROWS;
+    let place = grid_row(workgroup, workgroups, blocks);
+    let block = place.x;
+    let first = place.y * ROWS;
     if first >= p.rows {
         return;
     }

@@ -30,12 +30,9 @@ fn main(
 ) {
     let columns = (p.outputs + 3u) / 4u;
     let blocks = (columns + 7u) / 8u;
-    let number = workgroup_number(workgroup, workgroups);
-    let block = number % blocks;
-    let first = number / blocks * ROWS;
-    if first >= p.rows {
-        return;
-    }
+    let place = grid_row(workgroup, workgroups, blocks);
+    let block = place.x;
+    let first = min(place.y * ROWS, p.rows);
     // Lanes past the last column repeat it.
     let column = min(block * 8u + lane, columns - 1u);
     let quads = p.inputs / 4u;

@@ -28,10 +28,10 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
     let blocks = (p.hidden + LANES - 1u) / LANES;
-    let number = workgroup_number(workgroup, workgroups);
-    let block = number % blocks;
+    let place = grid_row(workgroup, workgroups, blocks);
+    let block = place.x;
     let unit = block * LANES + local.x;
-    let row = number / blocks * ROWS;
+    let row = place.y * ROWS;
     if unit >= p.hidden || row >= p.rows {
         return;
     }

@@ -40,12 +40,9 @@ fn main(
     @builtin(subgroup_invocation_id) lane: u32,
 ) {
     let blocks = (p.hidden + 7u) / 8u;
-    let number = workgroup_number(workgroup, workgroups);
-    let block = number % blocks;
-    let first_row = number / blocks * ROWS;
-    if first_row >= p.rows {
-        return;
-    }
+    let place = grid_row(workgroup, workgroups, blocks);
+    let block = place.x;
+    let first_row = min(place.y * ROWS, p.rows);
     // Lanes past the last unit repeat it, and so do rows past the last one.
     let unit = min(block * 8u + lane, p.hidden - 1u);
     let start = gate_bias(unit);

@@ -3,7 +3,6 @@
 // x: [N, H, W, C]; y: [N, OH, OW, C]. One invocation per output value.
 
 #import flat
-#import nan
 #import pool2d
 
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
@@ -21,12 +20,14 @@ fn main(
     }
     let window = window_of(i);
     var largest = x[place(window, window.y0, window.x0)];
+    // The largest absolute value as an integer, which orders NaN above infinity.
+    var magnitude = 0u;
     for (var row = window.y0; row < window.y1; row++) {
         for (var column = window.x0; column < window.x1; column++) {
             let value = x[place(window, row, column)];
-            // A NaN counts as the largest.
-            largest = keep_nan(vec4(largest), keep_nan(vec4(value), vec4(max(largest, value)))).x;
+            largest = max(largest, value);
+            magnitude = max(magnitude, bitcast<u32>(value) & 0x7fffffffu);
         }
     }
-    y[i] = largest;
+    y[i] = select(largest, bitcast<f32>(magnitude), magnitude > 0x7f800000u);
 }

@@ -14,12 +14,11 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> p: Params;
 
-// Block of channels, stretch of pixels, row and image of a workgroup, numbered in this order.
-fn stretch_place(number: u32, stretches: u32, rows: u32) -> vec4<u32> {
-    let stretch = number / p.blocks;
-    let row = stretch / stretches;
-    let image = row / rows;
-    return vec4(number - stretch * p.blocks, stretch - row * stretches, row - image * rows, image);
+// Block of channels, stretch of pixels, row and image of a workgroup; the grid has [blocks * stretches, rows, images].
+fn stretch_place(workgroup: vec3<u32>, workgroups: vec3<u32>, stretches: u32, rows: u32) -> vec4<u32> {
+    let place = grid_layer(workgroup, workgroups, p.blocks * stretches, rows);
+    let stretch = place.x / p.blocks;
+    return vec4(place.x - stretch * p.blocks, stretch, place.yz);
 }
 
 // Image, row and column of an output pixel of a matrix.

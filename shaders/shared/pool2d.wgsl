@@ -15,19 +15,21 @@ struct Window {
 
 // The window of output value `i`, clipped to the image.
 fn window_of(i: u32) -> Window {
+    let channel = i % p.channels;
     let pixel = i / p.channels;
     let out_x = pixel % p.out_width;
     let out_y = pixel / p.out_width % p.out_height;
+    let image = pixel / p.out_width / p.out_height;
     // In the padded image.
     let top = out_y * p.stride_height;
     let left = out_x * p.stride_width;
     return Window(
-        pixel / p.out_width / p.out_height,
+        image,
         max(top, p.pad_top) - p.pad_top,
         min(top + p.kernel_height - p.pad_top, p.in_height),
         max(left, p.pad_left) - p.pad_left,
         min(left + p.kernel_width - p.pad_left, p.in_width),
-        i % p.channels,
+        channel,
     );
 }
 

@@ -9,7 +9,7 @@ use crate::engine::graph::{Constant, DType, Data, Graph, GraphError, Tensor, Ten
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::conv2d::{ConvAlgorithm, ConvKernel, ConvShape};
 use crate::engine::plan::{
-    Binding, Block, Dispatch, Kernel, KernelCandidates, Lowering, Packing, Shader, flat_grid, heuristics,
+    Binding, Block, Dispatch, Kernel, KernelCandidates, Lowering, Packing, Shader, heuristics,
 };
 use product::Params;
 
@@ -256,8 +256,8 @@ impl Operation for Conv2d {
                 product::lower(node, product, params, Packing::taps, ends)
             }
             ConvAlgorithm::DepthwiseRow => {
-                let window = ("KERNEL", kernel_width as u32);
-                by_channel(node, (&DEPTHWISE_ROW, 4, 4), &[window], params, ends)
+                let constants = [("KERNEL", kernel_width as u32), ("RESIDUAL", params.has_residual)];
+                by_channel(node, (&DEPTHWISE_ROW, 4, 4), &constants, params, ends)
             }
             ConvAlgorithm::Depthwise => by_channel(node, (&DEPTHWISE, 4, 4), &[], params, ends),
             ConvAlgorithm::Direct => by_channel(node, (&DIRECT, 1, 1), &[], params, ends),
@@ -280,15 +280,11 @@ fn by_channel(
 ) -> Vec<Dispatch> {
     let lanes = heuristics::lanes(node.target.class);
     params.blocks = params.out_channels.div_ceil(channels).div_ceil(lanes as usize);
-    let lines = params.out_height * params.images;
-    let groups = params.out_width.div_ceil(pixels) * params.blocks * lines;
     let weight = node.weight(1, Packing::taps(Block::Columns(lanes)));
-    vec![Dispatch {
-        kernel: Kernel::new(shader, &[], [&[("LANES", lanes)], constants].concat()),
-        bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
-        params: params.words(),
-        workgroups: flat_grid(groups, node.target.max_workgroups),
-    }]
+    let kernel = Kernel::new(shader, &[], [&[("LANES", lanes)], constants].concat());
+    let bindings = vec![x, weight, node.weight(2, Packing::FLAT), residual, y];
+    let grid = [params.out_width.div_ceil(pixels) * params.blocks, params.out_height, params.images];
+    vec![node.grid(kernel, bindings, params.words(), grid)]
 }
 
 impl Graph {

@@ -6,7 +6,7 @@ use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{
-    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, flat_grid, params,
+    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params,
 };
 
 /// A step of a gated recurrent unit (Cho et al. 2014, arXiv 1406.1078, as `torch.nn.GRUCell`, whose reset gate multiplies what the state
@@ -121,9 +121,8 @@ impl Operation for GruCell {
             node.weight(5, Packing::FLAT),
             node.output(0),
         ];
-        let blocks = hidden.div_ceil(lanes) * rows.div_ceil(block as usize);
-        let workgroups = flat_grid(blocks, node.target.max_workgroups);
-        Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
+        let grid = [hidden.div_ceil(lanes), rows.div_ceil(block as usize), 1];
+        Ok(vec![node.grid(kernel, bindings, params.words(), grid)])
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -6,7 +6,7 @@ use crate::engine::ops::{Activation, Infer, Operand, Operands, Operation, conv2d
 use crate::engine::plan::heuristics::conv2d::ConvShape;
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{
-    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, flat_grid, params,
+    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params,
 };
 
 /// `activation(x W^T + b)`: rows `[.., I]` to `[.., O]`.
@@ -126,9 +126,8 @@ impl Operation for Linear {
         let lanes = kernel.lanes() as usize;
         let ([weight], kernel) = node.rows_kernel(kernel, shaders, [(1, Packing::inputs)], block);
         let bindings = vec![node.input(0), weight, node.weight(2, Packing::FLAT), node.output(0)];
-        let blocks = outputs.div_ceil(4).div_ceil(lanes) * rows.div_ceil(block as usize);
-        let workgroups = flat_grid(blocks, node.target.max_workgroups);
-        Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
+        let grid = [outputs.div_ceil(4).div_ceil(lanes), rows.div_ceil(block as usize), 1];
+        Ok(vec![node.grid(kernel, bindings, params.words(), grid)])
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

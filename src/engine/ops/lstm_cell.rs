@@ -5,7 +5,7 @@ use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{
-    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, flat_grid, params,
+    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params,
 };
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
@@ -131,9 +131,8 @@ impl Operation for LstmCell {
             node.output(0),
             node.output(1),
         ];
-        let blocks = hidden.div_ceil(lanes) * rows.div_ceil(block as usize);
-        let workgroups = flat_grid(blocks, node.target.max_workgroups);
-        Ok(vec![Dispatch { kernel, bindings, params: params.words(), workgroups }])
+        let grid = [hidden.div_ceil(lanes), rows.div_ceil(block as usize), 1];
+        Ok(vec![node.grid(kernel, bindings, params.words(), grid)])
     }
 
     fn flops(&self, node: &Lowering<'_>) -> u64 {

@@ -60,6 +60,12 @@ impl Kernel {
         Kernel { source: Source::BuiltIn(shader), defines, constants }
     }
 
+    /// The same with another constant.
+    pub(super) fn with_constant(mut self, name: &'static str, value: u32) -> Kernel {
+        self.constants.push((name, value));
+        self
+    }
+
     /// A shader of the caller's.
     pub(crate) fn user(shader: UserShader) -> Kernel {
         Kernel { source: Source::User(Arc::new(shader)), defines: &[], constants: Vec::new() }

@@ -127,6 +127,22 @@ impl<'a> Lowering<'a> {
         let workgroups = flat_grid(count.div_ceil(64), self.target.max_workgroups);
         vec![Dispatch { kernel: kernel.into(), bindings, params, workgroups }]
     }
+
+    /// A dispatch of columns x rows x layers of workgroups, for shaders that ask `grid_row` or `grid_layer` for their place.
+    pub(crate) fn grid(
+        &self,
+        kernel: Kernel,
+        bindings: Vec<Binding>,
+        params: Vec<u32>,
+        sizes: [usize; 3],
+    ) -> Dispatch {
+        let limit = self.target.max_workgroups;
+        if sizes.iter().all(|&size| size <= limit as usize) {
+            return Dispatch { kernel, bindings, params, workgroups: sizes.map(|size| size as u32) };
+        }
+        let workgroups = flat_grid(sizes.iter().product(), limit);
+        Dispatch { kernel: kernel.with_constant("SPREAD", 1), bindings, params, workgroups }
+    }
 }
 
 /// Spreads `groups` workgroups over two dimensions when one is too short.

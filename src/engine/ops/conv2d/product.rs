@@ -193,23 +193,20 @@ fn gemm(
     // Lanes run along output channels, four each.
     params.blocks = params.out_channels.div_ceil(4).div_ceil(across as usize);
     let is_pointwise = params.is_pointwise();
-    let tiles = if is_pointwise {
+    let [stretches, lines] = if is_pointwise {
         // All pixels of all images make one long row.
         let pixels = params.pixels();
         [params.images, params.in_height, params.out_height] = [1; 3];
         [params.in_width, params.out_width] = [pixels; 2];
-        params.matrices * pixels.div_ceil(GEMM_PIXELS).div_ceil(rows as usize)
+        [pixels.div_ceil(GEMM_PIXELS).div_ceil(rows as usize), 1]
     } else {
-        let lines = params.images * params.out_height.div_ceil(rows as usize);
-        params.out_width.div_ceil(GEMM_PIXELS) * lines
+        [params.out_width.div_ceil(GEMM_PIXELS), params.out_height.div_ceil(rows as usize)]
     };
     let weight = node.weight(1, packing(Block::Columns(across)));
-    Dispatch {
-        kernel: Kernel::new(&GEMM, GEMM.variants[usize::from(!is_pointwise)], constants),
-        bindings: vec![x, weight, node.weight(2, Packing::FLAT), residual, y],
-        params: params.words(),
-        workgroups: flat_grid(tiles * params.blocks, node.target.max_workgroups),
-    }
+    let kernel = Kernel::new(&GEMM, GEMM.variants[usize::from(!is_pointwise)], constants);
+    let bindings = vec![x, weight, node.weight(2, Packing::FLAT), residual, y];
+    let grid = [stretches * params.blocks, lines, params.images * params.matrices];
+    node.grid(kernel, bindings, params.words(), grid)
 }
 
 /// The weight, of 16 bits where they hold it, and its scale then. Several matrices come from weights that are
