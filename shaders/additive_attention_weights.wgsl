@@ -24,9 +24,14 @@ fn main(grid: Grid, place: Place) {
     for (var pixel = place.local; pixel < p.pixels; pixel += WIDTH) {
         let key = (row / p.rows_per_image * p.pixels + pixel) * p.width;
         var score = b[0];
+        // The largest absolute value as an integer, which orders NaN above infinity: max drops NaN.
+        var magnitude = 0u;
         for (var a = 0u; a < p.width; a++) {
-            score += v[a] * max(keys[key + a] + query[row * p.query_width + a], 0.0);
+            let energy = keys[key + a] + query[row * p.query_width + a];
+            score += v[a] * max(energy, 0.0);
+            magnitude = max(magnitude, bitcast<u32>(energy) & 0x7fffffffu);
         }
+        score = select(score, bitcast<f32>(magnitude), magnitude > 0x7f800000u);
         alpha[start + pixel] = score;
         largest = max(largest, score);
     }

@@ -73,3 +73,25 @@ fn extreme_scores() {
         case.check(&format!("times {magnitude}"), Tolerance::Close);
     }
 }
+
+/// In the rows of an image with a NaN among its keys, and in no others.
+#[test]
+fn nan_stays_nan() {
+    const KEYS: usize = 12;
+    for pixels in [3, 70] {
+        for place in [0, pixels * KEYS - 1] {
+            let mut case = Case::new(5);
+            let mut values = case.random.values(2 * pixels * KEYS);
+            values[place] = f32::NAN;
+            let operands = vec![
+                case.input([2, pixels, KEYS], values),
+                case.random_input([4, KEYS]),
+                case.random_weight([KEYS]),
+                case.random_weight([1]),
+            ];
+            case.last(AttentionWeights, operands);
+            assert_eq!(case.expected()[0].f32().iter().filter(|v| v.is_nan()).count(), 2 * pixels);
+            case.check(&format!("at {place} of {pixels} pixels"), Tolerance::Approximate);
+        }
+    }
+}

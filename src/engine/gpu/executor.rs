@@ -4,7 +4,7 @@ use super::arena_lock::{ArenaGuard, ArenaLock};
 use super::progress::Progress;
 use super::weights::DeviceWeights;
 use super::{DeviceCache, Gpu, GpuError, check_alive, poll, scoped};
-use crate::engine::graph::Data;
+use crate::engine::graph::{Data, check_inputs};
 use crate::engine::plan::{ALIGNMENT, Binding, Plan, Target};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, mpsc};
@@ -253,13 +253,8 @@ impl Executor {
     }
 
     pub(super) fn check_inputs(&self, inputs: &[Data]) -> Result<(), GpuError> {
-        let expected: Vec<_> = self.plan.inputs().iter().map(|p| (p.dtype, p.shape.elements())).collect();
-        let found: Vec<_> = inputs.iter().map(|d| (d.dtype(), d.len())).collect();
-        if expected == found {
-            Ok(())
-        } else {
-            Err(GpuError::InvalidInput(format!("expected inputs {expected:?}, found {found:?}")))
-        }
+        check_inputs(self.plan.inputs().iter().map(|port| (&*port.name, port.dtype, &port.shape)), inputs)
+            .map_err(|error| GpuError::InvalidInput(error.to_string()))
     }
 }
 

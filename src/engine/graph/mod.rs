@@ -9,7 +9,7 @@ mod tensor;
 
 pub use constant::Constant;
 pub(crate) use constant::{FileValues, Source};
-pub(crate) use tensor::larger;
+pub(crate) use tensor::{check_inputs, larger};
 pub use tensor::{DType, Data, Shape, Tensor, TensorId};
 
 use crate::engine::ops::Op;
@@ -229,15 +229,8 @@ impl Graph {
     /// # Errors
     /// Names the first input whose type or number of values differs.
     pub fn check_inputs(&self, data: &[Data]) -> Result<(), GraphError> {
-        if data.len() != self.inputs.len() {
-            let message = format!("expected {} inputs, found {}", self.inputs.len(), data.len());
-            return Err(GraphError { node: "graph".to_owned(), message });
-        }
-        for (&id, found) in self.inputs.iter().zip(data) {
-            let Tensor { name, shape, dtype, .. } = self.get(id);
-            found.check(name, *dtype, shape)?;
-        }
-        Ok(())
+        let declared = self.inputs.iter().map(|&id| self.get(id));
+        check_inputs(declared.map(|tensor| (&*tensor.name, tensor.dtype, &tensor.shape)), data)
     }
 
     /// One node as a graph of its own, with its constants. Computed operands become inputs.

@@ -196,11 +196,14 @@ impl Data {
     }
 
     /// The greatest difference from `expected`, divided by the largest magnitude in `expected`. NaN if a difference is NaN; infinite if
-    /// integers differ.
+    /// integers or the numbers of values differ.
     pub fn difference(&self, expected: &Data) -> f32 {
         let (Data::F32(found), Data::F32(expected)) = (self, expected) else {
             return if self == expected { 0.0 } else { f32::INFINITY };
         };
+        if found.len() != expected.len() {
+            return f32::INFINITY;
+        }
         let largest = expected.iter().fold(f32::MIN_POSITIVE, |largest, value| largest.max(value.abs()));
         found.iter().zip(expected).map(|(a, b)| (a - b).abs() / largest).fold(0.0, larger)
     }
@@ -241,6 +244,24 @@ impl Data {
     }
 }
 
+/// Checks the inputs of a run against their declarations: name, type and shape.
+///
+/// # Errors
+/// Their number is another one, or the type or the number of values of one, which is named.
+pub(crate) fn check_inputs<'a>(
+    declared: impl ExactSizeIterator<Item = (&'a str, DType, &'a Shape)>,
+    inputs: &[Data],
+) -> Result<(), GraphError> {
+    if declared.len() != inputs.len() {
+        let message = format!("expected {} inputs, found {}", declared.len(), inputs.len());
+        return Err(GraphError { node: "graph".to_owned(), message });
+    }
+    for ((name, dtype, shape), found) in declared.zip(inputs) {
+        found.check(name, dtype, shape)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,6 +272,7 @@ mod tests {
             Data::F32(found.to_vec()).difference(&Data::F32(expected.to_vec()))
         };
         assert_eq!(difference(&[1.0, -8.0], &[1.5, -8.0]), 0.0625);
+        assert_eq!(difference(&[1.0], &[1.0, -8.0]), f32::INFINITY);
         assert!(difference(&[f32::NAN, 0.0], &[1.0, 0.0]).is_nan());
         assert!(difference(&[0.0, f32::NAN], &[1.0, 0.0]).is_nan());
     }

@@ -5,7 +5,7 @@ use crate::engine::cpu;
 use crate::engine::cpu::positions::row_major;
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
-use crate::engine::plan::{Dispatch, Lowering, Shader};
+use crate::engine::plan::{Cost, Dispatch, Lowering, Shader};
 use std::ops::Range;
 
 /// Of each axis the indices `start`, `start + step`, .. below `end`, as `x[start:end:step]` in Python.
@@ -73,6 +73,11 @@ impl Operation for Slice {
 
     fn flops(&self, _: &Lowering<'_>) -> u64 {
         0
+    }
+
+    fn cost(&self, node: &Lowering<'_>) -> Cost {
+        // Only the values of the part are read.
+        Cost { flops: 0, bytes: 2 * node.outputs[0].bytes() as u64 }
     }
 }
 
