@@ -6,6 +6,7 @@ mod hypotheses;
 mod options;
 mod planning;
 mod prewarm;
+mod sentence;
 mod ticket;
 
 pub use captioner::{Backend, Captioner};

@@ -24,7 +24,7 @@ pub struct BeamStep {
 /// * `scores` `[N, K]`: `[0, NOTHING, ...]` per image at the start, then [`BeamStep::scores`]
 /// * `values` and `ids` `[N * K, K]`: log-probabilities and ids of each row's `K` most likely tokens
 ///
-/// KernelCandidates are the pairs `(row, j)` of which neither score nor value is a marker; their total is
+/// Candidates are the pairs `(row, j)` of which neither score nor value is a marker; their total is
 /// `scores[row] + values[row, j]`. With `places` the number of slots that have not ended, the best `places`
 /// candidates fill the slots from the first on, by descending total, ties by the lower row, then the lower
 /// `j`. A slot that takes the token `end` keeps its total, and its score becomes [`ENDED`].
