@@ -3,8 +3,9 @@
 
 use crate::engine::graph::{DType, Data, Graph, GraphError, TensorId};
 use crate::engine::ops::{
-    AdaptiveAvgPool2d, AttentionContext, AttentionWeights, Conv2d, Embedding, LstmWeights, MaxPool2d, Op,
-    Padding, Pool2d, Preprocess, Softmax, TopK,
+    Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, Binary, BinaryKind, Concat, Conv2d,
+    ConvTranspose2d, Embedding, GruCell, Interpolation, LayerNorm, LstmWeights, Matmul, MaxPool2d, Op,
+    Padding, Pool2d, Preprocess, Resize2d, Slice, Softmax, TopK, Transpose,
 };
 use crate::engine::random_value;
 
@@ -34,6 +35,26 @@ pub enum Case {
     Weights { rows: usize, places: usize, width: usize },
     /// Gated context `[rows, width]` of attention weights `[rows, places]` over `[1, places, width]`.
     Context { rows: usize, places: usize, width: usize },
+    /// Transposed convolution of `[1, side, side, inputs]` to `outputs` channels with windows of 2x2 and stride 2.
+    ConvTranspose { side: usize, inputs: usize, outputs: usize },
+    /// Bilinear resizing of `[1, side, side, channels]` to twice the side.
+    Resize { side: usize, channels: usize },
+    /// Two tensors `[1, side, side, channels]`, one after the other along the channels.
+    Concat { side: usize, channels: usize },
+    /// Channels `[1, side, side, channels]` first: `[1, channels, side, side]`.
+    Transpose { side: usize, channels: usize },
+    /// The middle of `[1, side, side, channels]`, of half the side.
+    Slice { side: usize, channels: usize },
+    /// A value for each channel times `[1, side, side, channels]`.
+    Multiply { side: usize, channels: usize },
+    /// Gelu of `[rows, columns]`.
+    Gelu { rows: usize, columns: usize },
+    /// Layer norm of the rows of `[rows, columns]`.
+    LayerNorm { rows: usize, columns: usize },
+    /// `batch` products of `[rows, terms]` and `[terms, columns]`.
+    Matmul { batch: usize, rows: usize, terms: usize, columns: usize },
+    /// GRU cell on `[rows, units]`, with as many inputs as units.
+    Gru { rows: usize, units: usize },
 }
 
 const fn conv(side: usize, inputs: usize, outputs: usize, window: usize, stride: usize) -> Case {
@@ -45,7 +66,7 @@ const fn depthwise(side: usize, channels: usize, window: usize) -> Case {
 }
 
 /// The shapes that are measured, by name.
-pub const CASES: [(&str, Case); 32] = [
+pub const CASES: [(&str, Case); 42] = [
     ("resnet152.preprocess", Case::Preprocess { side: 224 }),
     ("resnet152.stem", conv(224, 4, 64, 7, 2)),
     ("resnet152.pool", Case::MaxPool { side: 112, channels: 64 }),
@@ -78,10 +99,20 @@ pub const CASES: [(&str, Case); 32] = [
     ("attention.keys", Case::Linear { rows: 196, inputs: 2048, outputs: 512 }),
     ("attention.weights", Case::Weights { rows: 5, places: 196, width: 512 }),
     ("attention.context", Case::Context { rows: 5, places: 196, width: 2048 }),
+    ("unet.up", Case::ConvTranspose { side: 32, inputs: 128, outputs: 64 }),
+    ("unet.resize", Case::Resize { side: 32, channels: 128 }),
+    ("unet.skip", Case::Concat { side: 64, channels: 64 }),
+    ("unet.channels_first", Case::Transpose { side: 64, channels: 64 }),
+    ("unet.crop", Case::Slice { side: 64, channels: 64 }),
+    ("senet.scale", Case::Multiply { side: 56, channels: 256 }),
+    ("transformer.gelu", Case::Gelu { rows: 197, columns: 3072 }),
+    ("transformer.norm", Case::LayerNorm { rows: 197, columns: 768 }),
+    ("transformer.scores", Case::Matmul { batch: 12, rows: 197, terms: 64, columns: 197 }),
+    ("gru.cell", Case::Gru { rows: 1, units: 512 }),
 ];
 
 /// The names of the operations that the shapes are of.
-pub const OPS: [&str; 10] = [
+pub const OPS: [&str; 20] = [
     "conv2d",
     "linear",
     "lstm_cell",
@@ -92,6 +123,16 @@ pub const OPS: [&str; 10] = [
     "top_k",
     "embedding",
     "additive_attention",
+    "conv_transpose2d",
+    "resize2d",
+    "concat",
+    "transpose",
+    "slice",
+    "binary",
+    "activation",
+    "layer_norm",
+    "matmul",
+    "gru_cell",
 ];
 
 /// A graph in the making, with values for its inputs.
@@ -142,6 +183,16 @@ impl Case {
             Case::TopK { .. } => OPS[7],
             Case::Embedding { .. } => OPS[8],
             Case::Weights { .. } | Case::Context { .. } => OPS[9],
+            Case::ConvTranspose { .. } => OPS[10],
+            Case::Resize { .. } => OPS[11],
+            Case::Concat { .. } => OPS[12],
+            Case::Transpose { .. } => OPS[13],
+            Case::Slice { .. } => OPS[14],
+            Case::Multiply { .. } => OPS[15],
+            Case::Gelu { .. } => OPS[16],
+            Case::LayerNorm { .. } => OPS[17],
+            Case::Matmul { .. } => OPS[18],
+            Case::Gru { .. } => OPS[19],
         }
     }
 
@@ -223,6 +274,63 @@ impl Case {
                 let (grid, alpha) = (making.input(&[1, places, width])?, making.input(&[rows, places])?);
                 let gate = making.input(&[rows, width])?;
                 making.last(name, AttentionContext, vec![grid, alpha, gate])?;
+            }
+            Case::ConvTranspose { side, inputs, outputs } => {
+                let x = making.input(&[1, side, side, inputs])?;
+                let weight = making.weight(&[inputs, outputs, 2, 2], inputs)?;
+                let bias = making.weight(&[outputs], 1)?;
+                let op = ConvTranspose2d { stride: [2; 2], ..ConvTranspose2d::default() };
+                making.last(name, op, vec![x, weight, bias])?;
+            }
+            Case::Resize { side, channels } => {
+                let x = making.input(&[1, side, side, channels])?;
+                let interpolation = Interpolation::Bilinear { align_corners: false };
+                making.last(name, Resize2d { size: [2 * side; 2], interpolation }, vec![x])?;
+            }
+            Case::Concat { side, channels } => {
+                let tensors = [(); 2].map(|()| making.input(&[1, side, side, channels]));
+                let tensors = tensors.into_iter().collect::<Result<_, _>>()?;
+                making.last(name, Concat { axis: 3 }, tensors)?;
+            }
+            Case::Transpose { side, channels } => {
+                let x = making.input(&[1, side, side, channels])?;
+                making.last(name, Transpose { axes: vec![0, 3, 1, 2] }, vec![x])?;
+            }
+            Case::Slice { side, channels } => {
+                let x = making.input(&[1, side, side, channels])?;
+                let (start, end) = (side / 4, side - side / 4);
+                let op = Slice {
+                    starts: vec![0, start, start, 0],
+                    ends: vec![1, end, end, channels],
+                    steps: vec![1; 4],
+                };
+                making.last(name, op, vec![x])?;
+            }
+            Case::Multiply { side, channels } => {
+                let x = making.input(&[1, side, side, channels])?;
+                let scale = making.input(&[1, 1, 1, channels])?;
+                making.last(name, Binary::from(BinaryKind::Mul), vec![x, scale])?;
+            }
+            Case::Gelu { rows, columns } => {
+                let x = making.input(&[rows, columns])?;
+                making.last(name, Activation::Gelu, vec![x])?;
+            }
+            Case::LayerNorm { rows, columns } => {
+                let x = making.input(&[rows, columns])?;
+                let [weight, bias] = [making.weight(&[columns], 1)?, making.weight(&[columns], 1)?];
+                making.last(name, LayerNorm::default(), vec![x, weight, bias])?;
+            }
+            Case::Matmul { batch, rows, terms, columns } => {
+                let a = making.input(&[batch, rows, terms])?;
+                let b = making.input(&[batch, terms, columns])?;
+                making.last(name, Matmul::default(), vec![a, b])?;
+            }
+            Case::Gru { rows, units } => {
+                let (x, h) = (making.input(&[rows, units])?, making.input(&[rows, units])?);
+                let [weight_ih, weight_hh] =
+                    [making.weight(&[3 * units, units], units)?, making.weight(&[3 * units, units], units)?];
+                let [bias_ih, bias_hh] = [making.weight(&[3 * units], 1)?, making.weight(&[3 * units], 1)?];
+                making.last(name, GruCell, vec![x, h, weight_ih, weight_hh, bias_ih, bias_hh])?;
             }
         }
         Ok((making.graph, making.inputs))

@@ -9,7 +9,8 @@ use serde_json::Value;
 use shadetell::engine::graph::{Data, Shape, TensorId};
 use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, Conv2d,
-    Embedding, Linear, LstmCell, MaxPool2d, Op, Padding, Pool2d, Softmax, TopK,
+    ConvTranspose2d, Embedding, GruCell, Interpolation, LayerNorm, Linear, LstmCell, Matmul, MaxPool2d, Op,
+    Padding, Pool2d, Resize2d, Softmax, TopK,
 };
 
 /// One operation with its parameters and tensors.
@@ -115,6 +116,31 @@ impl Golden<'_> {
                 case.last(Linear::default(), operands);
                 (vec!["output"], Tolerance::Approximate)
             }
+            Some("layer_norm") => {
+                let epsilon = self.parameters["eps"].as_f64().expect("eps") as f32;
+                let operands = vec![x, self.weight(&mut case, "weight"), self.weight(&mut case, "bias")];
+                case.last(LayerNorm { epsilon }, operands);
+                (vec!["output"], Tolerance::Approximate)
+            }
+            Some("gru_cell") => {
+                let weights = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
+                let mut operands = vec![x, self.input(&mut case, "h")];
+                operands.extend(weights.map(|tensor| self.weight(&mut case, tensor)));
+                case.last(GruCell, operands);
+                (vec!["output"], Tolerance::Approximate)
+            }
+            Some("conv_transpose2d") => {
+                let [stride, padding, output_padding] =
+                    ["stride", "padding", "output_padding"].map(|parameter| [self.number(parameter); 2]);
+                let operands = vec![x, self.weight(&mut case, "weight"), self.weight(&mut case, "bias")];
+                case.last(ConvTranspose2d { stride, padding, output_padding }, operands);
+                (vec!["output"], Tolerance::Approximate)
+            }
+            Some("matmul") => {
+                let other = self.input(&mut case, "other");
+                case.last(Matmul::default(), vec![x, other]);
+                (vec!["output"], Tolerance::Approximate)
+            }
             Some("embedding") => {
                 let table = self.weight(&mut case, "weight");
                 case.last(Embedding, vec![x, table]);
@@ -150,6 +176,17 @@ impl Golden<'_> {
             "relu6" => (Activation::Relu6.into(), Tolerance::Exact),
             "sigmoid" => (Activation::Sigmoid.into(), Tolerance::Close),
             "tanh" => (Activation::Tanh.into(), Tolerance::Close),
+            "gelu" => (Activation::Gelu.into(), Tolerance::Close),
+            "silu" => (Activation::Silu.into(), Tolerance::Close),
+            "hard_sigmoid" => (Activation::HardSigmoid.into(), Tolerance::Close),
+            "hard_swish" => (Activation::HardSwish.into(), Tolerance::Close),
+            "resize2d" => {
+                let align_corners = self.parameters["align_corners"].as_bool();
+                let interpolation = align_corners.map_or(Interpolation::Nearest, |align_corners| {
+                    Interpolation::Bilinear { align_corners }
+                });
+                (Resize2d { size: self.numbers("size"), interpolation }.into(), Tolerance::Close)
+            }
             "max_pool2d" => (MaxPool2d(pool()).into(), Tolerance::Exact),
             "avg_pool2d" => (AvgPool2d(pool()).into(), Tolerance::Close),
             "adaptive_avg_pool2d" => {
@@ -232,7 +269,7 @@ fn check(execute: impl Fn(&Case) -> Vec<Data>) {
             }
         }
     }
-    assert!(cases.len() >= 29, "only {} cases", cases.len());
+    assert!(cases.len() >= 48, "only {} cases", cases.len());
     assert!(complaints.is_empty(), "PyTorch gives something else\n{}", complaints.join("\n"));
 }
 

@@ -2,24 +2,47 @@
 
 /// Words that another one has to follow: articles, determiners, conjunctions, prepositions, and verbs that take an object.
 const LEADING: &[&str] = &[
-    "a", "an", "the", "his", "their", "its", "my", "your", "our", "this", "these", "those", "some", "each", "every",
-    "another", "several", "many", "very", "and", "or", "but", "while", "as", "because", "who", "which", "than", "if",
-    "when", "where", "of", "in", "at", "to", "from", "for", "with", "into", "onto", "near", "beside", "under",
-    "between", "against", "toward", "towards", "like", "during", "among", "next", "is", "are", "was", "were", "be",
-    "has", "have", "wearing", "holding",
+    "a", "an", "the", "his", "their", "its", "my", "your", "our", "this", "these", "those", "some", "each",
+    "every", "another", "several", "many", "very", "and", "or", "but", "while", "as", "because", "who",
+    "which", "than", "if", "when", "where", "of", "in", "at", "to", "from", "for", "with", "into", "onto",
+    "near", "beside", "under", "between", "against", "toward", "towards", "like", "during", "among", "next",
+    "is", "are", "was", "were", "be", "has", "have", "wearing", "holding",
 ];
 
 /// Colours: a caption may name one twice.
 const COLOURS: &[&str] = &[
-    "black", "blonde", "blue", "brown", "golden", "gray", "green", "grey", "orange", "pink", "purple", "red", "tan",
-    "white", "yellow",
+    "black", "blonde", "blue", "brown", "golden", "gray", "green", "grey", "orange", "pink", "purple", "red",
+    "tan", "white", "yellow",
 ];
 
 /// Other adjectives that captions put in front of a noun.
 const ADJECTIVES: &[&str] = &[
-    "big", "blond", "bright", "busy", "colorful", "dark", "different", "dirty", "empty", "grassy", "large", "little",
-    "long", "muddy", "old", "older", "rocky", "sandy", "shallow", "small", "snowy", "striped", "tall", "wooden",
-    "young", "younger",
+    "big",
+    "blond",
+    "bright",
+    "busy",
+    "colorful",
+    "dark",
+    "different",
+    "dirty",
+    "empty",
+    "grassy",
+    "large",
+    "little",
+    "long",
+    "muddy",
+    "old",
+    "older",
+    "rocky",
+    "sandy",
+    "shallow",
+    "small",
+    "snowy",
+    "striped",
+    "tall",
+    "wooden",
+    "young",
+    "younger",
 ];
 
 /// Words that an adjective may follow at the end: "is red", "a man in black".
@@ -27,9 +50,9 @@ const BEFORE_ADJECTIVES: &[&str] = &["all", "are", "dressed", "in", "is", "look"
 
 /// Further words without a content of their own, which a caption may say twice.
 const FUNCTION_WORDS: &[&str] = &[
-    "on", "up", "down", "out", "off", "by", "over", "around", "through", "across", "along", "behind", "front", "top",
-    "side", "back", "it", "he", "she", "they", "her", "him", "them", "one", "two", "three", "four", "five", "there",
-    "that", "other", "all", "both", "not",
+    "on", "up", "down", "out", "off", "by", "over", "around", "through", "across", "along", "behind",
+    "front", "top", "side", "back", "it", "he", "she", "they", "her", "him", "them", "one", "two", "three",
+    "four", "five", "there", "that", "other", "all", "both", "not",
 ];
 
 /// Whether a caption of these words, in lower case, neither breaks off nor repeats itself.

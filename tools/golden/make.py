@@ -114,6 +114,31 @@ def make_ops(folder):
     o.add("log_softmax", "log_softmax", {"dim": 1}, input=x, output=F.log_softmax(x, 1))
     values, indices = x.topk(5, 1)
     o.add("topk", "topk", {"k": 5, "dim": 1}, input=x, output_values=values, output_indices=indices)
+    # operations of other networks
+    x = o.rand(2, 7, 3, 5) * 6
+    for name, op in [("gelu", F.gelu), ("silu", F.silu), ("hard_sigmoid", F.hardsigmoid), ("hard_swish", F.hardswish)]:
+        o.add(name, name, {}, input=x, output=op(x))
+    x, w, b = o.rand(3, 37) * 2 + 1, o.rand(37), o.rand(37)
+    o.add("layer_norm", "layer_norm", {"eps": 1e-5}, input=x, weight=w, bias=b, output=F.layer_norm(x, (37,), w, b, 1e-5))
+    cell = torch.nn.GRUCell(20, 16)
+    for p in cell.parameters():
+        p.data = o.rand(*p.shape) * 0.3
+    x, h = o.rand(3, 20), o.rand(3, 16)
+    o.add("gru_cell", "gru_cell", {"gates": "r, z, n"}, input=x, h=h, **{k: v.detach() for k, v in cell.state_dict().items()},
+          output=cell(x, h).detach())
+    for name, kernel, stride, padding, extra in [("conv_transpose_2x2", (2, 2), 2, 0, 0), ("conv_transpose_3x5", (3, 5), 2, 1, 1),
+                                                 ("conv_transpose_overlap", (4, 4), 1, 2, 0)]:
+        x, w, b = o.rand(2, 6, 5, 7), o.rand(6, 9, *kernel) / 8, o.rand(9)
+        o.add(name, "conv_transpose2d", {"stride": stride, "padding": padding, "output_padding": extra}, input=x, weight=w, bias=b,
+              output=F.conv_transpose2d(x, w, b, stride, padding, extra))
+    for name, size in [("up", (11, 13)), ("down", (3, 4)), ("double", (10, 14))]:
+        x = o.rand(1, 5, 5, 7)
+        o.add(f"nearest_{name}", "resize2d", {"size": size, "mode": "nearest"}, input=x, output=F.interpolate(x, size, mode="nearest"))
+        for corners in [False, True]:
+            o.add(f"bilinear_{name}_{corners}", "resize2d", {"size": size, "mode": "bilinear", "align_corners": corners}, input=x,
+                  output=F.interpolate(x, size, mode="bilinear", align_corners=corners))
+    a, b = o.rand(3, 9, 17), o.rand(3, 17, 11)
+    o.add("matmul", "matmul", {}, input=a, other=b, output=a @ b)
     path = os.path.join(folder, "ops.safetensors")
     save_file(o.tensors, path, {"cases": json.dumps(o.cases)})
     print(path, os.path.getsize(path), "bytes,", len(o.cases), "cases")

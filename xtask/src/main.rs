@@ -33,7 +33,7 @@ Commands:
   release-checks     Only the stages about publishing: packages and their sizes, licences, the public interface
   dist [--debug]     Build the command and the C library, in release unless --debug is given, and pack them with manual
                      pages, completions and notices into an archive with a checksum, in target/dist
-  sanitize           The tests of the C interface under AddressSanitizer
+  sanitize           The tests of the C interface and of file reading under AddressSanitizer
   split-model FILE   Split a model file into the parts of weights/flickr8k
 
 The set-up prints every command before running it, and asks for nothing where nothing is missing.";

@@ -32,7 +32,10 @@ pub fn additive_attention_weights(
         let query = &query[row * q_width..][..a];
         let keys = &keys[image_of(row, n, rows) * p * a..][..p * a];
         for key in keys.chunks_exact(a.max(1)) {
-            energy.iter_mut().zip(key.iter().zip(query)).for_each(|(e, (k, q))| *e = apply(Activation::Relu, k + q));
+            energy
+                .iter_mut()
+                .zip(key.iter().zip(query))
+                .for_each(|(e, (k, q))| *e = apply(Activation::Relu, k + q));
             scores.push((dot(&energy, &v[..a]) + f64::from(v_bias)) as f32);
         }
     }

@@ -9,8 +9,8 @@ mod tensor;
 
 pub use constant::Constant;
 pub(crate) use constant::{FileValues, Source};
-pub(crate) use tensor::{check_inputs, larger};
 pub use tensor::{DType, Data, Shape, Tensor, TensorId};
+pub(crate) use tensor::{check_inputs, larger};
 
 use crate::engine::ops::Op;
 

@@ -5,9 +5,7 @@ use crate::engine::cpu::gru_cell::GruParameters;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::heuristics::{self, RowsShape};
-use crate::engine::plan::{
-    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params,
-};
+use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
 
 /// A step of a gated recurrent unit (Cho et al. 2014, arXiv 1406.1078, as `torch.nn.GRUCell`, whose reset gate multiplies what the state
 /// adds to n, its bias included):

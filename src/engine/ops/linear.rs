@@ -5,9 +5,7 @@ use crate::engine::graph::{Constant, DType, Data, Graph, GraphError, Tensor, Ten
 use crate::engine::ops::{Activation, Infer, Operand, Operands, Operation, conv2d, exactly};
 use crate::engine::plan::heuristics::conv2d::ConvShape;
 use crate::engine::plan::heuristics::{self, RowsShape};
-use crate::engine::plan::{
-    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params,
-};
+use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
 
 /// `activation(x W^T + b)`: rows `[.., I]` to `[.., O]`.
 ///

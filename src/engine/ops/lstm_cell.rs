@@ -4,9 +4,7 @@ use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::{self, RowsShape};
-use crate::engine::plan::{
-    Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params,
-};
+use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
 ///
