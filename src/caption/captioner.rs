@@ -1,4 +1,4 @@
-//! From a photo to its caption: the one place that knows the whole way.
+//! The captioner: builds a model's graph, runs it on photos, and formats the results.
 
 use super::formatter::{Caption, CaptionFormatter, Timings};
 use super::hypotheses::SearchSizes;
@@ -21,13 +21,13 @@ use std::time::{Duration, Instant};
 /// Where captions are computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Backend<'a> {
-    /// On a GPU, or a driver that stands in for one.
+    /// On a GPU, or on a software driver.
     Gpu(&'a Gpu),
-    /// By the reference kernels.
+    /// On the CPU, by the reference kernels.
     Cpu,
 }
 
-/// A model made ready for one kind of search on one device.
+/// A model that is prepared for one kind of search on one device.
 #[derive(Debug)]
 pub struct Captioner {
     engine: Engine,
@@ -50,11 +50,11 @@ enum Engine {
 }
 
 impl Captioner {
-    /// Builds the model's graph and prepares it on a device: weights are uploaded and kernels compiled, where other captioners on
-    /// the same [`Gpu`] do not have them there.
+    /// Builds the model's graph and prepares it on a device: uploads weights and compiles kernels, except those that another
+    /// captioner on the same [`Gpu`] has there already.
     ///
     /// # Errors
-    /// The model lacks a tensor or the decoder asked for, an option is out of range, or the device is not up to it.
+    /// The model lacks a tensor or the requested decoder, an option is out of range, or the device's limits are too low.
     pub fn new(model: &Model, backend: Backend<'_>, options: &CaptionOptions) -> Result<Captioner, Error> {
         Captioner::prepared(model, backend, options, Arc::default())
     }
@@ -101,10 +101,10 @@ impl Captioner {
         })
     }
 
-    /// Begins to make a captioner ready and returns at once.
+    /// Begins to prepare a captioner on another thread and returns at once.
     ///
     /// # Errors
-    /// The system starts no thread.
+    /// The system cannot start a thread.
     pub fn prewarm(model: Arc<Model>, gpu: Gpu, options: CaptionOptions) -> Result<Prewarm, Error> {
         Prewarm::start(move |progress| {
             let captioner = Captioner::prepared(&model, Backend::Gpu(&gpu), &options, progress)?;
@@ -113,8 +113,8 @@ impl Captioner {
         })
     }
 
-    /// Captions a photo. Several threads may call: one waits for another. Work that tickets of this captioner have recorded has to
-    /// be submitted before.
+    /// Captions a photo. Several threads may call this method: they take turns. Work that was recorded by tickets of this captioner
+    /// has to be submitted first.
     ///
     /// # Errors
     /// A ticket is not recorded to its end ([`Cause::Busy`](crate::engine::Cause::Busy)); the device was lost.
@@ -126,8 +126,8 @@ impl Captioner {
         self.formatter.format(&outputs, 0, Timings { preprocess, ..timings })
     }
 
-    /// Captions photos in their order, as many at a time as [`CaptionOptions::batch`] says. The times of a caption are
-    /// those of all that were captioned with it.
+    /// Captions photos in their order, in batches of [`CaptionOptions::batch`]. The timings of a caption are those of its whole
+    /// batch.
     ///
     /// # Errors
     /// As [`Captioner::caption`].
@@ -161,7 +161,7 @@ impl Captioner {
         Ok(captions)
     }
 
-    /// Runs the graph on at most as many photos as it has places for.
+    /// Runs the graph on photos, at most as many as its batch holds.
     fn run(&self, preprocessed: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
         let inputs = self.inputs(preprocessed)?;
         let (outputs, phases, whole) = match &self.engine {
@@ -180,7 +180,7 @@ impl Captioner {
         Ok((outputs, Timings { preprocess: Duration::ZERO, encode, generate }))
     }
 
-    /// All inputs of the graph; places without a photo are black.
+    /// All inputs of the graph; unused places of the batch are black.
     fn inputs(&self, preprocessed: &[&Rgb8]) -> Result<Vec<Data>, Error> {
         let mut pixels = self.preprocessing.pixels(preprocessed)?;
         pixels.resize(self.images * self.preprocessing.bytes(), 0);
@@ -190,13 +190,13 @@ impl Captioner {
     }
 
     /// Records the captioning of one picture into a command encoder of the captioner's device, as much of the work as the budget
-    /// allows; [`Ticket::record`] goes on in later frames. In a captioner of several photos at a time the other places are
+    /// allows; [`Ticket::record`] continues in later frames. If the captioner's batch is larger than one, the other places are
     /// black.
     ///
     /// # Errors
     /// The captioner runs on the CPU, or the input cannot be used ([`Cause::InvalidInput`](crate::engine::Cause::InvalidInput)); another
     /// ticket is not recorded to its end, or a thread waits for a caption ([`Cause::Busy`](crate::engine::Cause::Busy)); the device is
-    /// out of memory or lost. The encoder can be used on.
+    /// out of memory or lost. The encoder remains usable.
     pub fn encode(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -209,7 +209,7 @@ impl Captioner {
         Ok(Ticket::new(recorder.start(encoder, input, budget)?, Arc::clone(&self.formatter)))
     }
 
-    /// What records the graph for a host, if it runs on a GPU.
+    /// The recorder of the graph for a host, if the captioner runs on a GPU.
     fn recorder(&self) -> Result<Option<&Recorder>, Error> {
         let Engine::Gpu(executor) = &self.engine else { return Ok(None) };
         if let Some(recorder) = self.recorder.get() {
@@ -225,17 +225,17 @@ impl Captioner {
         Ok(Some(self.recorder.get_or_init(|| recorder)))
     }
 
-    /// Rows and columns of the grid that attention is given on, or `None` for a decoder without attention.
+    /// Rows and columns of the attention grid, or `None` for a decoder without attention.
     pub fn attention_grid(&self) -> Option<[usize; 2]> {
         self.formatter.grid
     }
 
-    /// How photos are brought to the model's input.
+    /// How photos become the model's input.
     pub fn preprocessing(&self) -> &Preprocessing {
         &self.preprocessing
     }
 
-    /// How the model runs on a GPU, if it does.
+    /// The plan of the model on a GPU, if it runs on one.
     pub fn plan(&self) -> Option<&Plan> {
         match &self.engine {
             Engine::Gpu(executor) => Some(executor.plan()),
@@ -243,7 +243,7 @@ impl Captioner {
         }
     }
 
-    /// What it takes of the memory of a GPU, if it runs on one.
+    /// The GPU memory that the captioner takes, if it runs on a GPU.
     pub fn memory(&self) -> Option<DeviceMemory> {
         match &self.engine {
             Engine::Gpu(executor) => Some(executor.memory()),

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub struct Caption {
     /// The sentence.
     pub text: String,
-    /// Its tokens, without those that mark start and end, unless they were asked for.
+    /// Its tokens. Those that mark start and end are left out unless [`CaptionOptions`](super::CaptionOptions) keeps them.
     pub tokens: Vec<Token>,
     /// The natural logarithm of its probability, the end token included.
     pub log_prob: f32,
@@ -21,7 +21,7 @@ pub struct Caption {
     pub finished: bool,
     /// The other sentences that the search found, best first.
     pub alternatives: Vec<Alternative>,
-    /// Where the time went.
+    /// The time of each stage.
     pub timings: Timings,
 }
 
@@ -47,7 +47,7 @@ pub struct Alternative {
     pub log_prob: f32,
 }
 
-/// Where the time of a caption went.
+/// The time of each stage of a caption.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Timings {
@@ -76,7 +76,7 @@ impl CaptionFormatter {
     /// The caption of an image, from the results of whole steps of the search.
     ///
     /// # Errors
-    /// The results are none that a search can have; no sentence has a probability that is a number.
+    /// The results are not valid for a search, or every sentence has NaN as its probability.
     pub(super) fn format(&self, outputs: &[Data], image: usize, timings: Timings) -> Result<Caption, Error> {
         let broken = "expected words of the vocabulary, found other results";
         let trace = SearchTrace::new(&self.sizes, outputs).ok_or(GpuError::Internal(broken.to_owned()))?;

@@ -10,7 +10,7 @@ pub(super) struct Word {
     pub(super) id: u32,
     /// The natural logarithm of its probability after the words before it.
     pub(super) log_prob: f32,
-    /// How strongly each cell of the grid was looked at, row by row; they sum to 1. Empty without attention.
+    /// Attention on each cell of the grid, row by row; the cells sum to 1. Empty without attention.
     pub(super) attention: Vec<f32>,
 }
 
@@ -26,8 +26,8 @@ pub(super) struct Hypothesis {
 }
 
 impl Hypothesis {
-    /// `log_prob / length^penalty`, by which hypotheses are compared (Wu et al., arXiv 1609.08144, in its simplest
-    /// form); the length counts the end token.
+    /// `log_prob / length^penalty`, the score that hypotheses are compared by (Wu et al., arXiv 1609.08144, in its simplest
+    /// form); the length includes the end token.
     pub(super) fn score(&self, penalty: f32) -> f32 {
         self.log_prob / (self.words.len().max(1) as f32).powf(penalty)
     }
@@ -94,7 +94,7 @@ impl SearchSizes {
 }
 
 impl<'a> SearchTrace<'a> {
-    /// Takes the results of whole steps in their order; `None` if they are none that a search can have.
+    /// Takes the results of whole steps in their order; `None` if they are not valid for a search.
     pub(super) fn new(sizes: &SearchSizes, outputs: &'a [Data]) -> Option<SearchTrace<'a>> {
         let steps =
             outputs.chunks(sizes.results()).map(|results| sizes.step(results)).collect::<Option<_>>()?;
@@ -125,8 +125,8 @@ impl<'a> SearchTrace<'a> {
     }
 
     /// All hypotheses of an image, best first: those that ended, or, if none did, those that were cut off. Whole sentences come
-    /// before others, whatever their scores. Of equal scores the one found first wins. Empty if there are no steps, or no
-    /// probability is a number.
+    /// before others, independently of scores. Of equal scores the one found first wins. Empty if there are no steps, or if all
+    /// probabilities are NaN.
     pub(super) fn hypotheses(
         &self,
         image: usize,
@@ -210,14 +210,14 @@ mod tests {
     }
 
     #[test]
-    fn without_an_end_the_rows_that_live_are_taken() {
+    fn unfinished_hypotheses_are_used_if_none_is_finished() {
         let cut = hypotheses(&outputs()[..3], 0.7);
         assert_eq!(cut.iter().map(ids).collect::<Vec<_>>(), [vec![4], vec![6]]);
         assert!(cut.iter().all(|h| !h.finished));
     }
 
     #[test]
-    fn attention_is_that_of_the_row_that_chose_the_word() {
+    fn attention_comes_from_the_row_that_chose_the_word() {
         let outputs = vec![
             Data::F32(vec![-0.5, -1.0]),
             Data::U32(vec![4, 6]),
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(best.words[1].attention, [0.6, 0.4]);
     }
     #[test]
-    fn results_that_no_search_has_are_refused() {
+    fn results_that_are_not_valid_for_a_search_are_refused() {
         let two_images = SearchSizes { images: 2, ..SIZES };
         let attends = SearchSizes { cells: Some(2), ..SIZES };
         let changed = |index: usize, data: Data| {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_number_is_no_hypothesis() {
+    fn a_hypothesis_with_a_nan_probability_is_dropped() {
         let step =
             [Data::F32(vec![f32::NAN, f32::NEG_INFINITY]), Data::U32(vec![4, 5]), Data::U32(vec![0, 0])];
         assert_eq!(hypotheses(&step, 0.0), []);

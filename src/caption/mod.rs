@@ -1,4 +1,4 @@
-//! From photos to captions: a model made ready on a device, and the sentences that its search finds.
+//! Captioners, their options, and captions.
 
 mod captioner;
 mod formatter;

@@ -5,19 +5,19 @@ use crate::error::Error;
 use crate::models::SearchOptions;
 use crate::weights::{DecoderFamily, DecoderManifest, Model, ModelErrorKind, Preprocessing};
 
-/// How captions are searched; `None` stands for the model's own choice. To be written with
-/// `..CaptionOptions::default()`, so that new options change nothing for a program.
+/// How captions are searched; `None` means the model's own choice. Write it with `..CaptionOptions::default()`, so that a
+/// program still compiles when options are added.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct CaptionOptions {
-    /// Which of the model's decoders speaks.
+    /// Which of the model's decoders writes the caption.
     pub decoder: Option<DecoderFamily>,
-    /// Hypotheses that are followed at a time; 1 is greedy search.
+    /// Number of hypotheses in the beam; 1 is greedy search.
     pub beam: Option<usize>,
     /// Exponent of the length by which log-probabilities are divided.
     pub length_penalty: Option<f32>,
     /// Most words in a caption, the end token included.
     pub max_length: Option<usize>,
-    /// Photos that are captioned at a time; 1 if not given. Captions do not depend on it.
+    /// Photos in a batch; 1 if not given. Captions do not depend on it.
     pub batch: Option<usize>,
     /// How photos are prepared.
     pub preprocessing: Option<Preprocessing>,
@@ -30,7 +30,7 @@ impl CaptionOptions {
     pub const MAX_BEAM: usize = BeamStep::MAX;
     /// The longest caption.
     pub const MAX_LENGTH: usize = 200;
-    /// Most photos at a time.
+    /// The largest batch.
     pub const MAX_BATCH: usize = 64;
 }
 

@@ -1,4 +1,4 @@
-//! What a captioner computes, and what that asks of a device: for tools, and for hosts that make a device.
+//! The graph and the plan of a captioner, and the device limits that they need: for tools, and for hosts that create a device.
 
 use super::options::{CaptionOptions, ResolvedOptions};
 use crate::engine::graph::{Data, Graph, GraphError};
@@ -21,7 +21,7 @@ pub fn caption_graph(model: &Model, options: &CaptionOptions) -> Result<(Graph, 
     Ok((built.graph, built.constant_inputs))
 }
 
-/// Plans a model without a device, as for a software or a hardware adapter with the WebGPU default limits.
+/// Plans a model without a device, for a software or a hardware adapter with the WebGPU default limits.
 ///
 /// # Errors
 /// As [`Captioner::new`](super::Captioner::new).
@@ -30,11 +30,11 @@ pub fn caption_plan(model: &Model, options: &CaptionOptions, class: AdapterClass
     Ok(Plan::new(&graph, &Target::baseline(class))?)
 }
 
-/// The limits that a device needs for a model: WebGPU's defaults, and more where the model takes more. A host merges them with its
-/// own before it makes its device.
+/// The limits that a device needs for a model: WebGPU's defaults, or higher ones where the model needs them. A host merges them
+/// with its own before it creates its device.
 ///
 /// The limits cover the kernels of `tuning`, the table that the host puts into [`Gpu::choices`](crate::engine::gpu::Gpu::choices),
-/// and the usual kernels for all other shapes; an empty table covers the usual kernels alone.
+/// and the default kernels for all other shapes; with an empty table they cover the default kernels only.
 ///
 /// # Errors
 /// As [`Captioner::new`](super::Captioner::new).

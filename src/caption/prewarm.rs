@@ -1,4 +1,4 @@
-//! Making a captioner ready while the host goes on drawing.
+//! Preparing a captioner while the host continues to draw.
 
 use super::captioner::Captioner;
 use crate::engine::gpu::{GpuError, Progress};
@@ -6,8 +6,8 @@ use crate::error::Error;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
-/// A captioner that is being made ready on threads of its own: weights are packed, and kernels compiled, also those that bring
-/// pictures to their size. [`Captioner::prewarm`] starts it.
+/// A captioner that is being prepared on threads of its own: weights are packed, and all kernels compiled, including those that
+/// resize pictures. [`Captioner::prewarm`] starts it.
 #[derive(Debug)]
 pub struct Prewarm {
     thread: Option<JoinHandle<Result<Captioner, Error>>>,
@@ -24,12 +24,12 @@ impl Prewarm {
         Ok(Prewarm { thread: Some(thread.map_err(Error::Thread)?), progress })
     }
 
-    /// The share that is done, from 0 to 1.
+    /// The progress, from 0 to 1.
     pub fn progress(&self) -> f32 {
         self.progress.share()
     }
 
-    /// The captioner, once it is ready; never waits. Later calls give `None`.
+    /// The captioner, once it is ready; never blocks. Later calls return `None`.
     ///
     /// # Errors
     /// As [`Captioner::new`].
@@ -40,10 +40,10 @@ impl Prewarm {
     /// Waits for the captioner.
     ///
     /// # Errors
-    /// As [`Captioner::new`]; or [`Prewarm::poll`] gave the captioner before.
+    /// As [`Captioner::new`]; or [`Prewarm::poll`] has returned the captioner already.
     pub fn wait(mut self) -> Result<Captioner, Error> {
         let given =
-            || Err(Error::invalid("expected a `Prewarm` with a captioner, found that `poll` gave it before"));
+            || Err(Error::invalid("expected a `Prewarm` with a captioner, found that `poll` has returned it already"));
         self.thread.take().map_or_else(given, joined)
     }
 }

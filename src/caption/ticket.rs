@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-/// A caption in progress, polled once a frame, awaited, or waited for. Dropping the ticket cancels the work that is not
-/// recorded; the results of submitted work are discarded. [`Captioner::encode`](super::Captioner::encode) makes it.
+/// A caption in progress: polled once a frame, awaited, or waited for. Dropping the ticket cancels the work that is not
+/// recorded, and discards the results of submitted work. [`Captioner::encode`](super::Captioner::encode) returns it.
 #[derive(Debug)]
 pub struct Ticket {
     run: FrameRun,
@@ -24,31 +24,31 @@ impl Ticket {
         Ticket { run, formatter, so_far: None, started: Instant::now() }
     }
 
-    /// Whether all work is recorded: then [`Ticket::record`] has nothing more to do.
+    /// Whether all work is recorded. If so, [`Ticket::record`] does nothing.
     pub fn is_recorded(&self) -> bool {
         self.run.is_recorded()
     }
 
-    /// Records as much as the budget allows into a frame's encoder. To be called once a frame, with encoders that are
-    /// submitted in this order, until [`Ticket::is_recorded`].
+    /// Records as much as the budget allows into a frame's encoder. Call it once a frame until [`Ticket::is_recorded`], and
+    /// submit the encoders in the same order.
     ///
     /// # Errors
-    /// The device is out of memory or lost. The ticket is over then; the encoder can be used on.
+    /// The device is out of memory or lost. The ticket has failed then; the encoder remains usable.
     pub fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), Error> {
         Ok(self.run.record(encoder)?)
     }
 
-    /// From now on reads back the words that the search has found, after each slice that found one, for [`Ticket::so_far`].
+    /// From now on, reads back the words found so far after each slice that finds one. [`Ticket::so_far`] returns them.
     pub fn follow(&mut self) {
         self.run.follow();
     }
 
-    /// The best sentence that had come back at the last poll; `None` before the first word, and without [`Ticket::follow`].
+    /// The best sentence as of the last poll; `None` before the first word, and without [`Ticket::follow`].
     pub fn so_far(&self) -> Option<&Caption> {
         self.so_far.as_ref()
     }
 
-    /// The caption, once it is there; never waits. Later calls give `None`.
+    /// The caption, once it is ready; never blocks. Later calls return `None`.
     ///
     /// # Errors
     /// The device was lost, or an encoder with recorded work was invalid.
@@ -63,7 +63,7 @@ impl Ticket {
         outcome.map(|outputs| self.formatter.format(&outputs?, 0, timings))
     }
 
-    /// Waits for the caption, which has to be recorded to its end and submitted. For programs that draw no frames.
+    /// Waits for the caption. All of its work has to be recorded and submitted. For programs that draw no frames.
     ///
     /// # Errors
     /// The work is not recorded to its end, or not submitted; or the device was lost.
@@ -72,13 +72,14 @@ impl Ticket {
         self.formatter.format(&outputs, 0, self.timings())
     }
 
-    /// Encoder and decoder share the frames: their times are not measured apart.
+    /// Encoder and decoder share the frames, so their times are not measured separately.
     fn timings(&self) -> Timings {
         Timings { generate: self.started.elapsed(), ..Timings::default() }
     }
 }
 
-/// Of a ticket that is recorded to its end. The device has to be polled meanwhile, as a host does that draws frames.
+/// Awaits the caption of a ticket whose work is all recorded. The device has to be polled meanwhile; a host that draws frames
+/// does so.
 impl Future for Ticket {
     type Output = Result<Caption, Error>;
 

@@ -1,13 +1,13 @@
-//! Which network a state dict is, and what its tensors are called here.
+//! Recognises the network of a state dict, and maps the names of its tensors to the names used in model files.
 //!
 //! Trunks are renamed to torchvision's names (`conv1`, `layer1.0.bn1`), decoders to those of the two tutorials that
-//! most checkpoints come from. Sizes are read off the tensors; nothing is asked that the file answers.
+//! most checkpoints come from. All sizes are read from the shapes of the tensors; the user need not give them.
 
 use super::{CheckpointErrorKind, StateDict, Tensor};
 use crate::weights::{DecoderFamily, EncoderFamily};
 use std::collections::BTreeMap;
 
-/// Where a tensor of the model comes from.
+/// The origin of a tensor of the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// The tensor of this name.
@@ -16,25 +16,25 @@ pub enum Origin {
     Zeros(Vec<usize>),
 }
 
-/// The tensors of one part of a model: its name for each, and where it comes from.
+/// The tensors of one part of a model: for each its name in the model file, and its origin.
 pub type Renaming = Vec<(String, Origin)>;
 
-/// A ResNet, as a state dict holds it.
+/// A ResNet in a state dict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoder {
     /// Its depth.
     pub family: EncoderFamily,
     /// Channels of its last stage.
     pub channels: usize,
-    /// Whether the names are those of the captioning app that this project began as (`model.N`).
+    /// Whether the names are those of the captioning app that this project replaces (`model.N`).
     pub is_from_app: bool,
     /// The trunk.
     pub trunk: Renaming,
-    /// The projection of the pooled vector to the decoder's width, with its batch norm: part of Show and Tell here.
+    /// The projection of the pooled vector to the decoder's width, with its batch norm. Model files store it with Show and Tell.
     pub projection: Renaming,
 }
 
-/// A decoder, as a state dict holds it.
+/// A decoder in a state dict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decoder {
     /// Its architecture.
@@ -49,15 +49,15 @@ pub struct Decoder {
     pub hidden: usize,
     /// LSTM layers.
     pub layers: usize,
-    /// Units that compare places with the state; 0 without attention.
+    /// Units of the attention layer; 0 without attention.
     pub attention: usize,
-    /// Channels of the grid that it attends to; 0 without attention.
+    /// Channels of the grid that attention reads; 0 without attention.
     pub channels: usize,
     /// Its tensors.
     pub tensors: Renaming,
 }
 
-/// What a state dict turns out to be.
+/// The network of a state dict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Network {
     /// A ResNet.
@@ -90,7 +90,7 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// What `nn.Sequential(*resnet.children())` calls the parts of a ResNet.
+/// The names of a ResNet's parts in `nn.Sequential(*resnet.children())`.
 const SEQUENTIAL: [(&str, &str); 6] =
     [("0", "conv1"), ("1", "bn1"), ("4", "layer1"), ("5", "layer2"), ("6", "layer3"), ("7", "layer4")];
 
@@ -100,11 +100,11 @@ fn unknown<T>(message: String) -> Result<T, CheckpointErrorKind> {
     Err(CheckpointErrorKind::Architecture(message))
 }
 
-/// Tells what a state dict is.
+/// Recognises the network of a state dict.
 ///
 /// # Errors
-/// It is no network that is known, or parts of it are missing; the message lists what was found beside what the
-/// nearest known network has.
+/// The network is unknown, or tensors are missing; the message lists the tensors found and those that the most similar known
+/// network has.
 pub fn recognise(dict: &StateDict<'_>) -> Result<Network, CheckpointErrorKind> {
     if let Some(trunk) = Trunk::find(dict) {
         return encoder(dict, &trunk).map(Network::Encoder);
@@ -131,7 +131,7 @@ fn names(dict: &StateDict<'_>) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
-/// How a state dict names the trunk of a ResNet.
+/// The names of a ResNet's trunk in a state dict.
 struct Trunk {
     prefix: String,
     is_sequential: bool,
@@ -149,7 +149,7 @@ impl Trunk {
         dict.get(&format!("{prefix}0.weight")).map(|_| Trunk { prefix, is_sequential: true })
     }
 
-    /// The name that a tensor of torchvision has here.
+    /// The name in this state dict of a tensor with this torchvision name.
     fn name(&self, canonical: &str) -> String {
         let (part, rest) = canonical.split_once('.').unwrap_or((canonical, ""));
         let number = SEQUENTIAL.iter().find(|(_, name)| *name == part).map(|(number, _)| *number);
@@ -158,7 +158,7 @@ impl Trunk {
     }
 }
 
-/// Collects the tensors of a network and says which are missing.
+/// Collects the tensors of a network and reports the missing ones.
 struct Collection<'a, 'b> {
     dict: &'a StateDict<'b>,
     found: Renaming,
@@ -239,7 +239,7 @@ fn encoder(dict: &StateDict<'_>, trunk: &Trunk) -> Result<Encoder, CheckpointErr
         }
     }
     let trunk_tensors = tensors.finish(&what)?;
-    // torchvision's own classifier stands beside its trunk, a caption model's projection outside of it.
+    // `fc` beside a trunk without a prefix is torchvision's classifier, otherwise it is a caption model's projection.
     let projection = ["linear", "fc"].into_iter().find(|name| {
         let is_classifier = *name == "fc" && trunk.prefix.is_empty() && !trunk.is_sequential;
         !is_classifier && dict.get(&format!("{name}.weight")).is_some()
@@ -257,7 +257,7 @@ fn encoder(dict: &StateDict<'_>, trunk: &Trunk) -> Result<Encoder, CheckpointErr
     Ok(Encoder { family, channels, is_from_app, trunk: trunk_tensors, projection: tensors.finish(&what)? })
 }
 
-/// Biases of an LSTM, or zeros if it was made without.
+/// Biases of an LSTM, or zeros if it has none.
 fn biases(tensors: &mut Collection<'_, '_>, names: [(String, String); 2], hidden: usize) {
     let has = |name: &str| tensors.dict.get(name).is_some();
     let none = names.iter().all(|(_, from)| !has(from));

@@ -1,20 +1,20 @@
-//! A bound on the work that one file can ask for.
+//! A bound on the work that reading one file can take.
 
 use std::cell::Cell;
 
-/// Cost that every file may cause, however short it is.
+/// Cost that a file of any length may cause.
 const BASE: usize = 4 << 20;
-/// Cost that a file may cause for each of its bytes. Files that PyTorch writes take less than an eighth of it, as
-/// `ordinary_files_stay_far_below_the_limit` shows.
+/// Cost that a file may cause for each of its bytes. Files that PyTorch writes take less than an eighth of it; the test
+/// `ordinary_files_stay_far_below_the_limit` checks this.
 pub(super) const PER_BYTE: usize = 64;
 
-/// The work that is left for reading a file.
+/// The work that reading a file may still take.
 ///
-/// The objects of a file can refer to each other, so that a short file describes endless data. Reading therefore pays
-/// for every object that it looks at, each time anew, and for every copy that it makes. The unit is a byte, so that
-/// the budget bounds both time and memory. It is proportional to the length of the file.
+/// The objects of a file can refer to each other, so that a short file can describe endless data. A reader therefore pays
+/// for every object each time it reads it, and for every copy. The unit is a byte, so that the budget bounds both time
+/// and memory. The budget is proportional to the length of the file.
 ///
-/// A budget that was exceeded stays exceeded.
+/// Once exceeded, a budget stays exceeded.
 #[derive(Debug)]
 pub(super) struct Budget {
     limit: usize,
@@ -29,7 +29,7 @@ impl Budget {
         Budget { limit, left: Cell::new(Some(limit)) }
     }
 
-    /// Pays for some work in bytes.
+    /// Pays for work, counted in bytes.
     pub(super) fn spend(&self, cost: usize) -> Result<(), BudgetExceeded> {
         self.left.set(self.left.get().and_then(|left| left.checked_sub(cost)));
         self.check()
@@ -40,7 +40,7 @@ impl Budget {
         if self.left.get().is_some() { Ok(()) } else { Err(BudgetExceeded { limit: self.limit }) }
     }
 
-    /// What was spent.
+    /// The cost so far.
     #[cfg(test)]
     pub(super) fn spent(&self) -> usize {
         self.limit - self.left.get().unwrap_or(0)
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_budget_that_is_exceeded_stays_so() {
+    fn an_exceeded_budget_stays_exceeded() {
         let budget = Budget::of_bytes(10);
         assert_eq!(budget.spend(BASE), Ok(()));
         assert_eq!(budget.spend(10 * PER_BYTE), Ok(()));

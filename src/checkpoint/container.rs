@@ -1,6 +1,6 @@
-//! PyTorch's containers: how pickles and the memory of tensors lie in a file.
+//! PyTorch's containers: the layouts of pickles and tensor storage in a file.
 //!
-//! * Zip, since 1.6: `NAME/data.pkl` and `NAME/data/KEY`, stored as they are.
+//! * Zip, since 1.6: `NAME/data.pkl` and `NAME/data/KEY`, stored without compression.
 //! * Legacy, before 1.6: five pickles one after another (magic number, protocol, system, object, keys), then the
 //!   memory of each key, with its number of elements in front.
 //! * Tar, before 0.1.10: `pickle`, `tensors` and `storages`.
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 
-/// How pickles and memory lie in a file.
+/// The layout of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     /// Since PyTorch 1.6.
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Checkpoint {
     }
 }
 
-/// What lies where.
+/// The layout of the file.
 #[derive(Default)]
 struct Parts {
     /// Memory by key.
@@ -62,11 +62,11 @@ struct Parts {
     tensors: HashMap<String, (String, ElementType, Layout)>,
 }
 
-/// What a pickle says of a tensor's memory.
+/// A pickle's description of a tensor's memory.
 struct StorageRef {
     key: String,
     element: ElementType,
-    /// Elements before it: the first releases knew memory within memory.
+    /// Elements before it: in the first releases, one storage could be a view into another.
     offset: usize,
 }
 
@@ -75,20 +75,20 @@ fn damaged(message: impl Into<String>) -> CheckpointErrorKind {
 }
 
 impl Checkpoint {
-    /// Maps a file into memory and reads what it says of its tensors; not the tensors.
+    /// Maps a file into memory and reads the descriptions of its tensors, but not their values.
     ///
-    /// If the tensors change meanwhile, they have other values; if the file becomes shorter, the process ends with a
-    /// signal (SIGBUS).
+    /// If the file is overwritten while it is mapped, the tensors have other values; if it becomes shorter, the process ends with
+    /// a signal (SIGBUS).
     ///
     /// # Errors
-    /// The file cannot be read, is not of PyTorch, or is damaged.
+    /// The file cannot be read, is not a PyTorch file, or is damaged.
     pub fn open(path: &Path) -> Result<Checkpoint, CheckpointError> {
         let file = path.display().to_string();
         let bytes = open(path).map_err(|kind| CheckpointError::new(&file, kind))?;
         Self::read(file, bytes)
     }
 
-    /// Takes a file that is in memory already; `file` names it in errors.
+    /// Reads a file that is in memory already; `file` is its name in errors.
     ///
     /// # Errors
     /// As [`Checkpoint::open`].
@@ -111,12 +111,12 @@ impl Checkpoint {
         Ok(Checkpoint { file, bytes, container, pickle, parts })
     }
 
-    /// How the file is named in messages.
+    /// The name of the file in messages.
     pub fn file(&self) -> &str {
         &self.file
     }
 
-    /// How the file is laid out.
+    /// The container of the file.
     pub fn container(&self) -> Container {
         self.container
     }
@@ -154,7 +154,7 @@ impl Checkpoint {
         let arguments = reader.sequence(call.arguments).unwrap_or_default();
         let is_wrapper = (module == "torch._utils" && function.starts_with("_rebuild_parameter"))
             || (module.starts_with("torch.nn.parameter") && function == "Parameter");
-        // A wrapper holds a tensor, never another wrapper.
+        // A parameter wraps a tensor, never another parameter.
         let inner = if is_wrapper { arguments.first().map(|&id| reader.get(id)) } else { Some(object) };
         inner.map_or(Ok(None), |inner| self.dense_tensor(reader, name, inner))
     }
@@ -189,7 +189,7 @@ impl Checkpoint {
         };
         let storage =
             storage_ref(reader, reference).ok_or_else(|| wrong("its memory is described wrongly"))?;
-        // The third version names the element type after gradients and hooks.
+        // `_rebuild_tensor_v3` has the element type after the arguments for gradients and hooks.
         let dtype = rest.iter().filter_map(|&id| reader.global(id)).find(|g| g.0 == "torch");
         let element = dtype.and_then(|(_, name)| ElementType::of_dtype(name)).unwrap_or(storage.element);
         let sizes =
@@ -265,7 +265,7 @@ struct Stream<'a> {
 
 impl Stream<'_> {
     fn pickle(&mut self) -> Result<Pickle, CheckpointErrorKind> {
-        // The pickle's length is not written in front of it, and memory of any length may follow.
+        // The file does not state the length of the pickle, and storage of any length may follow.
         let mut length = 1024;
         loop {
             let rest = self.end - self.at;
@@ -303,7 +303,7 @@ impl Stream<'_> {
         usize::try_from(u64::from_le_bytes(word)).map_err(|_| damaged("a length in it is beyond all memory"))
     }
 
-    /// So many elements, their number in front.
+    /// Elements, preceded by their number.
     fn memory(&mut self, element: ElementType) -> Result<Range<usize>, CheckpointErrorKind> {
         let count = self.number(8)?;
         self.take(count.saturating_mul(element.size()))
@@ -312,7 +312,7 @@ impl Stream<'_> {
 
 fn read_legacy(file: &Bytes) -> Result<(Pickle, Parts), CheckpointErrorKind> {
     let mut stream = Stream { file, at: 0, end: file.len() };
-    // The magic number, which has been seen, and the protocol.
+    // The magic number, which was checked before, and the protocol.
     for _ in 0..2 {
         stream.pickle()?;
     }
@@ -373,7 +373,7 @@ fn tar_entries(file: &Bytes) -> Result<HashMap<String, Range<usize>>, Checkpoint
     Ok(entries)
 }
 
-/// Adds memory within memory: a list of `(key, key of the whole, offset, elements)`.
+/// Adds storages that are views into others: a list of `(key, key of the other storage, offset, elements)`.
 fn views(
     reader: &Reader<'_>,
     parts: &mut Parts,

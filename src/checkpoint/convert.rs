@@ -1,4 +1,4 @@
-//! From checkpoints and a vocabulary to a model file.
+//! Converts checkpoints and a vocabulary to a model file.
 
 use super::architecture::{self, Decoder, Encoder, Network, Origin, Renaming};
 use super::{
@@ -10,7 +10,7 @@ use crate::weights::{DecoderFamily, DecoderManifest, EncoderManifest, Manifest, 
 use std::collections::HashSet;
 use std::path::Path;
 
-/// A file with tensors: of PyTorch, or safetensors.
+/// A file with tensors: a PyTorch file or safetensors.
 #[derive(Debug)]
 pub struct TensorFile {
     file: String,
@@ -32,18 +32,18 @@ impl std::fmt::Debug for Contents {
 }
 
 impl TensorFile {
-    /// Maps a file into memory. If its tensors change meanwhile, they have other values; if it becomes shorter, the
-    /// process ends with a signal (SIGBUS).
+    /// Maps a file into memory. If the file is overwritten while it is mapped, the tensors have other values; if it becomes
+    /// shorter, the process ends with a signal (SIGBUS).
     ///
     /// # Errors
-    /// It cannot be read, holds no tensors, or is damaged.
+    /// The file cannot be read, holds no tensors, or is damaged.
     pub fn open(path: &Path) -> Result<TensorFile, CheckpointError> {
         let file = path.display().to_string();
         let bytes = open(path).map_err(|kind| CheckpointError::new(&file, kind))?;
         Self::read(file, bytes)
     }
 
-    /// Takes a file that is in memory already; `file` names it in errors.
+    /// Reads a file that is in memory already; `file` is its name in errors.
     ///
     /// # Errors
     /// As [`TensorFile::open`].
@@ -60,7 +60,7 @@ impl TensorFile {
         Ok(TensorFile { file, contents })
     }
 
-    /// All groups of tensors in it.
+    /// All groups of tensors in the file.
     ///
     /// # Errors
     /// A tensor does not fit into its storage, or has no storage.
@@ -77,7 +77,7 @@ impl TensorFile {
         CheckpointError::new(&self.file, CheckpointErrorKind::Architecture(message))
     }
 
-    /// The networks in it; and what is wrong with a group of tensors that is none.
+    /// The networks in the file, and the errors of the groups of tensors that are not networks.
     fn networks(&self) -> Result<(Vec<Part<'_>>, Option<CheckpointErrorKind>), CheckpointError> {
         let (mut found, mut reason) = (Vec::new(), None);
         for dict in self.state_dicts()? {
@@ -94,7 +94,7 @@ impl TensorFile {
         Ok((found, reason))
     }
 
-    /// The only network of a kind; `wanted` names it.
+    /// The only network of a kind; `wanted` is the kind in words.
     fn network<T>(
         &self,
         wanted: &str,
@@ -118,28 +118,28 @@ struct Part<'a> {
     network: Network,
 }
 
-/// What the files do not say.
+/// Options of a conversion: facts that the files do not contain.
 #[derive(Clone, Debug, Default)]
 pub struct ConvertOptions {
-    /// How photos are prepared; if not given, as in the tutorial that the tensors' names come from.
+    /// How photos are preprocessed; if not given, as in the tutorial that the tensors' names come from.
     pub preset: Option<Preset>,
     /// Whether weights are written as f16.
     pub half: bool,
-    /// The model's name; if not given, encoder and decoder.
+    /// The model's name; if not given, the names of encoder and decoder.
     pub name: Option<String>,
     /// The licence of the weights.
     pub licence: Option<String>,
-    /// Words with a meaning of their own, if their spelling is unusual.
+    /// Special words, if their spelling is unusual.
     pub special: SpecialWords,
     /// Where the weights come from.
     pub sources: Vec<Source>,
 }
 
-/// Joins an encoder, a decoder, which may lie in the same file, and a vocabulary to a model. Tensors are read while
-/// it is written.
+/// Joins an encoder, a decoder and a vocabulary to a model. Encoder and decoder may be in the same file. Tensors are read
+/// when the model is written.
 ///
 /// # Errors
-/// A part is no network that is known or is another one than expected; the parts do not fit each other.
+/// A part is an unknown network, or a known one in the wrong place, or the parts do not fit each other.
 pub fn convert<'a>(
     encoder_file: &'a TensorFile,
     decoder_file: &'a TensorFile,
@@ -183,7 +183,7 @@ pub fn convert<'a>(
         encoder: EncoderManifest {
             family: encoder.family,
             prefix: "encoder.".to_owned(),
-            // `enc_image_size` of the tutorial, which is no tensor.
+            // `enc_image_size` of the tutorial, which no tensor states.
             grid: attends.then_some([14, 14]),
         },
         // The search of `sample.py` and of `caption.py`, whose loop ends after 51 steps.
@@ -229,13 +229,13 @@ fn push<'a>(file: &mut ModelFile<'a>, prefix: &str, dict: &StateDict<'a>, tensor
     }
 }
 
-/// The tensors that bring the pooled image to the decoder's width, and where they lie.
+/// The tensors of the projection from the pooled image to the decoder's width, and their origins.
 struct Projection<'d, 'a> {
     dict: &'d StateDict<'a>,
     tensors: Renaming,
 }
 
-/// Show and Tell's projection: the encoder's, or else the decoder's only weight of that shape.
+/// Show and Tell's projection: in the encoder, or else the decoder's only weight of that shape.
 fn projection<'d, 'a>(
     encoder_dict: &'d StateDict<'a>,
     encoder: &Encoder,

@@ -1,8 +1,8 @@
-//! Files that people have: PyTorch checkpoints in all their containers, and vocabularies.
+//! Readers for the files of other programs: PyTorch checkpoints in all their containers, and vocabularies.
 //!
-//! Nothing in a file is ever executed. A pickle is read by a small machine that builds plain objects ([`pickle`]);
-//! what it says of tensors is checked against the bytes that are there ([`Checkpoint`]); names are brought to one
-//! architecture ([`architecture`]).
+//! Nothing in a file is ever executed. A small stack machine reads a pickle and builds plain objects ([`pickle`]).
+//! Descriptions of tensors are checked against the bytes of the file ([`Checkpoint`]). Tensor names are mapped to the names
+//! of one known network ([`architecture`]).
 
 pub mod architecture;
 mod budget;
@@ -31,9 +31,9 @@ use std::path::Path;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {kind}")]
 pub struct CheckpointError {
-    /// The file, as it was named.
+    /// The file, as the caller named it.
     pub file: String,
-    /// What is wrong with it.
+    /// The reason.
     pub kind: CheckpointErrorKind,
 }
 
@@ -43,22 +43,22 @@ impl CheckpointError {
     }
 }
 
-/// What can be wrong with a checkpoint or a vocabulary.
+/// Reasons why a checkpoint or a vocabulary cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointErrorKind {
     /// It cannot be read at all.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// It is something else.
+    /// It is a file of another kind.
     #[error("expected {expected}, found {found}")]
     Foreign {
-        /// What was asked for.
+        /// The expected kind of file.
         expected: &'static str,
-        /// What it is, and what to do about it.
+        /// The kind of file that was found, and what to do about it.
         found: String,
     },
-    /// Its pickle is damaged, or says something that is not plain data.
+    /// Its pickle is damaged, or contains something other than plain data.
     #[error("its pickle cannot be read: {0}")]
     Pickle(#[from] pickle::PickleError),
     /// It describes far more data than its length allows for.
@@ -67,7 +67,7 @@ pub enum CheckpointErrorKind {
     /// The container around pickles and tensors is damaged.
     #[error("is damaged ({0}): download or save it again")]
     Container(String),
-    /// What it says of a tensor contradicts its bytes.
+    /// Its description of a tensor contradicts its bytes.
     #[error("tensor `{name}`: {message}")]
     Tensor {
         /// The tensor.
@@ -78,7 +78,7 @@ pub enum CheckpointErrorKind {
     /// It holds no words, or contradicts itself about them.
     #[error("{0}")]
     Vocabulary(String),
-    /// No word of it is spelled as the start or the end of a sentence usually is.
+    /// It has no word with a usual spelling of the start or the end of a sentence.
     #[error("expected a word for the {role} ({usual}), found none: name the word")]
     NoSpecialWord {
         /// Which word: `start` or `end`.
@@ -86,7 +86,7 @@ pub enum CheckpointErrorKind {
         /// Its usual spellings.
         usual: String,
     },
-    /// Its tensors belong to no network that is known.
+    /// Its tensors are not those of a known network.
     #[error("{0}")]
     Architecture(String),
 }

@@ -1,11 +1,11 @@
 //! Python pickles as plain data.
 //!
 //! Protocols 0 to 5, as far as PyTorch and pickled vocabularies use them. Calls become [`Object::Call`], with the
-//! name of what would have been called; nothing is looked up and nothing runs. Every opcode makes at most one object
-//! of a size that the file pays for, so memory is bounded by the length of the file.
+//! name of the function or class; nothing is imported and nothing runs. Every opcode makes at most one object, no larger than
+//! the bytes that describe it, so memory is bounded by the length of the file.
 //!
-//! Objects can share each other, so that walking over them may take far longer than parsing. An [`Id`] therefore leads
-//! to its object only through a [`Reader`], which has a budget.
+//! Several objects can refer to the same object, so that visiting all of them may take far longer than parsing. An [`Id`] can
+//! therefore be resolved only by a [`Reader`], which has a budget.
 
 mod machine;
 
@@ -19,7 +19,7 @@ use std::borrow::Cow;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset}: {message}")]
 pub struct PickleError {
-    /// Where in the pickle.
+    /// The offset in the pickle.
     pub offset: usize,
     /// What was expected and what was found.
     pub message: String,
@@ -29,7 +29,7 @@ pub struct PickleError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub(crate) usize);
 
-/// What a pickle can hold.
+/// An object of a pickle.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object {
     /// `None`.
@@ -38,7 +38,7 @@ pub enum Object {
     Bool(bool),
     /// An integer of at most 64 bits.
     Int(i64),
-    /// A longer one, of this number of bytes.
+    /// A longer integer, with its length in bytes.
     LongInt(usize),
     /// A float.
     Float(f64),
@@ -58,27 +58,27 @@ pub enum Object {
         module: String,
         /// The name in it, such as `_rebuild_tensor_v2`.
         name: String,
-        /// Where the pickle names it.
+        /// The offset in the pickle.
         offset: usize,
     },
     /// Something outside of the pickle, such as a tensor's memory.
     Persistent(Id),
-    /// What calling `callable` would have made, and what was put into it afterwards.
+    /// The result of a call that was not made, with the contents that were added to it.
     Call(Box<Call>),
 }
 
 /// A call that was not made.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// A [`Object::Global`], as a rule.
+    /// Usually an [`Object::Global`].
     pub callable: Id,
-    /// Its arguments, a tuple as a rule.
+    /// Its arguments, usually a tuple.
     pub arguments: Id,
-    /// The object's state: its fields, as a rule.
+    /// The object's state, usually its fields.
     pub state: Option<Id>,
-    /// Entries, if it is a kind of dictionary.
+    /// Entries, if the object is a kind of dictionary.
     pub entries: Vec<(Id, Id)>,
-    /// Elements, if it is a kind of list.
+    /// Elements, if the object is a kind of list.
     pub elements: Vec<Id>,
 }
 
@@ -87,7 +87,7 @@ pub struct Call {
 pub struct Pickle {
     pub(super) objects: Vec<Object>,
     root: Option<Id>,
-    /// The length of the pickle in the file.
+    /// The length of the pickle in bytes.
     bytes: usize,
 }
 
@@ -106,23 +106,23 @@ impl Pickle {
     /// Calls `walk` with a reader, whose budget is proportional to the length of the pickle.
     ///
     /// # Errors
-    /// That of `walk`; or `walk` has exceeded the budget, whatever its result is.
+    /// The error of `walk`; or an error if `walk` has exceeded the budget, even if it succeeded.
     pub fn read<'a, T, E: From<BudgetExceeded>>(
         &'a self,
         walk: impl FnOnce(&Reader<'a>) -> Result<T, E>,
     ) -> Result<T, E> {
         let reader = Reader { pickle: self, budget: Budget::of_bytes(self.bytes) };
         let result = walk(&reader);
-        // After the end of the budget all objects look empty: only this error is true then.
+        // Once the budget is exceeded all objects read as empty, so the result of `walk` is not valid.
         reader.budget.check()?;
         result
     }
 }
 
-/// The way to the objects of a [`Pickle`], within a budget.
+/// Reads the objects of a [`Pickle`] within a budget.
 ///
-/// Every object costs its size, each time it is looked at. When the budget is exceeded, all objects read as
-/// [`Object::None`], so that any walk comes to its end; [`Pickle::read`] then gives an error.
+/// Every object costs its size, each time it is read. Once the budget is exceeded, all objects read as [`Object::None`], so
+/// that every walk ends; [`Pickle::read`] then returns an error.
 #[derive(Debug)]
 pub struct Reader<'a> {
     pickle: &'a Pickle,
@@ -132,7 +132,7 @@ pub struct Reader<'a> {
 /// The least cost of an object.
 const VISIT: usize = 16;
 
-/// Bytes of what an object itself holds, without the objects that it refers to.
+/// The size of an object in bytes, without the objects that it refers to.
 fn size(object: &Object) -> usize {
     match object {
         Object::None
@@ -215,13 +215,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A call with module and name of what is called.
+    /// A call, with module and name of the callable.
     pub fn call(&self, object: &'a Object) -> Option<(&'a Call, (&'a str, &'a str))> {
         let Object::Call(call) = object else { return None };
         self.global(call.callable).map(|global| (&**call, global))
     }
 
-    /// The entries of anything like a dictionary: `dict`, `OrderedDict`, `defaultdict`, `Counter`.
+    /// The entries of a dictionary of any class: `dict`, `OrderedDict`, `defaultdict`, `Counter`.
     pub fn entries(&self, object: &'a Object) -> Option<Cow<'a, [(Id, Id)]>> {
         if let Object::Dict(entries) = object {
             return Some(Cow::Borrowed(entries));
@@ -261,7 +261,7 @@ impl<'a> Reader<'a> {
         entries.iter().find(|(key, _)| self.text(*key) == Some(name)).map(|&(_, value)| value)
     }
 
-    /// What was spent of the budget.
+    /// The cost so far.
     #[cfg(test)]
     pub(super) fn spent(&self) -> usize {
         self.budget.spent()

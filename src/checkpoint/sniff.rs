@@ -1,10 +1,10 @@
-//! What a file is, by its first bytes.
+//! Recognises the kind of a file by its contents.
 
 use super::CheckpointErrorKind;
 use crate::engine::storage::Bytes;
 use std::path::Path;
 
-/// Kinds of files that people take for a checkpoint or a vocabulary.
+/// Kinds of files, including those that are mistaken for a checkpoint or a vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// PyTorch since 1.6, or some other zip archive.
@@ -13,7 +13,7 @@ pub enum FileKind {
     TorchLegacy,
     /// PyTorch before 0.1.10, or some other tar archive.
     TorchTar,
-    /// A pickle that is no PyTorch container.
+    /// A pickle that is not a PyTorch container.
     Pickle,
     /// Safetensors.
     Safetensors,
@@ -23,7 +23,7 @@ pub enum FileKind {
     Text,
     /// A web page.
     Html,
-    /// What Git LFS leaves in a repository in place of a large file.
+    /// A pointer that Git LFS keeps in place of a large file.
     LfsPointer,
     /// Torch7.
     Torch7,
@@ -35,7 +35,7 @@ pub enum FileKind {
     Onnx,
     /// Compressed.
     Compressed,
-    /// Nothing.
+    /// Empty.
     Empty,
     /// Something else.
     Unknown,
@@ -47,26 +47,26 @@ const LEGACY: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 /// Bytes at the beginning of a file that identify its kind.
 const HEAD: usize = 4096;
 
-/// Longest file that is looked at as a whole, for text and pickles, which nothing marks at their beginning.
+/// The longest file that is read as a whole to recognise text and pickles, which have no signature.
 pub(super) const LONGEST_TEXT: usize = 256 << 20;
 
 impl FileKind {
-    /// Tells what a file is.
+    /// Recognises the kind of a file.
     ///
     /// # Errors
-    /// It is not there, is a folder, or may not be read.
+    /// The file does not exist, is a folder, or cannot be read.
     pub fn of_file(path: &Path) -> Result<FileKind, CheckpointErrorKind> {
         super::open(path).map(|bytes| sniff_file(&bytes))
     }
 }
 
-/// Tells what a file in memory is.
+/// Recognises the kind of a file in memory.
 pub fn sniff(bytes: &[u8]) -> FileKind {
     let head = &bytes[..bytes.len().min(HEAD)];
     of_signature(head, bytes).unwrap_or_else(|| of_text(bytes))
 }
 
-/// Tells what a file is, of which no more is read than has to be.
+/// Recognises the kind of a file, reading no more of it than necessary.
 pub(super) fn sniff_file(file: &Bytes) -> FileKind {
     let (head, tail) = (file.read_up_to(0, HEAD), file.read_up_to(file.len().saturating_sub(HEAD), HEAD));
     of_signature(&head, &tail).unwrap_or_else(|| match file.len() {
@@ -75,7 +75,7 @@ pub(super) fn sniff_file(file: &Bytes) -> FileKind {
     })
 }
 
-/// What the first or the last bytes of a file say.
+/// The kind by the first or the last bytes of a file.
 fn of_signature(head: &[u8], tail: &[u8]) -> Option<FileKind> {
     let starts = |prefix: &[u8]| head.starts_with(prefix);
     let contains = |needle: &[u8]| head.windows(needle.len()).any(|w| w == needle);
@@ -111,7 +111,7 @@ fn of_signature(head: &[u8], tail: &[u8]) -> Option<FileKind> {
     })
 }
 
-/// What the text of a whole file says.
+/// The kind by the whole contents of a file.
 fn of_text(bytes: &[u8]) -> FileKind {
     let starts = |prefix: &[u8]| bytes.starts_with(prefix);
     let head = &bytes[..bytes.len().min(HEAD)];
@@ -152,7 +152,7 @@ fn ends_as_table(bytes: &[u8]) -> bool {
 }
 
 impl FileKind {
-    /// What it is, and where there is a way out, which.
+    /// The kind in words, with a remedy if there is one.
     pub fn description(self) -> &'static str {
         match self {
             FileKind::TorchZip => "a zip archive",
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn first_bytes_tell() {
+    fn files_are_recognised_by_their_contents() {
         let mut tar = vec![0; 512];
         tar[0] = b'x';
         tar[257..262].copy_from_slice(b"ustar");

@@ -1,4 +1,4 @@
-//! Named tensors, as they are found in the objects of a checkpoint.
+//! State dicts: the named tensors in the objects of a checkpoint.
 
 use super::budget::Budget;
 use super::pickle::{Id, Object, Reader};
@@ -9,9 +9,9 @@ use crate::engine::storage::{Bytes, ElementType, safetensors_header};
 /// Tensors by name, in the order of the file.
 #[derive(Clone, Debug)]
 pub struct StateDict<'a> {
-    /// Where it was found, such as `encoder` or `state_dict`; empty for the whole file.
+    /// The key it was found under, such as `encoder` or `state_dict`; empty for the whole file.
     pub name: String,
-    /// The class of the module, if one was pickled whole: `models.Encoder`.
+    /// The class of the module, such as `models.Encoder`, if a whole module was pickled.
     pub class: Option<String>,
     tensors: Vec<(String, Tensor<'a>)>,
     /// Indices of `tensors`, ordered by name.
@@ -41,21 +41,21 @@ impl<'a> StateDict<'a> {
         (found == name).then_some(tensor)
     }
 
-    /// The sizes of the tensor of this name, if it has this many.
+    /// The sizes of the tensor of this name, if it has `N` dimensions.
     pub fn sizes<const RANK: usize>(&self, name: &str) -> Option<[usize; RANK]> {
         self.get(name)?.shape().try_into().ok()
     }
 }
 
-/// How deep modules and dictionaries may lie in each other: networks have five or six levels.
+/// How deep modules and dictionaries may be nested: networks have five or six levels.
 const MAX_DEPTH: usize = 32;
 
 impl Checkpoint {
-    /// Everything in the file that holds tensors: bare state dicts, those inside of dictionaries, and whole pickled
-    /// modules, which are walked as data.
+    /// All state dicts of the file: bare ones, those in dictionaries, and those of whole pickled modules, which are read as
+    /// data.
     ///
     /// # Errors
-    /// A tensor does not fit its memory, or the file holds none; the file describes far more data than it has bytes.
+    /// A tensor does not fit its memory, the file holds no tensors, or it describes far more data than it has bytes.
     pub fn state_dicts(&self) -> Result<Vec<StateDict<'_>>, CheckpointError> {
         let found = self.pickle().read(|reader| {
             let mut walk = Walk { checkpoint: self, reader, found: Vec::new(), values: self.budget() };
@@ -76,11 +76,11 @@ struct Walk<'a, 'r> {
     checkpoint: &'a Checkpoint,
     reader: &'r Reader<'a>,
     found: Vec<StateDict<'a>>,
-    /// What is left for the values of tensors, which may share memory.
+    /// The budget left for the values of tensors, which may share memory.
     values: Budget,
 }
 
-/// Removes the `module.` that every name begins with, as often as it does.
+/// Removes a `module.` that all names begin with, repeatedly.
 fn unwrap(tensors: &mut [(String, Tensor<'_>)]) {
     const WRAPPER: &str = "module.";
     let wrappers =
@@ -100,9 +100,9 @@ impl<'a> Walk<'a, '_> {
         Ok(tensor)
     }
 
-    /// The name of something inside of something else.
+    /// A name with its prefix.
     fn joined(&self, prefix: &str, name: &str) -> Result<String, CheckpointErrorKind> {
-        // A long prefix is copied for each of its parts.
+        // A long prefix is copied for each name, so it is paid for each time.
         self.reader.spend(prefix.len() + name.len())?;
         Ok(if prefix.is_empty() { name.to_owned() } else { [prefix, ".", name].concat() })
     }
@@ -122,7 +122,7 @@ impl<'a> Walk<'a, '_> {
         Ok(())
     }
 
-    /// Keeps what was found, if it was anything.
+    /// Keeps a state dict unless it is empty.
     fn keep(&mut self, name: &str, class: Option<String>, mut tensors: Vec<(String, Tensor<'a>)>) {
         if !tensors.is_empty() {
             unwrap(&mut tensors);
@@ -130,7 +130,7 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// A dictionary of tensors, a dictionary of such things, or a module.
+    /// A dictionary of tensors, a module, or a dictionary of these.
     fn object(&mut self, name: &str, object: &'a Object, depth: usize) -> Result<(), CheckpointErrorKind> {
         Self::too_deep(depth)?;
         let reader = self.reader;
@@ -159,7 +159,7 @@ impl<'a> Walk<'a, '_> {
         Ok(())
     }
 
-    /// The parameters and buffers of a module and of the modules in it.
+    /// The parameters and buffers of a module and its submodules.
     fn module(
         &mut self,
         prefix: &str,
@@ -188,10 +188,10 @@ impl<'a> Walk<'a, '_> {
 }
 
 impl<'a> StateDict<'a> {
-    /// The tensors of a safetensors file; `file` names it in errors.
+    /// The tensors of a safetensors file; `file` is its name in errors.
     ///
     /// # Errors
-    /// It is not a whole safetensors file, or holds a type of element that no network here has.
+    /// The file is not a complete safetensors file, or holds an unknown element type.
     pub(super) fn from_safetensors(file: &str, bytes: &'a Bytes) -> Result<StateDict<'a>, CheckpointError> {
         let error = |kind| CheckpointError::new(file, kind);
         let (metadata, data) =
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_and_the_first_of_a_name_wins() {
+    fn tensors_are_found_by_name_and_the_first_of_equal_names_wins() {
         let file = Bytes::from(vec![1u8, 2, 3]);
         let tensor = |name: &str, offset| {
             let layout = Layout { shape: vec![1], strides: vec![1], offset };

@@ -1,10 +1,10 @@
-//! Tensors of a checkpoint: views of memory that several of them may share.
+//! Tensors of a checkpoint: views of storage that several tensors may share.
 
 use super::CheckpointErrorKind;
 use crate::engine::storage::{Bytes, ElementType};
 use std::ops::Range;
 
-/// Sizes, strides and place of a tensor, before they are checked against its memory.
+/// Sizes, strides and offset of a tensor, before they are checked against its storage.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Layout {
     pub(super) shape: Vec<usize>,
@@ -18,7 +18,7 @@ pub(super) struct Layout {
 #[derive(Clone)]
 pub struct Tensor<'a> {
     file: &'a Bytes,
-    /// From the first byte of its elements to the last.
+    /// The bytes from its first element to its last.
     range: Range<usize>,
     element: ElementType,
     shape: Vec<usize>,
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Tensor<'_> {
 }
 
 impl<'a> Tensor<'a> {
-    /// A view of `storage`, a range of the file in which all of its elements have to lie.
+    /// A view of `storage`, the range of the file that has to contain all of its elements.
     pub(super) fn new(
         name: &str,
         file: &'a Bytes,
@@ -47,7 +47,7 @@ impl<'a> Tensor<'a> {
             return Err(wrong(message));
         }
         let have = storage.len() / element.size();
-        // The last element's place, plus one; nothing where a size is zero.
+        // The offset of the last element, plus one; 0 if a size is zero.
         let reach = if shape.contains(&0) {
             Some(0)
         } else {
@@ -55,7 +55,7 @@ impl<'a> Tensor<'a> {
                 (size - 1).checked_mul(*stride).and_then(|span| sum.checked_add(span))
             })
         };
-        // A stride of zero repeats elements: that must not be a way to ask for endless memory.
+        // A stride of zero repeats elements: a short file must not be able to demand unlimited memory.
         let elements = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
         let end = reach.and_then(|reach| offset.checked_add(reach)).filter(|&end| end <= have);
         match (end, elements) {
@@ -110,7 +110,7 @@ impl<'a> Tensor<'a> {
                 sink(&piece);
                 piece.clear();
             }
-            // To the next index, the innermost first.
+            // Go to the next index, the innermost axis first.
             for axis in (0..index.len()).rev() {
                 index[axis] += 1;
                 at += self.strides[axis];
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_outside_is_refused() {
+    fn tensors_outside_of_their_storage_are_refused() {
         let bytes = [0; 12];
         let fits = |shape: &[usize], strides: &[usize], offset| {
             view(&bytes, ElementType::I16, shape, strides, offset).is_some()

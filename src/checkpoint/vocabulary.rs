@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// The words that have a meaning of their own, as a user names them; `None` means the usual spellings.
+/// The special words, as given by a user; `None` means the usual spellings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SpecialWords {
     /// Fills up shorter captions in training.
@@ -32,7 +32,7 @@ const UNK: &[&str] = &["<unk>", "[unk]", "<oov>", "<unknown>"];
 /// Words by id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vocabulary {
-    /// The words; ids that no word has are empty.
+    /// The words; ids without a word have empty text.
     pub words: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ fn wrong<T>(message: String) -> Result<T, CheckpointErrorKind> {
     Err(CheckpointErrorKind::Vocabulary(message))
 }
 
-/// Largest id: more would be a mistake, and take memory for nothing.
+/// The largest id: a larger one would be a mistake, and would waste memory.
 const MAX_ID: u64 = 10_000_000;
 
 impl Vocabulary {
@@ -54,7 +54,7 @@ impl Vocabulary {
         Self::from_bytes(&file, &bytes)
     }
 
-    /// Reads a vocabulary that is in memory; `file` names it in errors.
+    /// Reads a vocabulary that is in memory; `file` is its name in errors.
     ///
     /// # Errors
     /// As [`Vocabulary::open`].
@@ -71,11 +71,11 @@ impl Vocabulary {
         read().map_err(|kind| CheckpointError::new(file, kind))
     }
 
-    /// The ids of the words with a meaning of their own. Without a word to fill up with, 0 is taken, as it never
-    /// reaches a caption; without one for rare words, that of padding.
+    /// The ids of the special words. If there is no padding word, its id is 0, which never reaches a caption; if there is no word
+    /// for rare words, its id is that of padding.
     ///
     /// # Errors
-    /// A word that was named is not there, or start or end are not found.
+    /// A word that the user named does not exist, or the words for start or end are not found.
     pub fn special(&self, names: &SpecialWords) -> Result<Special, CheckpointErrorKind> {
         let find = |role: &str, name: &Option<String>, usual: &[&str]| {
             if let Some(name) = name {
@@ -84,7 +84,7 @@ impl Vocabulary {
                     None => wrong(format!("expected the {role} word `{name}`, found no such word")),
                 };
             }
-            // In the order of the spellings, as `<s>` may be a word beside `<start>`.
+            // Spellings are tried in order, since `<s>` may be an ordinary word beside `<start>`.
             let place = |spelling: &&str| self.words.iter().position(|w| w.to_lowercase() == **spelling);
             Ok(usual.iter().find_map(place).map(|id| id as u32))
         };
@@ -99,7 +99,7 @@ impl Vocabulary {
     }
 }
 
-/// Reads a whole file into memory, where nobody else changes it.
+/// Reads a whole file into memory, so that other processes cannot change it while it is parsed.
 fn read_whole(path: &Path) -> Result<Vec<u8>, CheckpointErrorKind> {
     let file = File::open(path).map_err(|error| unreadable(&error))?;
     let metadata = file.metadata().map_err(|error| unreadable(&error))?;
@@ -134,7 +134,7 @@ fn by_id(
     Ok(words)
 }
 
-/// Closes gaps: ids that no word has are empty words, of which there may be a few (0, where padding has no name).
+/// Fills gaps: ids without a word become empty words. There may be a few of them, such as 0 where padding has no name.
 fn dense(words: BTreeMap<u64, String>) -> Result<Vocabulary, CheckpointErrorKind> {
     let Some((&last, _)) = words.last_key_value() else {
         return wrong("expected words, found none".to_owned());
@@ -169,7 +169,7 @@ fn from_json(bytes: &[u8]) -> Result<Vocabulary, CheckpointErrorKind> {
         serde_json::Value::Object(entries) => {
             let mut pairs = Vec::with_capacity(entries.len());
             for (key, value) in &entries {
-                // Either way round: `{"dog": 4}` or `{"4": "dog"}`.
+                // Either `{"dog": 4}` or `{"4": "dog"}`.
                 let pair = match (value.as_u64(), value.as_str(), key.parse()) {
                     (Some(id), _, _) => (key.clone(), id),
                     (None, Some(word), Ok(id)) => (word.to_owned(), id),
@@ -232,14 +232,14 @@ fn from_pickle(reader: &Reader<'_>) -> Result<Vocabulary, CheckpointErrorKind> {
     let Some(first) = rest.next() else {
         return wrong("expected words with ids, found a pickle with none".to_owned());
     };
-    // Counts of words contradict each other as ids, and agree with the vocabulary by chance only.
+    // A mapping may hold counts of words. As ids they contradict each other; they agree with the vocabulary by chance only.
     for (pairs, error) in contradictory {
         let agreeing = pairs.iter().filter(|(word, id)| first.words.get(id) == Some(word)).count();
         if agreeing * 2 > first.words.len() {
             return Err(error);
         }
     }
-    // What is much smaller is something else, such as a list of file names.
+    // A much smaller mapping is something else, such as a list of file names.
     for other in rest.filter(|m| m.words.len() * 10 >= first.words.len() * 9) {
         let disagrees = |&(id, word): &(&u64, &String)| first.words.get(id) != Some(word);
         if let Some((id, word)) = other.words.iter().find(disagrees) {
@@ -262,7 +262,7 @@ fn from_pickle(reader: &Reader<'_>) -> Result<Vocabulary, CheckpointErrorKind> {
     dense(first.words)
 }
 
-/// Words with ids, if an object is a mapping between them in either direction, or a list of words.
+/// Words with ids, if an object is a mapping from words to ids, from ids to words, or a list of words.
 fn pairs_of<'a>(reader: &Reader<'a>, object: &'a Object) -> Option<Vec<(String, u64)>> {
     let id = |id: Id| reader.int(id).and_then(|n| u64::try_from(n).ok());
     let pairs: Option<Vec<_>> = if let Object::List(ids) = object {
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_read_either_way_round() {
+    fn json_maps_words_to_ids_or_ids_to_words() {
         let words = ["", "dog", "<start>", "<end>"].map(str::to_owned).to_vec();
         assert_eq!(read(r#"{"dog": 1, "<start>": 2, "<end>": 3}"#).unwrap(), words);
         assert_eq!(read(r#"{"1": "dog", "2": "<start>", "3": "<end>"}"#).unwrap(), words);
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_told() {
+    fn contradictions_are_reported() {
         expect_error(r#"{"dog": 1, "cat": 1}"#, &["1 for `", "dog", "cat"]);
         expect_error(r#"{"dog": 1.5}"#, &["found 1.5 for `dog`"]);
         expect_error(r#"{"dog": 1, "cat": 900}"#, &["2 words with ids up to 900"]);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn mappings_have_to_agree_and_counts_are_no_mapping() {
+    fn mappings_have_to_agree_and_counts_are_ignored() {
         let words: &[(&str, u8)] = &[("a", 0), ("b", 1), ("c", 2), ("d", 3)];
         let read = |other: &[(&str, u8)]| {
             let bytes = pickled(&[("word2idx", words), ("other", other)]);

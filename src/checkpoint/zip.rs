@@ -1,11 +1,10 @@
-//! The directory of a zip file whose entries are stored as they are, as PyTorch writes them: an entry is a range of
-//! the file.
+//! The directory of a zip file with uncompressed entries, as PyTorch writes it: each entry is a range of the file.
 
 use super::CheckpointErrorKind;
 use crate::engine::storage::Bytes;
 use std::ops::Range;
 
-/// A file inside of a zip file.
+/// An entry of a zip file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) name: String,
@@ -144,7 +143,7 @@ fn wide(mut fields: [usize; 3], mut extra: &[u8]) -> Result<[usize; 3], Checkpoi
 mod tests {
     use super::*;
 
-    /// A zip file of stored entries, as short as can be.
+    /// A minimal zip file with uncompressed entries.
     fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         let (mut body, mut directory) = (Vec::new(), Vec::new());
         for (name, data) in files {
@@ -169,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unsafe_is_refused() {
+    fn unsafe_archives_are_refused() {
         let error = |file: &[u8]| entries(&file.to_vec().into()).unwrap_err().to_string();
         let file = archive(&[("x", b"0123"), ("y", b"4567")]);
         for length in 0..file.len() {

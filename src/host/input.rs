@@ -1,4 +1,4 @@
-//! Pictures that a host has on its device.
+//! Pictures of a host.
 
 use crate::image::Rgb8;
 
@@ -11,18 +11,18 @@ pub enum Input<'a> {
     Buffer(BufferInput<'a>),
     /// A photo in memory.
     Photo(&'a Rgb8),
-    /// A photo in memory that [`Preprocessing::fit`](crate::weights::Preprocessing::fit) has brought to the input's size.
+    /// A photo in memory that [`Preprocessing::fit`](crate::weights::Preprocessing::fit) has resized to the input's size.
     Preprocessed(&'a Rgb8),
 }
 
-/// A view of one layer and one mip level of a two-dimensional texture, whose samples are floats: any 8-bit, 16-bit or
-/// 32-bit colour format but integers; a format of one channel is grey. The texture needs `TEXTURE_BINDING`. To be written with
+/// A view of one layer and one mip level of a two-dimensional texture whose samples are floats: any colour format of 8, 16 or
+/// 32 bits except integer formats; a format of one channel is grey. The texture needs `TEXTURE_BINDING`. Write it with
 /// `..TextureInput::new(view)`.
 #[derive(Clone, Copy, Debug)]
 pub struct TextureInput<'a> {
     /// The view.
     pub view: &'a wgpu::TextureView,
-    /// Width and height of the view; needed for a view of another mip level than the first.
+    /// Width and height of the view; required unless the view is of the first mip level.
     pub size: Option<[u32; 2]>,
     /// The meaning of its values.
     pub colour: Colour,
@@ -31,12 +31,12 @@ pub struct TextureInput<'a> {
 }
 
 impl<'a> TextureInput<'a> {
-    /// All of a view, its colours as its format has them.
+    /// The whole view, with colours according to its format.
     pub fn new(view: &'a wgpu::TextureView) -> TextureInput<'a> {
         TextureInput { view, size: None, colour: Colour::default(), window: Window::default() }
     }
 
-    /// Width and height, or what is wrong with the texture.
+    /// Width and height, or the reason why the texture cannot be used.
     pub(super) fn checked_size(&self) -> Result<[u32; 2], String> {
         let texture = self.view.texture();
         if !texture.usage().contains(wgpu::TextureUsages::TEXTURE_BINDING) {
@@ -60,7 +60,7 @@ impl<'a> TextureInput<'a> {
     }
 }
 
-/// Pixels of four bytes, red first, row by row from the start of the buffer, which needs `STORAGE`.
+/// RGBA8 pixels, row by row from the start of the buffer. The buffer needs `STORAGE`.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferInput<'a> {
     /// The pixels.
@@ -69,27 +69,27 @@ pub struct BufferInput<'a> {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Bytes from one row to the next, a multiple of four; `4 * width` if there is nothing between rows.
+    /// Bytes from one row to the next, a multiple of four; `4 * width` if rows have no padding.
     pub bytes_per_row: u32,
     /// The part to caption.
     pub window: Window,
 }
 
-/// How the numbers in a texture stand for colours.
+/// The colour encoding of a texture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colour {
-    /// By the texture's format: what is read of sRGB and of float formats is linear, what is read of others is encoded. A view
-    /// that has another format than its texture needs one of the others.
+    /// According to the texture's format: samples of sRGB and float formats are linear, samples of other formats are encoded. A
+    /// view whose format differs from its texture's needs `Linear` or `Encoded`.
     #[default]
     ByFormat,
-    /// Linear light, whatever the format.
+    /// Linear light, for any format.
     Linear,
-    /// Encoded as in a photo (sRGB), whatever the format.
+    /// Encoded as in a photo (sRGB), for any format.
     Encoded,
 }
 
 impl Colour {
-    /// Whether what a shader reads has to be encoded.
+    /// Whether samples are linear, so that the shader has to encode them.
     pub(super) fn is_linear(self, format: wgpu::TextureFormat) -> bool {
         let is_float = || {
             use wgpu::TextureFormat as F;
@@ -116,20 +116,20 @@ impl Colour {
     }
 }
 
-/// Which part of a picture counts, and how.
+/// Which part of a picture to caption, and how to read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Window {
-    /// Left, top, width and height of the part that counts, in pixels; all of it if not given. Counted from the picture's
-    /// first row, whichever end that is.
+    /// Left, top, width and height of the part, in pixels; the whole picture if not given. Counted from the first row in memory,
+    /// also if the picture is flipped.
     pub part: Option<[u32; 4]>,
-    /// Whether the first row is the lowest.
+    /// Whether the first row in memory is the lowest of the picture.
     pub flipped: bool,
-    /// The encoded colour that shows through what is transparent; alpha is ignored if not given.
+    /// The encoded colour behind transparent pixels; alpha is ignored if not given.
     pub background: Option<[f32; 3]>,
 }
 
 impl Window {
-    /// Left, top, width and height within a picture of this size, or what is wrong with it.
+    /// Left, top, width and height within a picture of this size, or the reason why the part cannot be used.
     pub(super) fn within(&self, [width, height]: [u32; 2]) -> Result<[u32; 4], String> {
         let [left, top, w, h] = self.part.unwrap_or([0, 0, width, height]);
         let fits = |start: u32, length: u32, side: u32| {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_tell_linear_from_encoded() {
+    fn formats_decide_whether_samples_are_linear() {
         use wgpu::TextureFormat::{Bgra8UnormSrgb, R8Unorm, R32Float, Rgb10a2Unorm, Rgba8Unorm, Rgba16Float};
         let linear = |format| Colour::ByFormat.is_linear(format);
         assert_eq!([Rgba8Unorm, R8Unorm, Rgb10a2Unorm].map(linear), [false; 3]);

@@ -1,4 +1,4 @@
-//! Work inside of a program that draws: on the program's device, in its command encoders, within its frames.
+//! Captioning inside a program that draws (the host): on the host's device, in its command encoders, within its frames.
 //!
 //! ```text
 //! Captioner::prewarm -> Prewarm                        once, on threads of its own
@@ -7,7 +7,7 @@
 //!   each frame: ticket.poll() -> Caption               when the results have come back
 //! ```
 //!
-//! Nothing here waits, asks for a device, or installs a handler.
+//! Nothing here blocks, requests a device, or installs a handler.
 
 mod input;
 mod readback;
@@ -39,13 +39,13 @@ pub(crate) struct Recorder {
     constants: wgpu::Buffer,
     /// [`MARKER`](readback::MARKER) on the device.
     marker: wgpu::Buffer,
-    /// Number of results that belong together.
+    /// Number of results in a group: those of one step of the search.
     group: usize,
 }
 
 impl Recorder {
-    /// A recorder for an executor whose first input is pixels `[N, H, W, 3]` of the preprocessing's size; `constants` are all other
-    /// inputs, and partial results are read back in groups of `group`.
+    /// A recorder for an executor whose first input is pixels `[N, H, W, 3]` of the preprocessing's size. `constants` are all other
+    /// inputs. Partial results are read back in groups of `group`.
     ///
     /// # Errors
     /// The device is out of memory or lost.
@@ -68,11 +68,11 @@ impl Recorder {
         })
     }
 
-    /// Records the picture into the first place of the input, black into the other places, and, unless the budget is a time, the
-    /// first slice of the work.
+    /// Records the picture into the first place of the input and black into the other places. Unless the budget is a time, also
+    /// records the first slice of the work.
     ///
     /// # Errors
-    /// The input cannot be used, the executor is busy, or the device is out of memory or lost. The encoder can be used on.
+    /// The input cannot be used, the executor is busy, or the device is out of memory or lost. The encoder remains usable.
     pub(crate) fn start(
         &self,
         encoder: &mut wgpu::CommandEncoder,
@@ -87,7 +87,7 @@ impl Recorder {
         }
         self.executor.record_inputs(encoder, 1, &self.constants);
         let mut run = FrameRun::new(self, budget, arena);
-        // Bringing the picture to its size is enough for a frame that is short of time.
+        // With a time budget, the first frame only resizes the picture.
         if !matches!(budget, Budget::Micros(_)) {
             run.record(encoder)?;
         }
@@ -105,7 +105,7 @@ impl Recorder {
     fn record_picture(&self, encoder: &mut wgpu::CommandEncoder, input: Input<'_>) -> Result<(), Error> {
         let places = self.executor.input_binding(0);
         self.resampler.record(encoder, input, places.clone())?;
-        // The resampler writes whole words, the rest of the last one black.
+        // The resampler writes whole words; unused bytes of the last one are black.
         let used = self.preprocessing.bytes().next_multiple_of(4) as u64;
         let rest = places.size.map_or(0, |size| size.get().saturating_sub(used));
         if rest > 0 {
@@ -124,7 +124,7 @@ mod tests {
     use crate::image::{Filter, Resize};
     use wgpu::util::DeviceExt;
 
-    /// Two pictures of 3 x 3, so that the second begins within a word; the result is their values, from 0 to 1.
+    /// Two pictures of 3 x 3 pixels, so that the second begins inside a word. The result is their values, from 0 to 1.
     fn values_of_two_pictures(gpu: &Gpu) -> (Arc<Executor>, Recorder) {
         let mut graph = Graph::new();
         let pixels = graph.input("photo", [2, 3, 3, 3], DType::U8).unwrap();

@@ -5,10 +5,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-/// The word that is copied behind results: it is missing where the encoder with their copies did not run.
+/// A word that is copied behind the results. It is missing if the encoder with the copies did not run.
 pub(super) const MARKER: [u8; 4] = *b"done";
 
-/// Whether a buffer is mapped, as far as the device has reported.
+/// The state of a buffer's mapping, as last reported by the device.
 #[derive(Debug, Default)]
 struct MapState {
     result: Mutex<Option<Result<(), String>>>,
@@ -21,7 +21,7 @@ impl MapState {
         let result = result.map_err(|error| error.to_string());
         *self.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
         self.reported.notify_all();
-        // Both locks are free by now: the task may poll at once.
+        // Both locks are released here, because the task may poll at once.
         let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(waker) = waker {
             waker.wake();
@@ -29,7 +29,7 @@ impl MapState {
     }
 }
 
-/// A buffer that an encoder copies into, and that is mapped after the encoder was submitted.
+/// A buffer that an encoder copies into. It is mapped after the encoder was submitted.
 #[derive(Debug)]
 pub(super) struct Readback {
     buffer: wgpu::Buffer,
@@ -37,7 +37,7 @@ pub(super) struct Readback {
 }
 
 impl Readback {
-    /// Records the copying of ranges, one behind the other. Bindings have their size.
+    /// Records the copies of ranges, one after another. Each binding has an explicit size.
     pub(super) fn record(
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,
@@ -64,7 +64,7 @@ impl Readback {
         Ok(Readback { buffer, state })
     }
 
-    /// The bytes, or `None` while they are on their way.
+    /// The bytes, or `None` if they are not ready yet.
     ///
     /// # Errors
     /// The device was lost.
@@ -76,14 +76,14 @@ impl Readback {
         self.buffer.get_mapped_range(..).map(Some).map_err(|error| GpuError::DeviceLost(error.to_string()))
     }
 
-    /// Waits for a report of the device that another thread may be about to deliver, at most for this time.
+    /// Waits, at most this long, for the mapping report. Another thread may be about to deliver it.
     pub(super) fn wait_for_report(&self, most: Duration) {
         let result = self.state.result.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whether it came in time is seen by asking for the bytes.
+        // The caller finds out by `bytes` whether the report came in time.
         drop(self.state.reported.wait_timeout_while(result, most, |result| result.is_none()));
     }
 
-    /// Wakes a task when the bytes are there.
+    /// Wakes a task when the bytes are ready.
     pub(super) fn wake_with(&self, waker: &Waker) {
         *self.state.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker.clone());
     }

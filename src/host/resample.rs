@@ -1,4 +1,4 @@
-//! Brings a picture on the device to the size of a network's input.
+//! Resizes a picture on the device to the size of a network's input.
 
 use super::input::{BufferInput, Input, TextureInput, Window};
 use crate::engine::gpu::{GpuError, filled_buffer, scoped, source};
@@ -39,14 +39,14 @@ pub(super) struct Resampler {
     buffer: Passes,
     /// The windows of all columns and rows, by width and height of the source.
     windows: Mutex<HashMap<[u32; 2], wgpu::Buffer>>,
-    /// The result of the first pass, as large as the largest source so far needed it.
+    /// The result of the first pass, large enough for the largest source so far.
     narrow: Mutex<Option<wgpu::Buffer>>,
 }
 
-/// Sizes of sources whose windows are kept: a host has few cameras.
+/// The number of source sizes whose windows are kept: a host has few cameras.
 const KEPT: usize = 16;
 
-/// Where the pixels are.
+/// The source of the pixels.
 enum Source<'a> {
     View(&'a wgpu::TextureView),
     Buffer(wgpu::BufferBinding<'a>),
@@ -75,7 +75,7 @@ impl Resampler {
         input: Input<'_>,
         photo: wgpu::BufferBinding<'_>,
     ) -> Result<(), Error> {
-        // Its pixels, its size, where a row of a buffer ends, whether its values are linear and whether they are grey, its window.
+        // Pixels, size, row length of a buffer, whether values are linear, whether they are grey, window.
         let (source, size, stride, kind, window) = match input {
             Input::Texture(texture) => {
                 let size = texture.checked_size().map_err(Error::invalid)?;
@@ -120,7 +120,7 @@ impl Resampler {
             Source::Buffer(binding) => (&self.buffer, wgpu::BindingResource::Buffer(binding)),
         };
         let entry = |binding, resource| wgpu::BindGroupEntry { binding, resource };
-        // The host's encoder is touched only when nothing can be wrong any more: an error there would cost it all of its frame.
+        // The host's encoder is used only when nothing can fail any more: an error in it would invalidate the host's whole frame.
         let group = scoped(&self.device, || {
             self.device.create_bind_group(&wgpu::BindGroupDescriptor {
                 label: Some("resample"),
@@ -191,8 +191,8 @@ impl Resampler {
         Ok(buffer)
     }
 
-    /// A buffer of at least `bytes` bytes: a larger one takes the place of the one before, which lives as long as the
-    /// device needs it.
+    /// A buffer of at least `bytes` bytes. If the current one is too small, a larger one replaces it; the device keeps the old
+    /// one for as long as it needs it.
     fn narrow(&self, bytes: u64) -> Result<wgpu::Buffer, GpuError> {
         let mut narrow = self.narrow.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(buffer) = narrow.as_ref().filter(|buffer| buffer.size() >= bytes) {

@@ -1,5 +1,5 @@
-// A picture on the device, brought to the size of a network's input as src/image/resize.rs does on the CPU: the same windows, the same
-// weights of 22 bits after the point, 8 bits between the two passes, and so the same bytes.
+// Resizes a picture on the device to the size of a network's input, as src/image/resize.rs does on the CPU: with the same windows, the
+// same weights of 22 fractional bits and 8 bits between the two passes, so that the results are the same bytes.
 //
 // across: source pixels to narrow: [rows, out_width], RGBA8        down: narrow to photo: bytes [out_height, out_width, 3]
 // windows: for each output column, then each output row: first input, first weight, count; weights follow
@@ -7,13 +7,13 @@
 // TEXTURE  the source is a texture, else a buffer of RGBA8
 
 struct Params {
-    // The part of the source that counts, and what a row of a buffer takes, in pixels.
+    // The part of the source to resize, and the length of a row of a buffer, in pixels.
     left: u32, top: u32, width: u32, height: u32, stride: u32,
     out_width: u32, out_height: u32,
-    // Where the weights begin, in words of `windows`.
+    // The offset of the weights, in words of `windows`.
     weights: u32,
-    // 1: rows come last first. 1: colours are linear and become sRGB. 1: the first channel is all there is. 1: what is transparent
-    // shows the background.
+    // Flags, 0 or 1: the last row comes first; colours are linear and become sRGB; only the first channel is used; transparent pixels
+    // show the background.
     flipped: u32, linear: u32, grey: u32, flattened: u32,
     background_r: f32, background_g: f32, background_b: f32,
 }
@@ -72,7 +72,7 @@ fn across(@builtin(global_invocation_id) id: vec3<u32>) {
     narrow[id.y * p.out_width + id.x] = value.x | (value.y << 8u) | (value.z << 16u);
 }
 
-// One channel of an output pixel; the bytes of the photo follow each other.
+// One channel of an output pixel.
 fn byte_at(index: u32) -> u32 {
     let at = index / 3u;
     if at >= p.out_width * p.out_height {

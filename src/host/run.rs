@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-/// The longest that a report may be on its way from one thread's poll to its receiver.
+/// The longest time from one thread's poll until a report reaches its receiver.
 const REPORT_TIME: Duration = Duration::from_secs(1);
 
-/// Two times of the device's clock, and the steps between them.
+/// Two timestamps of the device, and the steps between them.
 #[derive(Debug)]
 struct SliceTimes {
     slice: Range<usize>,
     readback: Readback,
 }
 
-/// A run that is recorded slice by slice. It holds the executor's arena until the last slice is recorded.
+/// A run that is recorded slice by slice. It locks the executor's arena until the last slice is recorded.
 #[derive(Debug)]
 pub(crate) struct FrameRun {
     executor: Arc<Executor>,
@@ -38,7 +38,7 @@ pub(crate) struct FrameRun {
     /// Number of results in the last partial readback.
     seen: usize,
     partials: Vec<Readback>,
-    /// The latest results that have come back early.
+    /// The latest partial results.
     partial: Option<Vec<Data>>,
     is_over: bool,
 }
@@ -67,7 +67,7 @@ impl FrameRun {
         self.results.is_some()
     }
 
-    /// From now on reads back the groups of results that are complete after a slice.
+    /// From now on, reads back the groups of results that are complete after a slice.
     pub(crate) fn follow(&mut self) {
         self.is_followed = true;
     }
@@ -75,13 +75,13 @@ impl FrameRun {
     /// Records as much as the budget allows.
     ///
     /// # Errors
-    /// The device is out of memory or lost. The run is over then; the encoder can be used on.
+    /// The device is out of memory or lost. The run has failed then; the encoder remains usable.
     pub(crate) fn record(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), GpuError> {
         if self.is_recorded() {
             return Ok(());
         }
         if self.is_over {
-            let message = "expected a ticket that goes on, found one that ended with an error";
+            let message = "expected an active ticket, found one that ended with an error";
             return Err(GpuError::InvalidInput(message.to_owned()));
         }
         let recorded = self.record_slice(encoder);
@@ -95,7 +95,7 @@ impl FrameRun {
     fn record_slice(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), GpuError> {
         self.learn();
         let device = &self.executor.device;
-        // Work for a device that is gone makes the host's next submission fail.
+        // Work for a lost device would make the host's next submission fail.
         check_alive(device)?;
         let slice = self.scheduler.slice(self.next, self.budget, self.next_group());
         let is_timed = matches!(self.budget, Budget::Micros(_)) && Clock::of(device) == Clock::Device;
@@ -133,7 +133,7 @@ impl FrameRun {
         group.iter().map(|port| port.ready).max().unwrap_or(plan.steps().len())
     }
 
-    /// The results, once they are there; never waits. Later calls give `None`.
+    /// The results, once they are ready; never blocks. Later calls return `None`.
     ///
     /// # Errors
     /// The device was lost, or the encoder with the results was invalid.
@@ -153,7 +153,7 @@ impl FrameRun {
         self.learn();
         self.poll_partials();
         let Some(bytes) = self.results.as_ref().map_or(Ok(None), Readback::bytes)? else {
-            // A device that is gone reports nothing.
+            // A lost device reports nothing.
             check_alive(&self.executor.device)?;
             return Ok(None);
         };
@@ -164,7 +164,7 @@ impl FrameRun {
         Ok(Some(self.executor.outputs(results)))
     }
 
-    /// Takes over the partial results that have come back.
+    /// Takes the partial results that are ready.
     fn poll_partials(&mut self) {
         let FrameRun { partials, partial, executor, .. } = self;
         partials.retain(|readback| match readback.bytes() {
@@ -173,12 +173,12 @@ impl FrameRun {
                 *partial = Some(executor.outputs(&bytes));
                 false
             }
-            // The end of the run reports the loss.
+            // The loss is reported at the end of the run.
             Err(_) => false,
         });
     }
 
-    /// The latest partial results, given once.
+    /// The latest partial results, returned once.
     pub(crate) fn take_partial(&mut self) -> Option<Vec<Data>> {
         self.partial.take()
     }
@@ -190,7 +190,7 @@ impl FrameRun {
     pub(crate) fn wait(&mut self) -> Result<Vec<Data>, GpuError> {
         let readback = self.check_recorded()?;
         poll(&self.executor.device, wgpu::PollType::wait_indefinitely())?;
-        // Another thread's poll may have taken the report and not delivered it yet.
+        // Another thread's poll may have received the report without delivering it yet.
         readback.wait_for_report(REPORT_TIME);
         self.poll().unwrap_or_else(|| {
             let message = "expected an encoder that was submitted, found that it was not";
@@ -198,7 +198,7 @@ impl FrameRun {
         })
     }
 
-    /// Wakes a task when the results are there.
+    /// Wakes a task when the results are ready.
     ///
     /// # Errors
     /// The run is not recorded to its end.
@@ -214,7 +214,7 @@ impl FrameRun {
         })
     }
 
-    /// Learns from the slices whose times have come back.
+    /// Updates the scheduler with the measured times of slices.
     fn learn(&mut self) {
         let FrameRun { times, executor, scheduler, .. } = self;
         let period = f64::from(executor.queue.get_timestamp_period());
@@ -242,7 +242,7 @@ fn whole(buffer: &wgpu::Buffer) -> wgpu::BufferBinding<'_> {
     wgpu::BufferBinding { buffer, offset: 0, size: NonZeroU64::new(buffer.size()) }
 }
 
-/// Records a slice between two times.
+/// Records a slice between two timestamps.
 fn timed(
     executor: &Executor,
     encoder: &mut wgpu::CommandEncoder,

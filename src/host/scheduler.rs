@@ -1,11 +1,11 @@
-//! The share of a run that fits into a frame.
+//! Decides how much of a run fits into a frame.
 
 use crate::engine::plan::Plan;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The work on a caption that a frame has room for.
+/// The work on a caption that a frame may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Budget {
     /// All at once.
@@ -13,11 +13,11 @@ pub enum Budget {
     Whole,
     /// This many dispatches.
     Dispatches(usize),
-    /// The work up to and including the next word; the encoder belongs to the first one. The ticket is followed as after
+    /// The work up to and including the next word; the encoder counts as part of the first word. Includes the effect of
     /// `Ticket::follow`.
     Word,
-    /// This many microseconds of the device's time. The first caption measures the steps with the device's clock; later ones keep
-    /// the budget, unless the device has no clock or a single dispatch takes longer.
+    /// This many microseconds of the device's time. During the first caption the steps are measured with timestamps; later captions
+    /// keep the budget, unless the device has no timestamps or a single dispatch takes longer.
     Micros(u64),
 }
 
@@ -40,11 +40,10 @@ pub(super) struct FrameScheduler {
     steps: Mutex<Vec<f64>>,
 }
 
-/// The share of a budget that is planned for: the same work takes longer in one frame than in another, and a submission takes
-/// time that the device's clock does not see.
+/// The share of a budget that is used: times vary from frame to frame, and timestamps do not include the time of a submission.
 const ROOM: f64 = 0.75;
 
-/// A first guess that errs on the slow side: a slice too small costs a frame, one too large a hitch.
+/// A pessimistic first estimate: a slice that is too small costs one more frame, a slice that is too large delays a frame.
 fn guess(flops: u64, bytes: u64) -> f64 {
     const FLOPS_PER_MICROSECOND: f64 = 10_000.0;
     const BYTES_PER_MICROSECOND: f64 = 5_000.0;
@@ -57,7 +56,7 @@ impl FrameScheduler {
         let mut cost = Vec::with_capacity(plan.steps().len());
         let mut steps = plan.steps().iter().peekable();
         while let Some(first) = steps.next() {
-            // The plan counts a node's cost at its first dispatch: it is shared among all.
+            // The plan states the cost of a node at its first dispatch; here it is spread over all its dispatches.
             let mut count = 1;
             while steps.next_if(|step| step.node == first.node && step.cost == Default::default()).is_some() {
                 count += 1;
@@ -72,9 +71,9 @@ impl FrameScheduler {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The steps from `start` on that fit into a frame, at least one; none are left where it is empty.
+    /// The steps from `start` on that fit into a frame, at least one; empty if no steps are left.
     ///
-    /// `word` is where the next word is found.
+    /// `word` is the end of the steps that compute the next word.
     pub(super) fn slice(&self, start: usize, budget: Budget, word: usize) -> Range<usize> {
         let steps = self.steps();
         let count = match budget {
@@ -93,7 +92,7 @@ impl FrameScheduler {
         start..(start + count.max(1)).min(steps.len())
     }
 
-    /// Learns the time of a slice.
+    /// Updates the times of the steps with the measured time of a slice.
     pub(super) fn learn(&self, slice: Range<usize>, took: Duration) {
         let mut steps = self.steps();
         let guessed: f64 = steps[slice.clone()].iter().sum();
@@ -101,7 +100,7 @@ impl FrameScheduler {
         if guessed <= 0.0 || took <= 0.0 {
             return;
         }
-        // At once where it took longer, in steps where it took less: a fast frame may have been luck.
+        // A longer time is adopted at once, a shorter one gradually: a single fast frame may be an outlier.
         let ratio = took / guessed;
         let ratio = if ratio > 1.0 { ratio } else { 0.5 + 0.5 * ratio };
         for step in &mut steps[slice] {
@@ -119,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn slices_fit_their_budget_and_hold_at_least_a_step() {
+    fn slices_fit_their_budget_and_have_at_least_one_step() {
         let scheduler = scheduler(&[10.0, 20.0, 30.0, 500.0, 1.0]);
         assert_eq!(scheduler.slice(0, Budget::Whole, 8), 0..5);
         assert_eq!(scheduler.slice(1, Budget::dispatches(2), 8), 1..3);

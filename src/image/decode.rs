@@ -1,12 +1,12 @@
-//! From the bytes of a photo file to upright RGB pixels.
+//! Decodes photo files to upright RGB pixels.
 //!
 //! * The format is recognised by content; the file name is ignored.
-//! * Limits are checked on the declared size, before memory for pixels is taken.
+//! * Limits are checked against the declared size, before memory for pixels is allocated.
 //! * Animations (GIF, WebP, APNG) give their first frame, the default picture in the case of APNG.
 //! * 16-bit samples are rounded to the nearest 8-bit value. Grey, palette, CMYK and YCCK become RGB.
-//! * Colour profiles (ICC) and gamma are ignored, as the loaders do that captioning models are trained with.
-//! * Damaged and cut-off files are errors. Nothing is filled up with grey. What follows the last pixel's data is
-//!   not looked at, except that a JPEG file must have its end marker.
+//! * Colour profiles (ICC) and gamma are ignored, as in the loaders that captioning models are trained with.
+//! * Damaged and truncated files are errors; missing pixels are not replaced by grey. Data after the last pixel is
+//!   ignored, except that a JPEG file must have its end marker.
 
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
@@ -25,15 +25,15 @@ mod jpeg;
 #[cfg(test)]
 mod tests;
 
-/// What becomes of transparent pixels.
+/// The treatment of transparent pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Alpha {
-    /// They are laid over white, as a viewer shows them. Straight alpha, `(c * a + 255 * (255 - a)) / 255` rounded
+    /// They are composited over white, as viewers show them. Alpha is straight: `(c * a + 255 * (255 - a)) / 255`, rounded
     /// to the nearest.
     #[default]
     White,
-    /// They are laid over black.
+    /// They are composited over black.
     Black,
     /// Alpha is dropped, as Pillow's `convert("RGB")` does.
     Drop,
@@ -42,13 +42,13 @@ pub enum Alpha {
 /// Limits and choices for [`read`] and [`decode`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DecodeOptions {
-    /// Most pixels that a file may declare: 100 million. Decoding takes up to 8 bytes for each, and a copy in RGB.
+    /// Most pixels that a file may declare; 100 million by default. Decoding takes up to 8 bytes for each, and a copy in RGB.
     pub max_pixels: u64,
-    /// Most bytes that a file may have: 256 MiB.
+    /// Most bytes that a file may have; 256 MiB by default.
     pub max_bytes: u64,
-    /// Whether the orientation in the Exif data turns the picture: yes. Some reference models were trained without.
+    /// Whether the orientation in the Exif data is applied; true by default. Some reference models were trained without it.
     pub apply_orientation: bool,
-    /// What becomes of transparent pixels.
+    /// The treatment of transparent pixels.
     pub alpha: Alpha,
 }
 
@@ -71,7 +71,7 @@ impl DecodeOptions {
         Ok(())
     }
 
-    /// Bytes that a decoder may allocate: the deepest pixels that there are (four 16-bit samples) and some room.
+    /// Bytes that a decoder may allocate: the largest possible pixels (four 16-bit samples) and a margin.
     fn max_alloc(&self) -> u64 {
         self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
     }
@@ -80,7 +80,7 @@ impl DecodeOptions {
 /// Reads and decodes a photo file.
 ///
 /// # Errors
-/// Any [`ImageError`] about files; none of them names the file.
+/// Any [`ImageError`] about files; the error does not contain the file's name.
 pub fn read(path: &Path, options: &DecodeOptions) -> Result<Rgb8, ImageError> {
     decode(&read_bytes(path, options.max_bytes)?, options)
 }
@@ -99,14 +99,14 @@ fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, ImageError> {
     if metadata.len() > limit {
         return Err(ImageError::TooManyBytes { found: metadata.len(), limit });
     }
-    // Pipes have no length and files may grow: what counts is what is read.
+    // Pipes have no length and files may grow, so the limit applies to the bytes read.
     let mut bytes = Vec::new();
     File::open(path).map_err(io)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
     Ok(bytes)
 }
 
-/// What is said of a file that makes its decoder panic.
-const GAVE_UP: &str = "the decoder gave up on it";
+/// The reason in the error of a file that makes its decoder panic.
+const DECODER_FAILED: &str = "the decoder failed on it";
 
 /// Decodes a photo that is in memory.
 ///
@@ -116,11 +116,11 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError>
     guarded(bytes, options, decode_as)
 }
 
-/// Width and height that a photo in memory declares, before its orientation is applied. Decodes no pixel: for callers that have to
-/// reserve memory first. Takes time for the file's head only, but for all of a progressive JPEG file.
+/// Width and height that a photo in memory declares, before its orientation is applied. For callers that have to reserve memory
+/// first: it decodes no pixels. It reads the file's header only, except for a progressive JPEG, which it reads to the end.
 ///
 /// # Errors
-/// As [`decode`]. Damage behind the head is not found.
+/// As [`decode`]. Damage after the header is not detected.
 pub fn dimensions(bytes: &[u8], options: &DecodeOptions) -> Result<[u32; 2], ImageError> {
     guarded(bytes, options, |format, bytes, options| {
         let (width, height) = match format {
@@ -131,7 +131,7 @@ pub fn dimensions(bytes: &[u8], options: &DecodeOptions) -> Result<[u32; 2], Ima
     })
 }
 
-/// Applies `read` to bytes of a supported format, within the limit of bytes; its panics become errors.
+/// Applies `read` to the bytes of a supported format, within the limit of bytes. A panic becomes an error.
 fn guarded<T>(
     bytes: &[u8],
     options: &DecodeOptions,
@@ -150,10 +150,10 @@ fn guarded<T>(
         }
         Sniffed::NotAnImage(found) => return Err(ImageError::NotAnImage { found }),
     };
-    // The decoders are other people's code, fed with other people's bytes: one that trips over a strange file must
-    // not take down a batch of thousands or a server. Nothing it could leave half-done outlives the call. The panic
-    // hook belongs to the host and is left alone.
-    panic::catch_unwind(|| read(format, bytes, options)).unwrap_or_else(|_| Err(corrupt(format, GAVE_UP)))
+    // Decoders are third-party code that reads untrusted bytes. A panic on one file must not end a batch of thousands or a
+    // server. No state of the decoder outlives the call, so none can be inconsistent. The panic hook belongs to the host and is
+    // not changed.
+    panic::catch_unwind(|| read(format, bytes, options)).unwrap_or_else(|_| Err(corrupt(format, DECODER_FAILED)))
 }
 
 fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {
@@ -167,7 +167,7 @@ fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Resu
     if !options.apply_orientation || orientation == Orientation::NoTransforms {
         return Rgb8::new(width, height, data);
     }
-    // Turning by a quarter is the only case that needs a second picture: the rest happens in place.
+    // Only a rotation by 90 degrees needs a second picture; the other cases work in place.
     let Some(rgb) = RgbImage::from_raw(width, height, data) else {
         return Err(ImageError::InvalidSize { width, height, bytes: None });
     };
@@ -176,7 +176,7 @@ fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Resu
     Rgb8::new(image.width(), image.height(), image.into_rgb8().into_raw())
 }
 
-/// A decoder's error, or a refusal of our own.
+/// A decoder's error, or an error of this module.
 enum Failure {
     Codec(CodecError),
     Refused(ImageError),
@@ -223,7 +223,7 @@ fn decode_other(
     let (mut decoder, _) = open(format, bytes, options)?;
     let orientation = match format {
         ImageFormat::Tiff => decoder.orientation()?,
-        // A picture with broken metadata is still a picture, so errors count as no metadata.
+        // A picture with broken metadata is still readable, so an error counts as no metadata.
         ImageFormat::Png => {
             orientation(decoder.exif_metadata().ok().flatten().as_deref().or_else(|| late_exif(bytes)))
         }
@@ -232,13 +232,13 @@ fn decode_other(
     Ok((DynamicImage::from_decoder(decoder)?, orientation))
 }
 
-/// The orientation in Exif data. Some WebP files keep the prefix in front of it that only JPEG calls for.
+/// The orientation in Exif data. Some WebP files have the prefix in front of it that belongs to JPEG only.
 fn orientation(exif: Option<&[u8]>) -> Orientation {
     let exif = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
     exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
 }
 
-/// The eXIf chunk of a PNG file wherever it stands: it may follow the pixels, which the decoder does not reach.
+/// The eXIf chunk at any position of a PNG file: it may follow the pixels, where the decoder does not look.
 fn late_exif(png: &[u8]) -> Option<&[u8]> {
     let mut rest = png.get(8..)?;
     loop {
@@ -257,7 +257,7 @@ fn to_rgb(image: DynamicImage, alpha: Alpha) -> Vec<u8> {
     if !image.color().has_alpha() {
         return image.into_rgb8().into_raw();
     }
-    // RGB is shorter than RGBA, so it can be written over it from the start: no second copy.
+    // RGB is shorter than RGBA, so it can overwrite it from the start without a second copy.
     let mut data = image.into_rgba8().into_raw();
     let pixels = data.len() / 4;
     for i in 0..pixels {

@@ -1,11 +1,11 @@
-//! What can go wrong with a photo, told so that its owner knows what to do next.
+//! Errors about photos. Each message says what to do next.
 
 use crate::engine::Cause;
 use std::io;
 
 /// Why a photo could not be read, resized or written.
 ///
-/// The messages never name the file: the command line and the server, which know it, put it in front.
+/// The messages do not contain the file's name: the command line and the server add it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImageError {
@@ -20,15 +20,15 @@ pub enum ImageError {
     /// The file has no bytes.
     #[error("expected a photo file, found an empty one (0 bytes); copy or download it again")]
     EmptyFile,
-    /// The content is no picture at all.
+    /// The content is not a picture.
     #[error(
         "expected a photo (JPEG, PNG, WebP, GIF, BMP or TIFF), found {found}; check that this is the right file"
     )]
     NotAnImage {
-        /// What the content looks like.
+        /// The kind of the content.
         found: String,
     },
-    /// A picture, but of a kind that is not decoded here.
+    /// A picture in a format that is not supported.
     #[error("expected JPEG, PNG, WebP, GIF, BMP or TIFF, found {format}; convert it to JPEG or PNG first")]
     UnsupportedFormat {
         /// The format that was found.
@@ -52,7 +52,7 @@ pub enum ImageError {
         "expected a file of at most {limit} bytes, found at least {found}; shrink the photo or raise the file size limit"
     )]
     TooManyBytes {
-        /// Bytes seen before reading was given up.
+        /// Bytes read before the limit was exceeded.
         found: u64,
         /// The limit in force.
         limit: u64,
@@ -60,9 +60,9 @@ pub enum ImageError {
     /// Decoding or resizing would take more memory than allowed or than there is.
     #[error("expected to need less memory, found that {what} would not fit into {limit}; shrink the photo")]
     OutOfMemory {
-        /// What was to be allocated.
+        /// The purpose of the allocation.
         what: &'static str,
-        /// What it had to fit into.
+        /// The limit in force.
         limit: String,
     },
     /// The file starts as a picture does, but is damaged or ends too early.
@@ -73,7 +73,7 @@ pub enum ImageError {
     Corrupt {
         /// The format that the first bytes declare.
         format: &'static str,
-        /// The decoder's words.
+        /// The decoder's message.
         reason: String,
     },
     /// The operating system failed to read the file.
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn pixel_limit_speaks_in_numbers() {
+    fn the_pixel_limit_error_states_the_numbers() {
         let error = ImageError::TooManyPixels { width: 30000, height: 30000, limit: 100_000_000 };
         assert_eq!(
             error.to_string(),

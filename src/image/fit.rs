@@ -1,25 +1,25 @@
-//! Bringing a photo to the size of a network's input, as it was done in training.
+//! Resizes photos to a network's input, as was done in training.
 
 use super::resize::{Windows, resize_part};
 use super::{Filter, ImageError, Rgb8, resize};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Ways to bring a photo to the input's size.
+/// How a photo is resized to the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Resize {
-    /// Both sides are scaled to the input's, whatever the aspect.
+    /// Both sides are scaled to those of the input; the aspect ratio is not kept.
     Squash,
-    /// The shorter side is scaled to this number of pixels, the longer one in proportion, and the middle is cut out: what
-    /// torchvision's `Resize` and `CenterCrop` do.
+    /// The shorter side is scaled to this number of pixels, the longer one in proportion, and the middle is cut out, as by
+    /// torchvision's `Resize` and `CenterCrop`.
     ShorterSide(u32),
 }
 
-/// Brings a photo to `width` by `height`.
+/// Resizes a photo to `width` by `height`.
 ///
 /// # Errors
-/// A side is 0 or the part that is cut out larger than the scaled photo; the result does not fit into memory.
+/// A side is 0, the part to cut out is larger than the scaled photo, or the result does not fit into memory.
 pub fn fit(photo: &Rgb8, [width, height]: [u32; 2], how: Resize, filter: Filter) -> Result<Rgb8, ImageError> {
     match how {
         Resize::Squash => resize(photo, width, height, filter),
@@ -31,8 +31,8 @@ pub fn fit(photo: &Rgb8, [width, height]: [u32; 2], how: Resize, filter: Filter)
     }
 }
 
-/// What a device needs to do the same to a picture of this size: for each column, then each row of the result, the first
-/// pixel of its window, where its weights begin and how many there are; then the weights, with 22 bits after the point.
+/// The tables with which a device does the same to a picture of this size: for each column, then each row of the result, the
+/// first pixel of its window, the offset of its weights and their number; then the weights, with 22 fractional bits.
 ///
 /// # Errors
 /// As [`fit`].
@@ -65,7 +65,7 @@ pub(crate) fn fit_windows(
     Ok(words)
 }
 
-/// The part of a photo that [`fit`] leaves, as left, top, width and height in the photo's pixels.
+/// The part of a photo that [`fit`] keeps, as left, top, width and height in the photo's pixels.
 pub(crate) fn fitted_area(source: [u32; 2], [width, height]: [u32; 2], how: Resize) -> [f64; 4] {
     let [columns, rows] = source.map(f64::from);
     match how {
@@ -83,14 +83,14 @@ pub(crate) fn fitted_area(source: [u32; 2], [width, height]: [u32; 2], how: Resi
 fn scaled([width, height]: [u32; 2], side: u32) -> [u32; 2] {
     let in_proportion = |long: u32, short: u32| {
         let exact = f64::from(side) * f64::from(long) / f64::from(short);
-        // `as` cuts what is beyond the largest number.
+        // `as` saturates at the largest number.
         exact as u32
     };
     if width <= height { [side, in_proportion(height, width)] } else { [in_proportion(width, height), side] }
 }
 
-/// The middle `part` of a side; where it cannot be in the middle, one more pixel is cut off at the end that makes the
-/// beginning even, as Python's `round` has it.
+/// The start of the middle `part` of a side. If the margins cannot be equal, the start is the even one of the two candidates, as
+/// with Python's `round`.
 fn middle(side: u32, part: u32) -> Range<u32> {
     let rest = side.saturating_sub(part);
     let half = rest / 2;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_middle_that_is_left_is_told_in_pixels_of_the_photo() {
+    fn the_part_that_is_kept_is_given_in_pixels_of_the_photo() {
         assert_eq!(fitted_area([640, 480], [224, 224], Resize::Squash), [0.0, 0.0, 640.0, 480.0]);
         // 512x512 becomes 256x256, of which 16 are cut off on each side: twice as many of the photo's own.
         assert_eq!(fitted_area([512, 512], [224, 224], Resize::ShorterSide(256)), [32.0, 32.0, 448.0, 448.0]);
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_larger_than_the_scaled_photo_cannot_be_cut_out() {
+    fn a_crop_larger_than_the_scaled_photo_is_refused() {
         let photo = Rgb8::filled(10, 10, [0; 3]).unwrap();
         assert!(fit(&photo, [224, 224], Resize::ShorterSide(100), Filter::Box).is_err());
     }

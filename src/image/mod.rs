@@ -4,7 +4,7 @@
 //! file -> read / decode -> Rgb8 -> resize -> (GPU preprocessing)
 //! ```
 //!
-//! [`resize`] and [`Rgb8`] are always there. Decoding files and writing pictures need the `image` feature.
+//! [`resize`] and [`Rgb8`] are always available. Decoding files and writing pictures need the `image` feature.
 
 use std::fmt;
 
@@ -29,8 +29,8 @@ pub use resize::{Filter, resize};
 
 /// A picture of 8-bit RGB pixels, row by row from the top, without padding.
 ///
-/// Both sides are at least 1 and the data is always `width * height * 3` bytes long: no `Rgb8` can be made that
-/// breaks this, so no code that holds one needs to check it again.
+/// Both sides are at least 1 and the data is always `width * height * 3` bytes long. The constructors guarantee this, so code
+/// that has an `Rgb8` need not check it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Rgb8 {
     width: u32,
@@ -42,7 +42,7 @@ impl Rgb8 {
     /// Wraps `data`, which must hold `width * height` RGB triples.
     ///
     /// # Errors
-    /// [`ImageError::InvalidSize`] if a side is 0 or the length of `data` is another one.
+    /// [`ImageError::InvalidSize`] if a side is 0 or `data` has another length.
     pub fn new(width: u32, height: u32, data: Vec<u8>) -> Result<Self, ImageError> {
         match byte_len(width, height) {
             Some(expected) if expected == data.len() => Ok(Self { width, height, data }),
@@ -77,13 +77,13 @@ impl Rgb8 {
         &self.data
     }
 
-    /// Gives up the picture for its bytes, without copying them.
+    /// Converts the picture to its bytes, without copying them.
     #[must_use]
     pub fn into_data(self) -> Vec<u8> {
         self.data
     }
 
-    /// The pixel in column `x`, row `y`, or `None` outside of the picture.
+    /// The pixel in column `x`, row `y`, or `None` outside the picture.
     #[must_use]
     pub fn pixel(&self, x: u32, y: u32) -> Option<[u8; 3]> {
         if x >= self.width {
@@ -98,14 +98,14 @@ impl Rgb8 {
         self.data.chunks_exact(self.width as usize * 3)
     }
 
-    /// The rows from the top, to be written to.
+    /// The rows from the top, writable.
     #[cfg(feature = "image")]
     fn rows_mut(&mut self) -> impl ExactSizeIterator<Item = &mut [u8]> {
         self.data.chunks_exact_mut(self.width as usize * 3)
     }
 }
 
-// A derived one would print every byte of the photo.
+// The derived implementation would print every byte of the photo.
 impl fmt::Debug for Rgb8 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Rgb8({} x {})", self.width, self.height)
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn constructor_refuses_what_does_not_fit() {
+    fn the_constructor_refuses_sizes_that_do_not_match_the_data() {
         assert!(Rgb8::new(2, 1, vec![0; 6]).is_ok());
         for (width, height, len) in [(2, 1, 5), (2, 1, 7), (0, 1, 0), (1, 0, 0), (u32::MAX, u32::MAX, 3)] {
             let error = Rgb8::new(width, height, vec![0; len]).unwrap_err();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn pixel_knows_its_borders() {
+    fn pixels_outside_of_the_picture_are_none() {
         let image = Rgb8::new(2, 2, (0..12).collect()).unwrap();
         assert_eq!(image.pixel(1, 0), Some([3, 4, 5]));
         assert_eq!(image.pixel(0, 1), Some([6, 7, 8]));

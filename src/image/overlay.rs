@@ -1,4 +1,4 @@
-//! Pictures that show where a model looked while it said each word.
+//! Pictures of a model's attention for each word.
 
 use std::fs::File;
 use std::io::BufWriter;
@@ -24,17 +24,17 @@ const WEIGHT: FontWeight = FontWeight::Bold;
 const HEIGHT: RasterHeight = RasterHeight::Size24;
 const LETTER_WIDTH: u32 = get_raster_width(WEIGHT, HEIGHT) as u32;
 
-/// How bright the photo stays where the model did not look at all.
+/// The brightness of the photo where attention is 0.
 const DIM: f32 = 0.22;
-/// The colour of the light, and how much of it is mixed in where the model looked most.
+/// The colour of the light, and its share where attention is largest.
 const LIGHT: [f32; 3] = [255.0, 176.0, 48.0];
 const LIGHT_SHARE: f32 = 0.3;
 
-/// Draws a contact sheet: the photo, then one copy for each word, lit where the model looked when it said the word.
+/// Draws a contact sheet: the photo, then one copy for each word, lit according to the word's attention.
 ///
 /// `words` are words and their attention maps over `grid = [rows, columns]`, row by row. Each map is scaled to its
-/// own maximum, so cells show where, and not how strongly, a model looked. A map of another length than the grid's
-/// and one without a positive number light nothing. The order of cells is that of reading.
+/// own maximum, so a copy shows where the model looked, but not how strongly. A map whose length differs from the grid's, or
+/// that has no positive number, lights nothing. Words run from left to right, then from top to bottom.
 #[must_use]
 pub fn attention_sheet(photo: &Rgb8, words: &[(String, Vec<f32>)], grid: [usize; 2]) -> Rgb8 {
     let (width, height) = cell_size(photo);
@@ -66,7 +66,7 @@ pub fn attention_sheet(photo: &Rgb8, words: &[(String, Vec<f32>)], grid: [usize;
 /// Writes a picture as a PNG file.
 ///
 /// # Errors
-/// [`ImageError::Write`] if the operating system refuses.
+/// [`ImageError::Write`] if the operating system cannot write the file.
 pub fn write_png(path: &Path, image: &Rgb8) -> Result<(), ImageError> {
     let file = File::create(path).map_err(ImageError::Write)?;
     PngEncoder::new(BufWriter::new(file))
@@ -77,19 +77,19 @@ pub fn write_png(path: &Path, image: &Rgb8) -> Result<(), ImageError> {
         })
 }
 
-/// A picture of one colour. Sizes here are sums of small numbers, so the fallback of one pixel is never met.
+/// A picture of one colour. Sizes here are sums of small numbers, so the fallback of one pixel is never used.
 fn plain(width: u32, height: u32, color: [u8; 3]) -> Rgb8 {
     Rgb8::filled(width, height, color).unwrap_or(Rgb8 { width: 1, height: 1, data: color.to_vec() })
 }
 
-/// The size of the photo in a cell: its aspect, with the longer side fixed.
+/// The size of the photo in a cell: it keeps the aspect ratio, and the longer side is fixed.
 fn cell_size(photo: &Rgb8) -> (u32, u32) {
     let longer = f64::from(photo.width().max(photo.height()));
     let side = |length: u32| ((f64::from(length) * f64::from(CELL) / longer).round() as u32).max(1);
     (side(photo.width()), side(photo.height()))
 }
 
-/// The number of columns that brings the sheet closest to 4:3, which fits most screens and pages.
+/// The number of columns that makes the aspect ratio of the sheet closest to 4:3.
 fn columns(cells: u32, width: u32, height: u32) -> u32 {
     let wide = f64::from(cells) * f64::from(height) / f64::from(width) * 4.0 / 3.0;
     (wide.sqrt().round() as u32).clamp(1, cells)
@@ -119,7 +119,7 @@ fn lit(photo: &Rgb8, map: &[f32], grid: [usize; 2]) -> Rgb8 {
     result
 }
 
-/// An attention map of the size `to = [rows, columns]`, smooth, from 0 to 1 at its largest place.
+/// An attention map, interpolated to the size `to = [rows, columns]` and scaled to a maximum of 1.
 ///
 /// The interpolation is by cubic B-splines: it has no visible grid and, unlike sharper ones, never goes below 0.
 fn upsample(map: &[f32], grid: [usize; 2], to: [usize; 2]) -> Vec<f32> {
@@ -135,7 +135,7 @@ fn upsample(map: &[f32], grid: [usize; 2], to: [usize; 2]) -> Vec<f32> {
         [0, 1].map(|axis| (0..to[axis]).map(|i| spline(i, grid[axis], to[axis])).collect::<Vec<_>>());
     let mut result = Vec::with_capacity(to[0] * to[1]);
     for rows in &down {
-        // One row of the grid's width first, so that each pixel adds up 4 numbers and not 16.
+        // First interpolate a row of the grid's width, so that each pixel is a sum of 4 numbers instead of 16.
         let row: Vec<f32> = (0..grid[1])
             .map(|column| rows.iter().map(|&(row, weight)| weight * value(row, column)).sum())
             .collect();
@@ -150,7 +150,7 @@ fn upsample(map: &[f32], grid: [usize; 2], to: [usize; 2]) -> Vec<f32> {
     result
 }
 
-/// The 4 cells that pixel `i` of `to` lies between, and their weights. The cells at the border go on beyond it.
+/// The 4 cells around pixel `i` of `to`, and their weights. Cells at the border are repeated beyond it.
 fn spline(i: usize, cells: usize, to: usize) -> [(usize, f32); 4] {
     let at = (i as f32 + 0.5) * cells as f32 / to as f32 - 0.5;
     let (base, t) = (at.floor(), at - at.floor());
@@ -164,13 +164,13 @@ fn spline(i: usize, cells: usize, to: usize) -> [(usize, f32); 4] {
     [0, 1, 2, 3].map(|offset| (cell(offset), weights[offset] / 6.0))
 }
 
-/// Writes a word into a strip, centered. What does not fit ends in an ellipsis.
+/// Writes a word into a strip, centred. A word that does not fit ends in an ellipsis.
 fn write(sheet: &mut Rgb8, word: &str, left: u32, top: u32, width: u32) {
     let room = (width / LETTER_WIDTH) as usize;
     let mut letters: Vec<char> = word.chars().collect();
     if letters.len() > room {
         letters.truncate(room.saturating_sub(1));
-        // Three dots in the room of one letter: the font has no ellipsis.
+        // Three dots in the space of one letter: the font has no ellipsis.
         letters.extend(['\u{2026}'].iter().take(room));
     }
     let margin = (width - letters.len() as u32 * LETTER_WIDTH) / 2;
@@ -180,7 +180,7 @@ fn write(sheet: &mut Rgb8, word: &str, left: u32, top: u32, width: u32) {
     }
 }
 
-/// Draws a letter, or a box in its place if the font does not have it.
+/// Draws a letter, or a box if the font does not have it.
 fn draw(sheet: &mut Rgb8, letter: char, left: u32, top: u32) {
     let raster = get_raster(letter, WEIGHT, HEIGHT);
     let (width, height) = (LETTER_WIDTH as usize, HEIGHT.val());
@@ -216,7 +216,7 @@ fn missing(x: usize, y: usize) -> u8 {
 mod tests {
     use super::*;
 
-    /// A map over 2 by 3 cells that looks at one of them.
+    /// An attention map over 2 by 3 cells with all attention on one of them.
     fn one_hot(cell: usize) -> Vec<f32> {
         (0..6).map(|i| f32::from(u8::from(i == cell)) * 0.01).collect()
     }
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn lights_the_place_that_was_looked_at() {
+    fn the_cell_with_attention_is_lit() {
         let photo = Rgb8::filled(300, 200, [128; 3]).unwrap();
         let sheet = attention_sheet(&photo, &words(&[("dog", one_hot(5))]), [2, 3]);
         let (width, height) = cell_size(&photo);
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn upsampling_is_smooth_and_ends_at_one() {
+    fn upsampling_is_smooth_with_a_maximum_of_one() {
         let map = upsample(&one_hot(0), [2, 3], [40, 60]);
         assert_eq!(map.iter().copied().fold(0.0, f32::max), 1.0);
         assert!(map.iter().all(|&value| (0.0..=1.0).contains(&value)));
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn any_word_any_photo() {
+    fn any_word_can_be_drawn_over_any_photo() {
         let strange =
             ["", "ünïcödé", "狗", "🐕‍🦺", "\n\t\0", "a word much longer than any strip could ever hold"];
         let words: Vec<_> = strange.map(|word| (word.to_owned(), one_hot(2))).into();

@@ -1,11 +1,11 @@
 //! Resizing that gives the same bytes as Pillow's `Image.resize` on RGB pictures.
 //!
-//! Captioning models are trained on photos that Pillow shrank; another resampler moves pixels by several levels
-//! and, with them, now and then a word. The Pillow meant is that of the models, up to 11.3: later ones begin with
-//! the height where a picture loses much more of it than of its width, and may differ there by a level.
+//! Captioning models are trained on photos that were resized with Pillow. Another resampler changes pixels by several levels
+//! and, occasionally, a word of a caption. The reference is Pillow up to 11.3. Later versions resize the height first if it
+//! shrinks much more than the width, and may differ by one level.
 //!
-//! Each side is resampled on its own, first the width, then the height, and a side that keeps its length is left
-//! alone. An output pixel is a weighted sum over the input pixels under its filter:
+//! Each side is resampled separately, first the width, then the height. A side that keeps its length is not changed. An
+//! output pixel is a weighted sum over the input pixels under its filter:
 //!
 //! ```text
 //! scale   = input / output               support = filter support * max(scale, 1)
@@ -13,8 +13,8 @@
 //! weight  = filter((j - center + 0.5) / max(scale, 1)), normalised to a sum of 1
 //! ```
 //!
-//! Weights are computed in f64 and rounded to fixed point with 22 bits after the point, because 32 bits have to
-//! hold 8 bits of pixel and 2 bits of overshoot as well. Sums start at one half and are cut to 0..=255.
+//! Weights are computed in f64 and rounded to fixed point with 22 fractional bits, because 32 bits also have to
+//! hold 8 bits of the pixel and 2 bits of overshoot. Sums start at one half and are clamped to 0..=255.
 
 use std::fmt;
 use std::ops::Range;
@@ -24,10 +24,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{ImageError, Rgb8, byte_len};
 
-/// Bits after the point of a fixed-point weight.
+/// Fractional bits of a fixed-point weight.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// How pixels are weighted when a picture is resized; the names are Pillow's.
+/// Resampling filters; the names are Pillow's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Filter {
@@ -56,7 +56,7 @@ impl Filter {
         }
     }
 
-    /// How far the filter reaches to each side, in pixels of the coarser picture.
+    /// The reach of the filter to each side, in pixels of the coarser picture.
     fn support(self) -> f64 {
         match self {
             Self::Box => 0.5,
@@ -69,7 +69,7 @@ impl Filter {
     /// The weight at distance `x` from the center.
     fn weight(self, x: f64) -> f64 {
         match self {
-            // Half-open, so that a pixel on the border of two windows counts in one of them only.
+            // Half-open, so that a pixel on the border of two windows counts in only one of them.
             Self::Box => f64::from(u8::from(x > -0.5 && x <= 0.5)),
             Self::Bilinear => (1.0 - x.abs()).max(0.0),
             Self::Bicubic => {
@@ -118,20 +118,20 @@ fn sinc(x: f64) -> f64 {
     x.sin() / x
 }
 
-/// The input pixels that make one output pixel: those from `start` on, as many as there are weights.
+/// The input pixels of one output pixel: one for each weight, from `start` on.
 struct Window {
     start: usize,
     weights: Range<usize>,
 }
 
-/// One window for each output pixel along a side, their weights back to back.
+/// One window for each output pixel along a side, with all weights in one list.
 pub(super) struct Windows {
     windows: Vec<Window>,
     weights: Vec<i32>,
 }
 
 impl Windows {
-    /// Those of the output pixels in `range`, of `output` along the whole side.
+    /// The windows of the output pixels in `range`, out of `output` along the whole side.
     pub(super) fn new(input: u32, output: u32, range: Range<u32>, filter: Filter) -> Self {
         let scale = f64::from(input) / f64::from(output);
         let filter_scale = scale.max(1.0);
@@ -142,13 +142,13 @@ impl Windows {
         let mut exact = Vec::new();
         for i in range {
             let center = (f64::from(i) + 0.5) * scale;
-            // `as` cuts towards 0 and turns negative numbers into 0: the truncation and the clamp of the definition.
+            // `as` truncates towards 0 and turns negative numbers into 0, as in the definition.
             let start = (center - support + 0.5) as u32;
             let end = ((center + support + 0.5) as u32).min(input);
 
             exact.clear();
             exact.extend((start..end).map(|j| {
-                // Multiplied by the reciprocal and summed up in this order, to round as Pillow rounds.
+                // Multiply by the reciprocal and sum in this order, to round as Pillow does.
                 filter.weight((f64::from(j) - center + 0.5) * (1.0 / filter_scale))
             }));
             let sum: f64 = exact.iter().sum();
@@ -160,14 +160,14 @@ impl Windows {
         Self { windows, weights }
     }
 
-    /// For a device: of each window the first input pixel, where its weights begin, and how many there are.
+    /// For a device: the first input pixel of each window, the offset of its weights, and their number.
     pub(super) fn table(&self, offset: usize) -> impl Iterator<Item = u32> {
         self.windows.iter().flat_map(move |window| {
             [window.start, offset + window.weights.start, window.weights.len()].map(|number| number as u32)
         })
     }
 
-    /// All weights, with 22 bits after the point.
+    /// All weights, with 22 fractional bits.
     pub(super) fn weights(&self) -> &[i32] {
         &self.weights
     }
@@ -184,7 +184,7 @@ fn to_fixed(weight: f64) -> i32 {
     (if scaled < 0.0 { scaled - 0.5 } else { scaled + 0.5 }) as i32
 }
 
-/// Where a sum starts: one half, so that the shift in [`clip8`] rounds.
+/// The initial value of a sum: one half, so that the shift in [`clip8`] rounds.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 /// Fixed point to a pixel value.
@@ -194,7 +194,7 @@ fn clip8(sum: i32) -> u8 {
 
 /// Resizes a picture to `width` by `height`, byte for byte as Pillow does.
 ///
-/// The aspect is not kept: that is for the caller to decide.
+/// The aspect ratio is not kept; the caller chooses it.
 ///
 /// # Errors
 /// [`ImageError::InvalidSize`] if a side is 0, [`ImageError::OutOfMemory`] if the result does not fit into memory.
@@ -202,7 +202,7 @@ pub fn resize(image: &Rgb8, width: u32, height: u32, filter: Filter) -> Result<R
     resize_part(image, [width, height], [0..width, 0..height], filter)
 }
 
-/// The columns and rows of a part of what [`resize`] gives, without computing the rest.
+/// A part of the result of [`resize`], given by its columns and rows, without computing the rest.
 pub(super) fn resize_part(
     image: &Rgb8,
     [width, height]: [u32; 2],
@@ -212,7 +212,7 @@ pub(super) fn resize_part(
     if columns.is_empty() || rows.is_empty() || columns.end > width || rows.end > height {
         return Err(ImageError::InvalidSize { width: columns.end, height: rows.end, bytes: None });
     }
-    // No copy of the photo is made on the way: what is between the passes is already as narrow as the result.
+    // The photo is not copied: the picture between the passes is already as narrow as the result.
     let narrowed;
     let mut source = image;
     if width != image.width || columns.len() < width as usize {
@@ -245,7 +245,7 @@ fn resize_width(image: &Rgb8, width: u32, columns: Range<u32>, filter: Filter) -
     Ok(Rgb8 { width: kept, height: image.height, data })
 }
 
-/// The vertical pass. Whole rows are added up, which the compiler turns into vector instructions.
+/// The vertical pass. It adds up whole rows, so that the compiler can use vector instructions.
 fn resize_height(image: &Rgb8, height: u32, rows: Range<u32>, filter: Filter) -> Result<Rgb8, ImageError> {
     let kept = rows.end - rows.start;
     let windows = Windows::new(image.height, height, rows, filter);
@@ -264,7 +264,7 @@ fn resize_height(image: &Rgb8, height: u32, rows: Range<u32>, filter: Filter) ->
     Ok(Rgb8 { width: image.width, height: kept, data })
 }
 
-/// Room for an RGB picture, or an error where `Vec` would end the process.
+/// Allocates memory for an RGB picture. Where `Vec` would end the process, returns an error.
 fn with_capacity(width: u32, height: u32) -> Result<Vec<u8>, ImageError> {
     let error = || ImageError::OutOfMemory { what: "the resized picture", limit: "free memory".to_owned() };
     let len = byte_len(width, height).ok_or_else(error)?;
@@ -277,7 +277,7 @@ fn with_capacity(width: u32, height: u32) -> Result<Vec<u8>, ImageError> {
 mod tests {
     use super::*;
 
-    /// The formulas of tools/golden_resize.py, which made the golden file.
+    /// The formulas of tools/golden_resize.py, which makes the golden file.
     fn source(kind: &str, width: u32, height: u32) -> Rgb8 {
         let mut state = 12345u32;
         let mut data = Vec::new();
@@ -314,12 +314,12 @@ mod tests {
         from: [u32; 2],
         to: [u32; 2],
         crc32: u32,
-        /// All the bytes of a small result, the first ones of a larger one: tells where a difference starts.
+        /// All bytes of a small result, or the first ones of a larger one: they show where a difference starts.
         head: String,
     }
 
     #[test]
-    fn same_bytes_as_pillow() {
+    fn results_equal_those_of_pillow() {
         let cases: Vec<Case> =
             serde_json::from_str(include_str!("../../tests/golden/resize.json")).expect("golden file");
         assert!(cases.len() >= 200, "only {} cases", cases.len());
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn flat_colour_stays_and_equal_size_copies() {
+    fn one_colour_stays_the_same_and_an_equal_size_copies() {
         let flat = Rgb8::filled(37, 21, [3, 130, 255]).unwrap();
         for filter in Filter::ALL {
             assert_eq!(resize(&flat, 9, 64, filter).unwrap(), Rgb8::filled(9, 64, [3, 130, 255]).unwrap());
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_what_lies_there_in_the_whole() {
+    fn a_part_equals_the_same_pixels_of_the_whole() {
         let noise = source("noise", 31, 17);
         // Smaller, larger, and sides that keep their length.
         for size in [[12, 9], [40, 17], [31, 30], [31, 17]] {
@@ -379,14 +379,14 @@ mod tests {
     }
 
     #[test]
-    fn refuses_sizes_that_cannot_be() {
+    fn impossible_sizes_are_refused() {
         let image = Rgb8::filled(2, 2, [0; 3]).unwrap();
         assert_eq!(resize(&image, 0, 5, Filter::Box).unwrap_err().code(), "invalid_size");
         assert_eq!(resize(&image, 5, 0, Filter::Box).unwrap_err().code(), "invalid_size");
     }
 
     #[test]
-    fn names_go_both_ways() {
+    fn filter_names_can_be_written_and_parsed() {
         for filter in Filter::ALL {
             assert_eq!(filter.to_string().parse::<Filter>().unwrap(), filter);
             assert_eq!(serde_json::to_string(&filter).unwrap(), format!("\"{filter}\""));

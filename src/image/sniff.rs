@@ -1,19 +1,19 @@
-//! Tells file formats apart by their first bytes. File names are never looked at: they lie too often.
+//! Recognises file formats by their first bytes. File names are ignored: they are often wrong.
 
 use ::image::ImageFormat;
 
-/// What the first bytes of a file say.
+/// The format of a file by its first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sniffed {
-    /// A format that is decoded here.
+    /// A supported format.
     Supported(ImageFormat),
-    /// A picture or document of a known format that is not.
+    /// A picture or document of a known format that is not supported.
     Unsupported(&'static str),
-    /// No picture.
+    /// Not a picture.
     NotAnImage(String),
 }
 
-/// Formats of pictures that are known by a fixed start, to be named in an error.
+/// Unsupported formats with a fixed signature, and their names in errors.
 const UNSUPPORTED: [(&[u8], &str); 26] = [
     (b"%PDF", "a PDF document"),
     (b"%!PS", "a PostScript document"),
@@ -43,7 +43,7 @@ const UNSUPPORTED: [(&[u8], &str); 26] = [
     (b"\xD7\xCD\xC6\x9A", "a WMF drawing"),
 ];
 
-/// Other files that are met under the name of a photo.
+/// Files that are not pictures but often have the name of one.
 const NOT_IMAGES: [(&[u8], &str); 9] = [
     (b"version https://git-lfs", "a Git LFS pointer, whose content was not fetched"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -51,12 +51,12 @@ const NOT_IMAGES: [(&[u8], &str); 9] = [
     (b"7z\xBC\xAF\x27\x1C", "a 7z archive"),
     (b"Rar!", "a RAR archive"),
     (b"\x1A\x45\xDF\xA3", "a Matroska or WebM video"),
-    (b"RIFF", "a RIFF file that is no WebP, as AVI and WAV are"),
+    (b"RIFF", "a RIFF file that is not WebP, such as AVI or WAV"),
     (b"ID3", "an MP3 file"),
     (b"\x7FELF", "a program"),
 ];
 
-/// Names the format of a file that is not empty.
+/// Recognises the format of a file that is not empty.
 pub(super) fn sniff(bytes: &[u8]) -> Sniffed {
     if let Some(format) = supported(bytes) {
         return Sniffed::Supported(format);
@@ -85,13 +85,13 @@ fn supported(bytes: &[u8]) -> Option<ImageFormat> {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1A, b'\n', ..] => ImageFormat::Png,
         [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => ImageFormat::Gif,
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => ImageFormat::WebP,
-        // "BM" alone also starts a text about cars: the size of the header that follows must be a real one.
+        // A text can also start with "BM": the size of the header that follows must be a valid one.
         [b'B', b'M', rest @ ..]
             if matches!(rest.get(12..16), Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])) =>
         {
             ImageFormat::Bmp
         }
-        // Canon's raw files are TIFF files with a mark, and their first picture is not the photo.
+        // Canon's raw files are TIFF files with a signature; their first picture is not the photo.
         [b'I', b'I', 42, 0, _, _, _, _, b'C', b'R', ..] => return None,
         [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => ImageFormat::Tiff,
         _ => return None,
@@ -99,7 +99,7 @@ fn supported(bytes: &[u8]) -> Option<ImageFormat> {
     Some(format)
 }
 
-/// HEIC, AVIF and videos share one container, which lists what it can be read as.
+/// HEIC, AVIF and videos share one container, which lists the formats of its contents.
 fn iso_media(bytes: &[u8]) -> Option<Sniffed> {
     if let [b'I', b'I', 42, 0, _, _, _, _, b'C', b'R', ..] = bytes {
         return Some(Sniffed::Unsupported("a camera raw file"));
@@ -143,7 +143,7 @@ fn text(bytes: &[u8]) -> Option<Sniffed> {
     }
     let lower = text.trim_start_matches('\u{FEFF}').trim_start().to_ascii_lowercase();
     Some(if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
-        Sniffed::NotAnImage("a web page, as a failed download leaves behind".to_owned())
+        Sniffed::NotAnImage("a web page, often the result of a failed download".to_owned())
     } else if lower.starts_with('<') && lower.contains("<svg") {
         Sniffed::Unsupported("an SVG drawing")
     } else {
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_what_it_finds() {
+    fn formats_are_recognised() {
         let unsupported = [
             (&b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"[..], "HEIC"),
             (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),

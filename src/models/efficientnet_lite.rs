@@ -10,7 +10,7 @@ use crate::error::Error;
 /// Added to a batch norm's variance.
 const EPSILON: f32 = 1e-3;
 
-/// Blocks of one kind in a row: how often, kernel, stride of the first, expansion, output channels.
+/// A sequence of equal blocks: number of blocks, kernel, stride of the first block, expansion, output channels.
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -23,7 +23,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 const STEM: usize = 32;
 const HEAD: usize = 1280;
 
-/// The shape of one convolution and what follows it.
+/// The shape of one convolution, with its batch norm and activation.
 struct Layer<'a> {
     conv: &'a str,
     norm: &'a str,

@@ -1,4 +1,4 @@
-//! The networks, as graphs: an encoder that sees, decoders that speak, and the search that chooses the words.
+//! The networks as graphs: an encoder of photos, decoders of sentences, and the search that chooses the words.
 
 mod efficientnet_lite;
 mod resnet;
@@ -14,36 +14,36 @@ use crate::engine::ops::LstmWeights;
 use crate::error::Error;
 use tensor_scope::TensorScope;
 
-/// The state of a decoder's LSTM layers: for each `[h, c]`, both `[R, H]`.
+/// The state of a decoder's LSTM layers: `[h, c]` for each, both `[R, H]`.
 pub(crate) type State = Vec<[TensorId; 2]>;
 
-/// What a decoder says at one step.
+/// The results of one step of a decoder.
 pub(crate) struct Step {
     /// Scores of all words before the softmax, `[R, V]`.
     pub(crate) logits: TensorId,
     /// The state after the step.
     pub(crate) state: State,
-    /// Where it looked, `[R, P]`, if it looks.
+    /// Attention `[R, P]`, for a decoder with attention.
     pub(crate) attention: Option<TensorId>,
 }
 
-/// A network that turns what the encoder saw into words, one step at a time.
+/// A network that turns the encoder's features into words, one step at a time.
 pub(crate) trait Decoder {
-    /// The state before the first word, of `N` rows.
+    /// The state before the first word, with `N` rows.
     fn start(&mut self, graph: &mut Graph) -> Result<State, Error>;
 
-    /// What the state alone says, without a word before it.
+    /// The logits from the state alone, without a previous word.
     fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error>;
 
-    /// One step for `R` rows, `tokens [R]` being the words before; `R / N` rows belong to each image.
+    /// One step for `R` rows; `tokens [R]` are the previous words. Each image has `R / N` rows.
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error>;
 
-    /// The number of words that it can say.
+    /// The number of words in its vocabulary.
     fn vocabulary(&self) -> usize;
 }
 
-/// Joins PyTorch's four tensors of an LSTM cell: the weights of input and state, and their biases, called `names` in this order.
-/// `inputs` and `hidden` are the widths of input and state.
+/// Joins PyTorch's four tensors of an LSTM cell: the weights of input and state, and their biases. `names` are their names in
+/// this order; `inputs` and `hidden` are the widths of input and state.
 fn lstm_weights(
     graph: &mut Graph,
     tensors: &TensorScope<'_>,

@@ -20,7 +20,7 @@ pub(super) fn build(
     x = relu(graph, tensors, "bn1", x)?;
     let window = Pool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2], count_include_pad: false };
     x = graph.max_pool2d(&format!("{}maxpool", tensors.prefix), x, window)?;
-    // The stride lies in the 3x3 convolution: the second one of a bottleneck, the first one of a basic block.
+    // The 3x3 convolution has the stride: the second convolution of a bottleneck, the first one of a basic block.
     let (convolutions, strided) = if is_bottleneck { (3, 2) } else { (2, 1) };
     for (stage, count) in (1..).zip(blocks) {
         for block in 0..count {
@@ -54,8 +54,8 @@ fn relu(graph: &mut Graph, tensors: &TensorScope<'_>, name: &str, x: TensorId) -
     Ok(graph.activation(&format!("{}{name}.relu", tensors.prefix), x, Activation::Relu)?)
 }
 
-/// A convolution without bias and its batch norm. Its window has `side` pixels a side, its channels are those of its
-/// weight, and its result is as large as its input by the stride.
+/// A convolution without bias, and its batch norm. The window has `side` pixels a side, the weight gives the channels, and the
+/// size of the result is that of the input divided by the stride.
 fn convolution(
     graph: &mut Graph,
     tensors: &TensorScope<'_>,

@@ -1,5 +1,5 @@
-//! Encoder, decoder and beam search as one graph: all steps are laid out one after another, so that a device runs
-//! them without asking back.
+//! Encoder, decoder and beam search as one graph: all steps of the search follow each other, so that a device runs them
+//! without a readback between words.
 
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
@@ -21,17 +21,17 @@ pub(crate) struct SearchOptions {
     pub(crate) max_length: usize,
 }
 
-/// The graph with what is needed to feed it and to read its results.
+/// The graph, its constant inputs, and the size of the attention grid.
 pub(crate) struct SearchGraph {
     /// Its results are, for each step: totals, tokens, parents, and, if the decoder attends, attention.
     pub(crate) graph: Graph,
     /// All inputs but the photos' pixels, which come first.
     pub(crate) constant_inputs: Vec<Data>,
-    /// The grid that attention looks at, rows and columns.
+    /// Rows and columns of the attention grid.
     pub(crate) grid: Option<[usize; 2]>,
 }
 
-/// Lays out encoder and search for a decoder of the model.
+/// Builds the graph of encoder and search for a decoder of the model.
 pub(crate) fn build(
     model: &Model,
     decoder: &DecoderManifest,

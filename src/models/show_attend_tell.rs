@@ -11,10 +11,10 @@ pub(super) struct ShowAttendTell<'a> {
     pooled: TensorId,
     /// `[N, P, C]`.
     grid: TensorId,
-    /// The grid as attention compares it, `[N, P, A]`.
+    /// The attention keys of the grid, `[N, P, A]`.
     keys: TensorId,
     embedding: TensorId,
-    /// Attention query and context gate from one product with the state: `[A + C, H]` and `[A + C]`.
+    /// Weight `[A + C, H]` and bias `[A + C]` of one linear layer of the state that gives the attention query and the context gate.
     query: [TensorId; 2],
     score: [TensorId; 2],
     lstm: LstmWeights,

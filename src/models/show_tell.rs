@@ -36,7 +36,7 @@ impl ShowTell {
             let names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
             let names = names.map(|name| format!("lstm.{name}_l{layer}"));
             let names = names.each_ref().map(String::as_str);
-            // A layer of which there is a part has to be whole, and the first one has to be there.
+            // The first layer has to exist. A layer with any of its tensors must have all of them.
             if layer > 0 && !names.iter().any(|name| tensors.has(name)) {
                 break;
             }
@@ -75,8 +75,8 @@ impl ShowTell {
     }
 }
 
-/// The pooled image brought to the width of the embedding, by a linear layer and, in some models, a batch norm, which
-/// is folded into it.
+/// Projects the pooled image to the width of the embedding, by a linear layer. Some models have a batch norm after it, which
+/// is folded into the layer.
 fn project(
     graph: &mut Graph,
     tensors: &TensorScope<'_>,
@@ -104,7 +104,7 @@ impl Decoder for ShowTell {
     }
 
     fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
-        // There is a layer at least: the first one has been read.
+        // There is at least one layer: the first one has been read.
         let top = state.last().map_or(self.zeros, |&[h, _]| h);
         let logits = graph.linear("show_tell.linear", top, self.output[0], self.output[1])?;
         Ok(Step { logits, state, attention: None })

@@ -1,11 +1,11 @@
-//! From the tensors of a model file to those of a graph.
+//! Reads tensors of a model file into a graph.
 
 use crate::engine::cpu;
 use crate::engine::graph::{FileValues, Graph, TensorId};
 use crate::error::Error;
 use crate::weights::{Model, ModelError, ModelErrorKind};
 
-/// The tensors of a model whose names begin alike, on their way into a graph.
+/// The tensors of a model whose names share a prefix, to be added to a graph.
 #[derive(Clone, Copy)]
 pub(super) struct TensorScope<'a> {
     pub(super) model: &'a Model,
@@ -13,7 +13,7 @@ pub(super) struct TensorScope<'a> {
 }
 
 impl TensorScope<'_> {
-    /// The sizes of a tensor that must have this many, none of which is 0.
+    /// The sizes of a tensor, which must have `RANK` dimensions, none of them 0.
     pub(super) fn sizes<const RANK: usize>(&self, name: &str) -> Result<[usize; RANK], ModelError> {
         let name = format!("{}{name}", self.prefix);
         let found = self.model.shape(&name)?;

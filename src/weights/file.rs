@@ -9,10 +9,10 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::Path;
 
-/// Hands out the values of a tensor in row-major order, a piece at a time.
+/// Passes the values of a tensor to a sink in row-major order, a piece at a time.
 pub(crate) type Values<'a> = Box<dyn Fn(&mut dyn FnMut(&[f32])) + 'a>;
 
-/// A model that is about to be written. Its values are read, or made, one tensor at a time while it is.
+/// A model to be written. While it is written, its values are read or computed one tensor at a time.
 pub struct ModelFile<'a> {
     manifest: Manifest,
     tensors: Vec<FileTensor<'a>>,
@@ -31,7 +31,7 @@ struct FileTensor<'a> {
     shape: Vec<usize>,
     is_half: bool,
     values: Values<'a>,
-    /// The first value that cannot be written, and its index: `View` has no way to tell.
+    /// The first value that cannot be written, and its index: the methods of `View` cannot return an error.
     bad: Cell<Option<(usize, f32)>>,
 }
 
@@ -50,11 +50,10 @@ impl<'a> ModelFile<'a> {
         &self.manifest
     }
 
-    /// Writes the file: to a temporary one beside it, which takes its place when it is whole.
+    /// Writes the file: first to a temporary file in the same folder, which is renamed when it is complete.
     ///
     /// # Errors
-    /// There is a file of this name and `replace` is not set; it cannot be written; a value is NaN or infinite, or too
-    /// large for f16.
+    /// The file exists already and `replace` is not set; it cannot be written; a value is NaN, infinite, or too large for f16.
     pub fn write(&self, path: &Path, replace: bool) -> Result<(), ModelError> {
         let error = |kind| ModelError { file: path.display().to_string(), kind };
         let unwritable = |e: std::io::Error| error(ModelErrorKind::Unwritable(e.to_string()));
@@ -67,7 +66,7 @@ impl<'a> ModelFile<'a> {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // As any new file: the user's umask takes its share.
+            // The mode of any new file, reduced by the user's umask.
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let part = builder.tempfile_in(folder).map_err(unwritable)?;
@@ -90,7 +89,7 @@ impl<'a> ModelFile<'a> {
                 }));
             }
         }
-        // The serializer puts a file of its own in the place of ours, which nobody else may read.
+        // The serializer replaces our temporary file by one that only its owner can read.
         std::fs::set_permissions(part.path(), permissions).map_err(unwritable)?;
         let persisted = if replace { part.persist(path) } else { part.persist_noclobber(path) };
         persisted.map(|_| ()).map_err(|e| unwritable(e.error))
@@ -112,7 +111,7 @@ impl View for &FileTensor<'_> {
         let mut count = 0;
         (self.values)(&mut |piece| {
             let limit = if self.is_half { f16::MAX.to_f32() } else { f32::MAX };
-            // Vectors have no early exit: what is bad is looked for only where there is something.
+            // A loop with an early exit is not vectorised, so the bad value is searched for only if there is one.
             let is_bad = |value: &f32| value.is_nan() || value.abs() > limit;
             if self.bad.get().is_none() && piece.iter().fold(false, |bad, value| bad | is_bad(value)) {
                 let found = piece.iter().enumerate().find(|(_, value)| is_bad(value));
@@ -152,7 +151,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri maps no files")]
-    fn what_is_written_can_be_read_and_is_not_replaced_unasked() {
+    fn a_written_model_can_be_read_and_is_replaced_only_on_request() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         synthetic(false).write(&path, false).unwrap();
@@ -161,7 +160,7 @@ mod tests {
         let whole = model.tensor("show_tell.embed.weight", &[50, 256]).unwrap();
         assert!(whole.iter().all(|v| v.abs() <= 1.0) && whole.iter().any(|v| v.abs() > 0.9));
         let error = synthetic(true).write(&path, false).unwrap_err().to_string();
-        assert!(error.contains("there already"), "{error}");
+        assert!(error.contains("exists already"), "{error}");
         synthetic(true).write(&path, true).unwrap();
         let halves = Model::open(&path).unwrap().tensor("show_tell.embed.weight", &[50, 256]).unwrap();
         assert!(whole.iter().zip(&halves).all(|(a, b)| (a - b).abs() < 1e-3) && whole != halves);
@@ -175,7 +174,7 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "a whole model takes Miri hours")]
-    fn values_that_no_file_should_hold_are_refused_and_leave_nothing() {
+    fn values_that_cannot_be_stored_are_refused_and_no_file_remains() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         for (value, half, word) in

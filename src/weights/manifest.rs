@@ -1,4 +1,5 @@
-//! The description in a model file's metadata: what the tensors are for, and how photos and words enter and leave.
+//! The description in a model file's metadata: the networks that the tensors belong to, the preprocessing of photos, and the
+//! vocabulary.
 
 use super::ModelErrorKind;
 use crate::image::{Filter, ImageError, Resize, Rgb8, fit, fitted_area};
@@ -13,15 +14,15 @@ pub struct Manifest {
     pub format_version: u32,
     /// A short name.
     pub name: String,
-    /// The network that sees.
+    /// The encoder of photos.
     pub encoder: EncoderManifest,
-    /// The networks that speak; the first is the default.
+    /// The decoders; the first is the default.
     pub decoders: Vec<DecoderManifest>,
-    /// How a photo becomes the encoder's input.
+    /// How photos become the encoder's input.
     pub preprocess: Preprocessing,
     /// The words, in the order of their ids.
     pub vocabulary: Vec<String>,
-    /// Ids with a meaning of their own.
+    /// Ids of the special words.
     pub special: Special,
     /// Ids that are never emitted; at most four.
     #[serde(default)]
@@ -34,14 +35,14 @@ pub struct Manifest {
     pub sources: Vec<Source>,
 }
 
-/// The network that sees.
+/// An encoder of photos.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct EncoderManifest {
     /// Its architecture.
     pub family: EncoderFamily,
-    /// What the names of its tensors begin with.
+    /// The prefix of its tensors' names.
     pub prefix: String,
-    /// Rows and columns that its result is pooled to before anything looks at it, if it is.
+    /// Rows and columns that its result is pooled to, if it is pooled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grid: Option<[usize; 2]>,
 }
@@ -60,7 +61,7 @@ pub enum EncoderFamily {
 }
 
 impl EncoderFamily {
-    /// All of them.
+    /// All architectures.
     pub const ALL: [EncoderFamily; 6] = [
         EncoderFamily::EfficientnetLite0,
         EncoderFamily::Resnet18,
@@ -70,7 +71,7 @@ impl EncoderFamily {
         EncoderFamily::Resnet152,
     ];
 
-    /// Those that people have checkpoints of, and that random weights are made for.
+    /// The ResNets, which checkpoints can be converted to and random weights be made for.
     pub const RESNETS: [EncoderFamily; 5] = [
         EncoderFamily::Resnet18,
         EncoderFamily::Resnet34,
@@ -111,21 +112,21 @@ impl fmt::Display for EncoderFamily {
     }
 }
 
-/// A network that speaks.
+/// A decoder.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct DecoderManifest {
     /// Its architecture.
     pub family: DecoderFamily,
-    /// What the names of its tensors begin with.
+    /// The prefix of its tensors' names.
     pub prefix: String,
-    /// Beams that score best.
+    /// The default width of the beam.
     pub beam: usize,
     /// Exponent of the length by which a caption's log-probability is divided.
     pub length_penalty: f32,
     /// Most words in a caption, the end token included.
     pub max_length: usize,
-    /// Whether the start token is the first word that the decoder is given. If not, as in models trained to say it
-    /// themselves, the photo alone makes the first word.
+    /// Whether the start token is the decoder's first input word. If not, the first word is computed from the photo alone, as in
+    /// models that were trained to output the start token.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub forced_start: bool,
 }
@@ -145,12 +146,12 @@ fn is_yes(value: &bool) -> bool {
 pub enum DecoderFamily {
     /// Vinyals et al., "Show and Tell", arXiv 1411.4555: the pooled image starts an LSTM.
     ShowTell,
-    /// Xu et al., "Show, Attend and Tell", arXiv 1502.03044: an LSTM looks at a grid before each word.
+    /// Xu et al., "Show, Attend and Tell", arXiv 1502.03044: an LSTM with attention over a grid at each word.
     ShowAttendTell,
 }
 
 impl DecoderFamily {
-    /// All of them.
+    /// All architectures.
     pub const ALL: [DecoderFamily; 2] = [DecoderFamily::ShowTell, DecoderFamily::ShowAttendTell];
 
     /// The name, as in model files and on the command line.
@@ -175,7 +176,7 @@ pub struct Preprocessing {
     pub width: u32,
     /// Input height in pixels.
     pub height: u32,
-    /// How a photo of another aspect is brought to that size.
+    /// How photos of another aspect ratio are resized.
     pub resize: Resize,
     /// The resampling filter.
     pub filter: Filter,
@@ -186,7 +187,7 @@ pub struct Preprocessing {
 }
 
 impl Preprocessing {
-    /// A photo at the input's size.
+    /// Resizes a photo to the input.
     ///
     /// # Errors
     /// The result does not fit into memory.
@@ -215,7 +216,7 @@ impl Preprocessing {
         Ok(pixels)
     }
 
-    /// The part of a photo that gets into the input, which is what attention maps lie over: all of it, or the middle.
+    /// The part of a photo that becomes the input, and that attention maps cover: all of it, or the middle.
     ///
     /// # Errors
     /// The part does not fit into memory.
@@ -232,7 +233,7 @@ impl Preprocessing {
     }
 }
 
-/// Ids with a meaning of their own.
+/// Ids of the special words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Special {
     /// Fills up shorter captions in training.
@@ -245,7 +246,7 @@ pub struct Special {
     pub unk: u32,
 }
 
-/// Where weights come from.
+/// The origin of weights.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Source {
     /// The file's name.

@@ -1,4 +1,4 @@
-//! Model files: safetensors whose metadata says what the tensors are for.
+//! Model files: safetensors with a description of the model in the metadata.
 
 mod file;
 mod manifest;
@@ -20,23 +20,23 @@ use crate::engine::Cause;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{file}: {kind}")]
 pub struct ModelError {
-    /// The file, as it was named.
+    /// The file, as the caller named it.
     pub file: String,
-    /// What is wrong with it.
+    /// The reason.
     pub kind: ModelErrorKind,
 }
 
-/// What can be wrong with a model file.
+/// Reasons why a model file cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelErrorKind {
     /// It cannot be read at all.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// It is not a whole safetensors file.
+    /// It is not a complete safetensors file.
     #[error("is not a whole safetensors file ({0}): download or convert it again")]
     Malformed(String),
-    /// It is a safetensors file, but not one of ours.
+    /// It is a safetensors file, but not a model file of shadetell.
     #[error(
         "{0}: expected a model file of shadetell, with its description under the metadata key `shadetell`"
     )]
@@ -44,12 +44,12 @@ pub enum ModelErrorKind {
     /// It has no tensor of this name.
     #[error("tensor `{name}` is missing; {nearest}")]
     MissingTensor {
-        /// The tensor that was looked for.
+        /// The missing tensor.
         name: String,
-        /// What there is instead.
+        /// The most similar names in the file.
         nearest: String,
     },
-    /// A tensor has another shape than the others ask for.
+    /// The shape of a tensor does not fit the other tensors.
     #[error("tensor `{name}`: expected shape {expected}, found {found}")]
     Shape {
         /// The tensor.
@@ -59,7 +59,7 @@ pub enum ModelErrorKind {
         /// The shape it has.
         found: String,
     },
-    /// A tensor has an element type that is not read.
+    /// A tensor has an unsupported element type.
     #[error("tensor `{name}`: expected f32, f16 or bf16, found {found}")]
     DType {
         /// The tensor.
@@ -87,7 +87,7 @@ pub enum ModelErrorKind {
         /// Where it is.
         index: usize,
     },
-    /// A value is too large for the type of element that it should be written as.
+    /// A value is too large for the element type to be written.
     #[error(
         "tensor `{name}`: expected values up to 65504, the largest f16, found {value} at index {index}: write it as f32"
     )]
@@ -99,16 +99,16 @@ pub enum ModelErrorKind {
         /// Where it is.
         index: usize,
     },
-    /// It is there already.
-    #[error("is there already: write to another path, or replace it")]
+    /// The file exists already.
+    #[error("exists already: write to another path, or replace it")]
     Exists,
     /// It cannot be written.
     #[error("cannot be written: {0}")]
     Unwritable(String),
-    /// The model has no decoder of the family that was asked for.
+    /// The model has no decoder of the requested family.
     #[error("has no {wanted} decoder; it has {found}")]
     NoDecoder {
-        /// The family asked for.
+        /// The requested family.
         wanted: DecoderFamily,
         /// The families there are.
         found: String,

@@ -1,4 +1,4 @@
-//! A model file: its description, and its tensors as `f32` on demand.
+//! A model file: its description, and its tensors, read as `f32` on demand.
 
 use super::{Manifest, ModelError, ModelErrorKind, ModelFile};
 use crate::engine::graph::FileValues;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub struct Model {
     file: String,
     bytes: Arc<Bytes>,
-    /// Where the header ends and the tensors begin.
+    /// The offset at which the header ends and the tensors begin.
     data: usize,
     metadata: Metadata,
     manifest: Manifest,
@@ -28,11 +28,11 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// Opens a model file. Its tensors are read when they are needed. If the file changes meanwhile, they have other
-    /// values; if it becomes shorter, the process ends with a signal (SIGBUS). Replace a model file by renaming.
+    /// Opens a model file. Its tensors are read when they are needed. If the file is overwritten while it is open, tensors have
+    /// other values; if it becomes shorter, the process ends with a signal (SIGBUS). Replace a model file by renaming.
     ///
     /// # Errors
-    /// The file cannot be read, is no safetensors file, or is not described as one of ours.
+    /// The file cannot be read, is not a safetensors file, or has no valid description of a model.
     pub fn open(path: &Path) -> Result<Model, ModelError> {
         let file = path.display().to_string();
         let unreadable = |e: std::io::Error| ModelErrorKind::Unreadable(e.to_string());
@@ -42,7 +42,7 @@ impl Model {
         }
     }
 
-    /// Takes a model file that is in memory already; `file` names it in errors.
+    /// Reads a model file that is in memory already; `file` is its name in errors.
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -50,7 +50,7 @@ impl Model {
         Model::read(file, bytes.into())
     }
 
-    /// Takes a model file that is part of the program, such as `shadetell_flickr8k::MODEL`; `file` names it in errors.
+    /// Reads a model file that is part of the program, such as `shadetell_flickr8k::MODEL`; `file` is its name in errors.
     ///
     /// # Errors
     /// As [`Model::open`].
@@ -77,7 +77,7 @@ impl Model {
         &self.manifest
     }
 
-    /// How the file is named in messages.
+    /// The name of the file in messages.
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -85,7 +85,7 @@ impl Model {
     /// The sizes of a tensor.
     ///
     /// # Errors
-    /// There is none of this name.
+    /// There is no tensor of this name.
     pub fn shape(&self, name: &str) -> Result<&[usize], ModelError> {
         self.info(name).map(|info| info.shape.as_slice())
     }
@@ -93,7 +93,7 @@ impl Model {
     /// The values of a tensor, converted to `f32`.
     ///
     /// # Errors
-    /// The tensor is missing, has another shape, is of a type that is not read, or holds NaN or infinity.
+    /// The tensor is missing, has another shape or an unsupported element type, or holds NaN or infinity.
     pub fn tensor(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, ModelError> {
         self.stored(name, shape).map(|values| values.read())
     }
@@ -112,7 +112,7 @@ impl Model {
         let range = self.data + start..self.data + end;
         let file = &self.bytes;
         let element = ElementType::of_safetensors(info.dtype);
-        // All bits of the exponent are set in NaN and infinity, and in nothing else.
+        // All exponent bits are set in NaN and infinity, and in no other value.
         let bad = match element {
             Some(ElementType::F32) => {
                 bad_element(file, range.clone(), |b| u32::from_le_bytes(b) & 0x7F80_0000 == 0x7F80_0000)
@@ -139,10 +139,10 @@ impl Model {
         }
     }
 
-    /// The same model for another file, its weights as f16 if wanted.
+    /// The same model as a new file, with f16 weights on request.
     ///
     /// # Errors
-    /// A tensor is of a type that is not read, or holds NaN or infinity.
+    /// A tensor has an unsupported element type, or holds NaN or infinity.
     pub fn copy(&self, half: bool) -> Result<ModelFile<'_>, ModelError> {
         let mut file = ModelFile::new(self.manifest.clone(), half);
         for name in self.metadata.offset_keys() {
@@ -169,7 +169,7 @@ impl Model {
         })
     }
 
-    /// The names that share the longest beginning with a missing one.
+    /// The names that share the longest prefix with a missing name.
     fn nearest(&self, name: &str) -> String {
         let common = |other: &str| name.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count();
         let mut names = self.metadata.offset_keys();
@@ -183,7 +183,7 @@ impl Model {
     }
 }
 
-/// The first element of a range that is bad.
+/// The first invalid element of a range.
 fn bad_element<const N: usize>(
     file: &Bytes,
     range: Range<usize>,
@@ -192,7 +192,7 @@ fn bad_element<const N: usize>(
     let (mut found, mut before) = (None, 0);
     file.for_each_piece(range, |piece| {
         let elements = piece.as_chunks::<N>().0;
-        // Without an exit inside of the piece, so that the compiler makes vectors of it.
+        // No early exit inside a piece, so that the compiler can vectorise the loop.
         if found.is_none() && elements.iter().fold(false, |bad, &e| bad | is_bad(e)) {
             found = elements.iter().position(|&e| is_bad(e)).map(|at| before + at);
         }

@@ -1,19 +1,19 @@
-//! Ways to prepare photos that models were trained with, by name.
+//! Named presets of preprocessing, as used in the training of well-known models.
 
 use super::Preprocessing;
 use crate::image::{Filter, Resize};
 use std::fmt;
 
-/// A way to prepare photos that some family of models was trained with.
+/// The preprocessing that a family of models was trained with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Preset {
-    /// To 224x224 with Lanczos, whatever the aspect: `sample.py` of yunjey's tutorial.
+    /// To 224x224 with Lanczos, without keeping the aspect ratio: `sample.py` of yunjey's tutorial.
     SquashLanczos224,
     /// The shorter side to 256, bilinear, then the middle 224x224: torchvision's usual transform.
     Resize256Crop224,
-    /// To 256x256, bilinear, whatever the aspect: the Show, Attend and Tell tutorial.
+    /// To 256x256, bilinear, without keeping the aspect ratio: the Show, Attend and Tell tutorial.
     SquashBilinear256,
-    /// To 224x224, bilinear, whatever the aspect, and from -1 to 1: the model that is built in.
+    /// To 224x224, bilinear, without keeping the aspect ratio, with values from -1 to 1: the bundled model.
     Bundled,
 }
 
@@ -23,7 +23,7 @@ const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 const LITE: [[f32; 3]; 2] = [[0.498; 3], [0.502; 3]];
 
 impl Preset {
-    /// All of them.
+    /// All presets.
     pub const ALL: [Preset; 4] =
         [Preset::SquashLanczos224, Preset::Resize256Crop224, Preset::SquashBilinear256, Preset::Bundled];
 
@@ -37,7 +37,7 @@ impl Preset {
         }
     }
 
-    /// What it stands for.
+    /// The preprocessing that it stands for.
     pub fn preprocessing(self) -> Preprocessing {
         let (side, resize, filter, [mean, std]) = match self {
             Preset::SquashLanczos224 => (224, Resize::Squash, Filter::Lanczos, IMAGENET),

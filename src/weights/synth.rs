@@ -1,7 +1,7 @@
-//! Models with deterministic random weights: for benchmarks and tests without any download.
+//! Models with deterministic random weights, for benchmarks and tests without a download.
 //!
-//! Every value depends on the seed, its tensor's name and its index alone (splitmix64, Steele et al. 2014), so that
-//! `tools/synth.py` makes the same ones. Convolutions keep the second moment (He et al., arXiv 1502.01852) and the last
+//! Every value depends only on the seed, its tensor's name and its index (splitmix64, Steele et al. 2014), so that
+//! `tools/synth.py` computes the same values. Convolutions keep the second moment (He et al., arXiv 1502.01852) and the last
 //! batch norm of each residual branch is small, so that activations stay of order one at any depth.
 
 use super::file::Values;
@@ -10,25 +10,25 @@ use super::{
 };
 use crate::engine::random::{RANDOM_STEP, random_value};
 
-/// Which model to make.
+/// The model to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SynthOptions {
     /// A ResNet.
     pub encoder: EncoderFamily,
     /// The decoder.
     pub decoder: DecoderFamily,
-    /// Words of the vocabulary, the four special ones included.
+    /// Words of the vocabulary, including the four special words.
     pub words: usize,
     /// LSTM layers of Show and Tell.
     pub layers: usize,
-    /// Makes other values.
+    /// The seed of the random values.
     pub seed: u64,
     /// Whether weights are written as f16.
     pub half: bool,
 }
 
 impl SynthOptions {
-    /// A model of the size of those that were trained on COCO, seed 7, f32.
+    /// A model as large as models trained on COCO, seed 7, f32.
     pub fn new(encoder: EncoderFamily, decoder: DecoderFamily) -> SynthOptions {
         let words = match decoder {
             DecoderFamily::ShowTell => 9956,
@@ -38,7 +38,7 @@ impl SynthOptions {
     }
 }
 
-/// A range of values, `middle - reach` to `middle + reach`.
+/// A range of values, from `middle - reach` to `middle + reach`.
 #[derive(Clone, Copy)]
 struct Spread {
     middle: f32,
@@ -66,7 +66,7 @@ fn values(name: &str, seed: u64, count: usize, spread: Spread) -> Values<'static
     })
 }
 
-/// Makes a model; it is computed while it is written.
+/// Makes a model, whose values are computed when it is written.
 pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
     let SynthOptions { encoder, decoder, words, seed, half, .. } = *options;
     let prefix = match decoder {
@@ -113,7 +113,7 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
     file
 }
 
-/// The tensors of a ResNet; gives the channels of its result.
+/// The tensors of a ResNet; returns the channels of its result.
 fn resnet(family: EncoderFamily, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
     let (blocks, is_bottleneck) = family.resnet_blocks().unwrap_or_default();
     let mut layer = |conv: String, norm: String, [outputs, inputs, side]: [usize; 3], gain: f32| {
@@ -204,14 +204,14 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(miri, ignore = "so many values take Miri minutes")]
-    fn values_depend_on_name_seed_and_index_alone() {
+    #[cfg_attr(miri, ignore = "takes minutes in Miri")]
+    fn values_depend_only_on_name_seed_and_index() {
         let all = |name, seed, count| {
             let mut found = Vec::new();
             values(name, seed, count, around(0.5, 2.0))(&mut |piece| found.extend_from_slice(piece));
             found
         };
-        // As tools/synth.py prints them for name `x`, seed 7, middle 0.5, reach 2.
+        // The output of tools/synth.py for name `x`, seed 7, middle 0.5, reach 2.
         assert_eq!(all("x", 7, 3), [1.146_980_8, 2.384_457, -0.105_875_49]);
         assert_eq!(all("x", 7, 70_000)[..3], all("x", 7, 3));
         assert_ne!(all("y", 7, 3), all("x", 7, 3));

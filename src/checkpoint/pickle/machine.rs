@@ -1,4 +1,4 @@
-//! The machine that reads pickles: a stack, marks, a memo.
+//! The stack machine that reads pickles: a stack, marks, a memo.
 
 use super::{Call, Id, Object, Pickle, PickleError};
 use std::collections::HashMap;
@@ -9,17 +9,17 @@ const MAX_OBJECTS: usize = 20_000_000;
 /// Longest name of a module or a class that a pickle may refer to.
 const MAX_NAME: usize = 255;
 
-/// Reads one pickle from the beginning of `bytes`; gives it with its length.
+/// Reads one pickle from the beginning of `bytes`; returns it with its length.
 ///
 /// # Errors
-/// It is damaged, or uses an opcode that plain data has no need of.
+/// The pickle is damaged, or uses an opcode that plain data does not need.
 pub fn parse(bytes: &[u8]) -> Result<(Pickle, usize), PickleError> {
     let mut machine = Machine { bytes, ..Machine::default() };
     machine.run()?;
     Ok((machine.pickle, machine.at))
 }
 
-/// Reads one pickle of which `bytes` may be the beginning only; `None` if the pickle goes on behind them.
+/// Reads one pickle, of which `bytes` may be only the beginning; `None` if `bytes` end before the pickle does.
 ///
 /// # Errors
 /// As [`parse`].
@@ -37,7 +37,7 @@ struct Machine<'a> {
     bytes: &'a [u8],
     at: usize,
     opcode_at: usize,
-    /// Whether more bytes were asked for than there are.
+    /// Whether the bytes ended before the pickle did.
     is_cut: bool,
     stack: Vec<Id>,
     marks: Vec<usize>,
@@ -81,7 +81,7 @@ impl<'a> Machine<'a> {
         Ok(u64::from_le_bytes(word))
     }
 
-    /// Bytes with their length in front.
+    /// Bytes preceded by their length.
     fn counted(&mut self, width: usize) -> Step<&'a [u8]> {
         let count = self.number(width)?;
         self.take(usize::try_from(count).unwrap_or(usize::MAX))
@@ -123,7 +123,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// How deep the stack may be emptied: not below the last mark.
+    /// The least height of the stack: objects below the last mark cannot be popped.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -412,7 +412,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// An opcode about classes and what is made from them.
+    /// An opcode about classes and their instances.
     fn instance(&mut self, opcode: u8) -> Step<()> {
         match opcode {
             b'c' => {
@@ -422,18 +422,18 @@ impl<'a> Machine<'a> {
             0x93 => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let text = |id: Id| match self.pickle.objects.get(id.0) {
-                    // Two references to long text would name it at no cost.
+                    // Without this limit, a name of any length could be repeated at the cost of two references.
                     Some(Object::Str(text)) if text.len() <= MAX_NAME => Some(text.clone()),
                     _ => None,
                 };
                 match (text(module), text(name)) {
                     (Some(module), Some(name)) => self.global(module, name),
                     _ => self.error(format!(
-                        "expected the names of a module and of what is in it, of up to {MAX_NAME} bytes"
+                        "expected the names of a module and of a member, of up to {MAX_NAME} bytes"
                     )),
                 }
             }
-            // `(class, arguments)`; the third part of the last one are named arguments, which no state needs.
+            // `(class, arguments)`; the last opcode also has keyword arguments, which are not needed.
             b'R' | 0x81 => {
                 let (arguments, callable) = (self.pop()?, self.pop()?);
                 self.call(callable, arguments)

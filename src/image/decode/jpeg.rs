@@ -1,11 +1,10 @@
-//! JPEG, decoded strictly, to the bytes that libjpeg-turbo gives: models are trained on pixels that Pillow or
-//! torchvision decoded with it, and a decoder that rounds otherwise changes a caption in ten.
+//! Strict JPEG decoding, with the same pixels as libjpeg-turbo: models are trained on pixels that Pillow or torchvision
+//! decoded with libjpeg-turbo, and a decoder that rounds differently changes one caption in ten.
 //!
-//! JPEG decoders are made to show something at any price: where data is missing or damaged they go on with grey.
-//! A caption of a half-grey picture looks like a caption, so here such files are errors. The decoder finds damage
-//! inside of a scan. It does not find every cut in the last row of blocks; the missing end marker does.
-//! What neither finds is a scan that was cut and closed with an end marker again: it is grey from there on, as in
-//! Pillow.
+//! JPEG decoders usually show as much as possible: missing or damaged data becomes grey. The caption of a half-grey picture
+//! looks like any other caption, so such files are errors here. The decoder detects damage inside a scan. It does not
+//! detect every truncation in the last row of blocks; the check for the end marker does. Neither detects a truncated scan
+//! to which an end marker was added: its rest is grey, as in Pillow.
 
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageFormat, RgbImage};
@@ -64,7 +63,7 @@ fn to_rgb(data: &mut Vec<u8>) {
     let pixels = data.len() / 4;
     for i in 0..pixels {
         let [c, m, y, white] = [data[4 * i], data[4 * i + 1], data[4 * i + 2], data[4 * i + 3]];
-        // What the black ink leaves, less what the coloured ink takes of that; the quotient rounded to the nearest.
+        // `white - (255 - light) * white / 255`, with the quotient rounded to the nearest.
         let left = |light: u8| {
             let product = u32::from(255 - light) * u32::from(white) + 128;
             white.saturating_sub(((product + (product >> 8)) >> 8) as u8)
@@ -98,7 +97,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Walks from marker to marker. What is inside of segments, as thumbnails are, does not count.
+    /// Walks from marker to marker. The contents of segments, such as thumbnails, are skipped.
     fn of(bytes: &[u8]) -> Self {
         let mut layout = Self::default();
         layout.walk(bytes.get(2..).unwrap_or_default());
@@ -109,7 +108,7 @@ impl Layout {
     fn walk(&mut self, mut rest: &[u8]) -> Option<()> {
         let mut seen_scan = false;
         loop {
-            // Entropy-coded data and stray bytes: on to the next 0xFF.
+            // Entropy-coded data and stray bytes: skip to the next 0xFF.
             let at = rest.iter().position(|&byte| byte == 0xFF)?;
             rest = &rest[at + 1..];
             let (&marker, after) = rest.split_first()?;
@@ -124,7 +123,7 @@ impl Layout {
                 0x00..=0x01 | 0xD0..=0xD9 => rest = after,
                 _ => {
                     let (length, body) = after.split_first_chunk::<2>()?;
-                    // 0xC4, 0xC8 and 0xCC lie among the frames but are none; 0xF7 is that of JPEG-LS.
+                    // 0xC4, 0xC8 and 0xCC are in the range of the frames but are not frames; 0xF7 is the frame of JPEG-LS.
                     if matches!(marker, 0xC0..=0xCF | 0xF7) && !matches!(marker, 0xC4 | 0xC8 | 0xCC) {
                         self.frame = self.frame.or(body.first().map(|&bits| (marker, bits)));
                     }
@@ -135,7 +134,7 @@ impl Layout {
         }
     }
 
-    /// The name of a coding that the decoder does not know.
+    /// The name of a coding that the decoder does not support.
     fn unsupported(&self) -> Option<&'static str> {
         match self.frame? {
             (0xC3 | 0xCB, _) => Some("a lossless JPEG"),
@@ -152,7 +151,7 @@ mod tests {
     use super::Layout;
 
     #[test]
-    fn end_counts_after_a_scan_only() {
+    fn an_end_marker_counts_only_after_a_scan() {
         let thumbnail = b"\xFF\xD8\xFF\xE1\0\x06\xFF\xDA\xFF\xD9";
         let scan = b"\xFF\xDA\0\x03\x01\x12\xFF\0\xD9\xFF\xD0\x34";
         let with = |parts: &[&[u8]]| Layout::of(&parts.concat()).has_end;

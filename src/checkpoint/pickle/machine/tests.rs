@@ -58,7 +58,7 @@ fn calls_are_not_made() {
 }
 
 #[test]
-fn damage_is_an_error_with_its_place() {
+fn damage_is_an_error_with_its_offset() {
     for (bytes, offset, word) in [
         (b"".as_slice(), 0, "1 more"),
         (b"K", 0, "1 more"),
