@@ -1,10 +1,10 @@
-/* Shade & Tell: looks at a photo and says what is in it. Generated from capi/src; see docs/host-integration.md.
+/* Shade & Tell: captions photos. Generated from capi/src; see docs/host-integration.md.
  *
- * Pointers are null where that is said, or point to what their type says for as long as the call lasts; texts are UTF-8 and end
- * with a zero. A handle may be used by several threads at a time, of which those that caption wait for each other, and is freed
- * once, by the function that has its name and `_free`, when no call uses it any more; freeing null does nothing.
+ * A pointer may be null only where this is stated. It has to point to a value of its type for as long as the call lasts. Texts
+ * are UTF-8 and end with a zero. Several threads may use a handle at a time; threads that caption take turns. Free each handle
+ * once, with the function of its name that ends with `_free`, when no call uses it any more. Freeing null does nothing.
  *
- * A call that can fail writes to `*error`, unless `error` is null: null after success, else an error to be freed by the caller. */
+ * A call that can fail writes to `*error`, unless `error` is null: null after success, or else an error for the caller to free. */
 
 #ifndef SHADETELL_H
 #define SHADETELL_H
@@ -13,11 +13,11 @@
 #include <stdint.h>
 
 /*
- How a call ended.
+ The outcome of a call.
  */
 typedef enum {
   /*
-   As asked.
+   Success.
    */
   SHADETELL_STATUS_OK = 0,
   /*
@@ -33,11 +33,11 @@ typedef enum {
    */
   SHADETELL_STATUS_IMAGE = 3,
   /*
-   The machine has no such adapter, or the adapter gives no device.
+   The machine has no such adapter, or the adapter cannot open a device.
    */
   SHADETELL_STATUS_DEVICE = 4,
   /*
-   The device went away: make a captioner on a new one.
+   The device was lost: make a captioner on a new one.
    */
   SHADETELL_STATUS_DEVICE_LOST = 5,
   /*
@@ -45,11 +45,11 @@ typedef enum {
    */
   SHADETELL_STATUS_OUT_OF_MEMORY = 6,
   /*
-   A mistake of the library, or of the driver.
+   A bug in the library or in the driver.
    */
   SHADETELL_STATUS_INTERNAL = 7,
   /*
-   The captioner is in use: the same call succeeds later.
+   The captioner is in use: try again later.
    */
   SHADETELL_STATUS_BUSY = 8,
   /*
@@ -59,7 +59,7 @@ typedef enum {
 } ShadetellStatus;
 
 /*
- Which of a model's decoders speaks.
+ A decoder of a model.
  */
 typedef enum {
   /*
@@ -77,11 +77,11 @@ typedef enum {
 } ShadetellDecoder;
 
 /*
- How a pixel lies in memory.
+ The memory layout of a pixel.
  */
 typedef enum {
   /*
-   Red, green and blue, a byte each.
+   Red, green and blue, one byte each.
    */
   SHADETELL_PIXEL_FORMAT_RGB8 = 0,
   /*
@@ -95,32 +95,32 @@ typedef enum {
 } ShadetellPixelFormat;
 
 /*
- A sentence about a picture. What its functions give lives as long as it does.
+ A sentence about a picture. Pointers that its functions return are valid until it is freed.
  */
 typedef struct ShadetellCaption ShadetellCaption;
 
 /*
- A model made ready on a device.
+ A model that is prepared on a device.
  */
 typedef struct ShadetellCaptioner ShadetellCaptioner;
 
 /*
- A device. Captioners on it share kernels and weights, and keep it as long as they need it.
+ A device. Captioners on it share kernels and weights. It may be freed before them.
  */
 typedef struct ShadetellDevice ShadetellDevice;
 
 /*
- What went wrong in words.
+ An error with a message.
  */
 typedef struct ShadetellError ShadetellError;
 
 /*
- A model: weights and vocabulary. Captioners that are made from it do not need it to stay.
+ A model: weights and vocabulary. It may be freed before the captioners that were made from it.
  */
 typedef struct ShadetellModel ShadetellModel;
 
 /*
- How captions are searched. What is zero is the model's own choice.
+ How captions are searched. Zero means the model's own choice.
  */
 typedef struct {
   /*
@@ -128,17 +128,17 @@ typedef struct {
    */
   uint32_t decoder;
   /*
-   Hypotheses that are followed at a time; 1 is greedy search.
+   Number of hypotheses in the beam; 1 is greedy search.
    */
   uint32_t beam;
   /*
-   Most words in a caption, the end included.
+   Most words in a caption, including the end token.
    */
   uint32_t max_length;
 } ShadetellOptions;
 
 /*
- Pixels in memory, encoded as in a photo (sRGB), the first row uppermost.
+ Pixels in memory, encoded as in a photo (sRGB), with the first row at the top.
  */
 typedef struct {
   /*
@@ -154,7 +154,7 @@ typedef struct {
    */
   uint32_t height;
   /*
-   Bytes from one row to the next; 0 if there is nothing between rows.
+   Bytes from one row to the next; 0 if rows have no padding.
    */
   size_t bytes_per_row;
   /*
@@ -198,7 +198,7 @@ const char *shadetell_caption_word(const ShadetellCaption *caption, size_t index
 float shadetell_caption_word_log_prob(const ShadetellCaption *caption, size_t index);
 
 /*
- How strongly each cell of a grid was looked at for a word, row by row; they sum to 1. Null for a decoder without attention.
+ The attention of a word on each cell of a grid, row by row; the cells sum to 1. Null for a decoder without attention.
  `rows` and `columns` may be null.
  */
 const float *shadetell_caption_attention(const ShadetellCaption *caption,
@@ -212,8 +212,8 @@ const float *shadetell_caption_attention(const ShadetellCaption *caption,
 void shadetell_caption_free(ShadetellCaption *caption);
 
 /*
- Makes a model ready on a device, or, where `device` is null, for the slow reference on the CPU. Takes seconds: kernels are
- compiled. `options` may be null.
+ Prepares a model on a device, or, if `device` is null, for the slow reference kernels on the CPU. Takes seconds, because
+ kernels are compiled. `options` may be null.
  */
 ShadetellStatus shadetell_captioner_new(const ShadetellModel *model,
                                         const ShadetellDevice *device,
@@ -235,7 +235,8 @@ ShadetellStatus shadetell_caption_picture(const ShadetellCaptioner *captioner,
                                           ShadetellError **error);
 
 /*
- Captions the bytes of a photo file (JPEG, PNG, WebP, GIF, BMP or TIFF), turned as its EXIF says, and waits for the caption.
+ Captions the bytes of a photo file (JPEG, PNG, WebP, GIF, BMP or TIFF), with its EXIF orientation applied, and waits for the
+ caption.
  */
 ShadetellStatus shadetell_caption_photo(const ShadetellCaptioner *captioner,
                                         const uint8_t *data,
@@ -244,9 +245,11 @@ ShadetellStatus shadetell_caption_photo(const ShadetellCaptioner *captioner,
                                         ShadetellError **error);
 
 /*
- Opens an adapter: the one whose name contains `adapter`, or has it as its number, or the best for null.
+ Opens an adapter. `adapter` is part of its name, or its number in the list of `shadetell devices`; null means the best one.
  */
-ShadetellStatus shadetell_device_open(const char *adapter, ShadetellDevice **device, ShadetellError **error);
+ShadetellStatus shadetell_device_open(const char *adapter,
+                                      ShadetellDevice **device,
+                                      ShadetellError **error);
 
 /*
  Frees a device.
@@ -254,7 +257,7 @@ ShadetellStatus shadetell_device_open(const char *adapter, ShadetellDevice **dev
 void shadetell_device_free(ShadetellDevice *device);
 
 /*
- The message of an error, in UTF-8; it lives as long as the error.
+ The message of an error, in UTF-8; valid until the error is freed.
  */
 const char *shadetell_error_message(const ShadetellError *error);
 
@@ -264,15 +267,15 @@ const char *shadetell_error_message(const ShadetellError *error);
 void shadetell_error_free(ShadetellError *error);
 
 /*
- Opens a model file, which `shadetell convert` writes. It is mapped into memory: replace it by renaming another file to
- its name. If it becomes shorter while it is open, the process ends with a signal (SIGBUS).
+ Opens a model file, such as one written by `shadetell convert`. The file is mapped into memory: to replace it, rename another
+ file to its name. If it becomes shorter while it is open, the process ends with a signal (SIGBUS).
  */
 ShadetellStatus shadetell_model_open(const char *path,
                                      ShadetellModel **model,
                                      ShadetellError **error);
 
 /*
- Takes a model file that is in memory; the bytes are copied.
+ Reads a model file that is in memory; the bytes are copied.
  */
 ShadetellStatus shadetell_model_from_bytes(const uint8_t *data,
                                            size_t len,
@@ -280,7 +283,7 @@ ShadetellStatus shadetell_model_from_bytes(const uint8_t *data,
                                            ShadetellError **error);
 
 /*
- Gives the model that is part of the library, if it was built with one.
+ Opens the model that is part of the library, if the library was built with one.
  */
 ShadetellStatus shadetell_model_bundled(ShadetellModel **model, ShadetellError **error);
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Says what went wrong. */
+/* Prints an error. */
 static int failed(const char *what, ShadetellError *error) {
     fprintf(stderr, "%s: %s\n", what, shadetell_error_message(error));
     shadetell_error_free(error);

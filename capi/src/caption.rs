@@ -4,7 +4,7 @@ use crate::{c_text, free};
 use shadetell::Caption;
 use std::ffi::{CString, c_char};
 
-/// A sentence about a picture. What its functions give lives as long as it does.
+/// A sentence about a picture. Pointers that its functions return are valid until it is freed.
 pub struct ShadetellCaption {
     text: CString,
     log_prob: f32,
@@ -36,28 +36,28 @@ impl ShadetellCaption {
 
 /// The word with this number.
 unsafe fn word<'a>(caption: *const ShadetellCaption, index: usize) -> Option<&'a Word> {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { caption.as_ref() }?.words.get(index)
 }
 
 /// The sentence, in UTF-8.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_caption_text(caption: *const ShadetellCaption) -> *const c_char {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { caption.as_ref() }.map_or(c"".as_ptr(), |caption| caption.text.as_ptr())
 }
 
 /// The natural logarithm of its probability.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_caption_log_prob(caption: *const ShadetellCaption) -> f32 {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { caption.as_ref() }.map_or(0.0, |caption| caption.log_prob)
 }
 
 /// The number of its words.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_caption_word_count(caption: *const ShadetellCaption) -> usize {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { caption.as_ref() }.map_or(0, |caption| caption.words.len())
 }
 
@@ -67,7 +67,7 @@ pub unsafe extern "C" fn shadetell_caption_word(
     caption: *const ShadetellCaption,
     index: usize,
 ) -> *const c_char {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { word(caption, index) }.map_or(std::ptr::null(), |word| word.text.as_ptr())
 }
 
@@ -77,11 +77,11 @@ pub unsafe extern "C" fn shadetell_caption_word_log_prob(
     caption: *const ShadetellCaption,
     index: usize,
 ) -> f32 {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { word(caption, index) }.map_or(0.0, |word| word.log_prob)
 }
 
-/// How strongly each cell of a grid was looked at for a word, row by row; they sum to 1. Null for a decoder without attention.
+/// The attention of a word on each cell of a grid, row by row; the cells sum to 1. Null for a decoder without attention.
 /// `rows` and `columns` may be null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_caption_attention(
@@ -90,15 +90,15 @@ pub unsafe extern "C" fn shadetell_caption_attention(
     rows: *mut usize,
     columns: *mut usize,
 ) -> *const f32 {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     let grid = unsafe { caption.as_ref() }.map_or([0, 0], |caption| caption.grid);
     for (place, sides) in [rows, columns].into_iter().zip(grid) {
         if !place.is_null() {
-            // SAFETY: not null, so a place for a number.
+            // SAFETY: not null, so it points to a number.
             unsafe { place.write(sides) };
         }
     }
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     let attention = unsafe { word(caption, index) }.map(|word| &word.attention);
     attention.filter(|cells| !cells.is_empty()).map_or(std::ptr::null(), |cells| cells.as_ptr())
 }
@@ -106,6 +106,6 @@ pub unsafe extern "C" fn shadetell_caption_attention(
 /// Frees a caption.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_caption_free(caption: *mut ShadetellCaption) {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { free(caption) };
 }

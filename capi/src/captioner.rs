@@ -8,7 +8,7 @@ use shadetell::image::Rgb8;
 use shadetell::weights::DecoderFamily;
 use shadetell::{Backend, CaptionOptions, Captioner};
 
-/// Which of a model's decoders speaks.
+/// A decoder of a model.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub enum ShadetellDecoder {
@@ -20,23 +20,23 @@ pub enum ShadetellDecoder {
     ShowAttendTell = 2,
 }
 
-/// How captions are searched. What is zero is the model's own choice.
+/// How captions are searched. Zero means the model's own choice.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ShadetellOptions {
     /// One of `ShadetellDecoder`.
     pub decoder: u32,
-    /// Hypotheses that are followed at a time; 1 is greedy search.
+    /// Number of hypotheses in the beam; 1 is greedy search.
     pub beam: u32,
-    /// Most words in a caption, the end included.
+    /// Most words in a caption, including the end token.
     pub max_length: u32,
 }
 
-/// How a pixel lies in memory.
+/// The memory layout of a pixel.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub enum ShadetellPixelFormat {
-    /// Red, green and blue, a byte each.
+    /// Red, green and blue, one byte each.
     Rgb8 = 0,
     /// Red, green, blue, and a byte that is ignored.
     Rgba8 = 1,
@@ -44,7 +44,7 @@ pub enum ShadetellPixelFormat {
     Bgra8 = 2,
 }
 
-/// Pixels in memory, encoded as in a photo (sRGB), the first row uppermost.
+/// Pixels in memory, encoded as in a photo (sRGB), with the first row at the top.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct ShadetellPicture {
@@ -54,17 +54,17 @@ pub struct ShadetellPicture {
     pub width: u32,
     /// Rows.
     pub height: u32,
-    /// Bytes from one row to the next; 0 if there is nothing between rows.
+    /// Bytes from one row to the next; 0 if rows have no padding.
     pub bytes_per_row: usize,
     /// One of `ShadetellPixelFormat`.
     pub format: u32,
 }
 
-/// A model made ready on a device.
+/// A model that is prepared on a device.
 pub struct ShadetellCaptioner(Captioner);
 
-/// Makes a model ready on a device, or, where `device` is null, for the slow reference on the CPU. Takes seconds: kernels are
-/// compiled. `options` may be null.
+/// Prepares a model on a device, or, if `device` is null, for the slow reference kernels on the CPU. Takes seconds, because
+/// kernels are compiled. `options` may be null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_captioner_new(
     model: *const ShadetellModel,
@@ -74,7 +74,7 @@ pub unsafe extern "C" fn shadetell_captioner_new(
     error: *mut *mut ShadetellError,
 ) -> ShadetellStatus {
     let work = || {
-        // SAFETY: of the caller's, as the header asks.
+        // SAFETY: the caller guarantees valid pointers, as the header requires.
         let model = unsafe { borrowed(model, "model") }?;
         // SAFETY: as above.
         let backend = unsafe { device.as_ref() }.map_or(Backend::Cpu, |device| Backend::Gpu(&device.0));
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn shadetell_captioner_new(
 /// Frees a captioner.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_captioner_free(captioner: *mut ShadetellCaptioner) {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { free(captioner) };
 }
 
@@ -104,7 +104,7 @@ pub unsafe extern "C" fn shadetell_caption_picture(
     error: *mut *mut ShadetellError,
 ) -> ShadetellStatus {
     let work = || {
-        // SAFETY: of the caller's, as the header asks.
+        // SAFETY: the caller guarantees valid pointers, as the header requires.
         let (captioner, picture) =
             unsafe { (borrowed(captioner, "captioner")?, borrowed(picture, "picture")?) };
         // SAFETY: as above.
@@ -116,7 +116,8 @@ pub unsafe extern "C" fn shadetell_caption_picture(
     unsafe { guarded(error, work) }
 }
 
-/// Captions the bytes of a photo file (JPEG, PNG, WebP, GIF, BMP or TIFF), turned as its EXIF says, and waits for the caption.
+/// Captions the bytes of a photo file (JPEG, PNG, WebP, GIF, BMP or TIFF), with its EXIF orientation applied, and waits for the
+/// caption.
 #[cfg(feature = "image")]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_caption_photo(
@@ -127,7 +128,7 @@ pub unsafe extern "C" fn shadetell_caption_photo(
     error: *mut *mut ShadetellError,
 ) -> ShadetellStatus {
     let work = || {
-        // SAFETY: of the caller's, as the header asks.
+        // SAFETY: the caller guarantees valid pointers, as the header requires.
         let (captioner, data) = unsafe { (borrowed(captioner, "captioner")?, bytes(data, len, "data")?) };
         let photo = shadetell::image::decode(data, &shadetell::image::DecodeOptions::default())?;
         // SAFETY: as above.
@@ -143,7 +144,7 @@ impl ShadetellCaptioner {
             return Err(Failure::null("caption"));
         }
         let found = ShadetellCaption::new(&self.0.caption(photo)?, self.0.attention_grid());
-        // SAFETY: not null, so a place for a pointer.
+        // SAFETY: not null, so it points to a pointer.
         unsafe { give(caption, "caption", found) }
     }
 }
@@ -166,7 +167,7 @@ fn chosen(options: &ShadetellOptions) -> Result<CaptionOptions, Failure> {
     })
 }
 
-/// The pixels of the caller's, in the order of ours.
+/// Copies the caller's pixels as RGB.
 unsafe fn photo(picture: &ShadetellPicture) -> Result<Rgb8, Failure> {
     let &ShadetellPicture { pixels, width, height, bytes_per_row, format } = picture;
     let (size, order) = match format {
@@ -185,12 +186,13 @@ unsafe fn photo(picture: &ShadetellPicture) -> Result<Rgb8, Failure> {
         );
         return Err(Failure::Argument(message));
     }
-    // The last row need not be filled up.
+    // The last row need not have padding.
     let len = stride.checked_mul(height as usize - 1).and_then(|bytes| bytes.checked_add(row));
     let len = len.filter(|&len| isize::try_from(len).is_ok());
-    let len = len
-        .ok_or_else(|| Failure::Argument(format!("a picture of {width}x{height} has no place in memory")))?;
-    // SAFETY: as many bytes as the caller said there are.
+    let len = len.ok_or_else(|| {
+        Failure::Argument(format!("a picture of {width}x{height} does not fit into memory"))
+    })?;
+    // SAFETY: the caller guarantees this number of bytes, as the header requires.
     let data = unsafe { bytes(pixels, len, "pixels") }?;
     let rows = data.chunks(stride).flat_map(|line| line[..row].chunks_exact(size));
     Ok(Rgb8::new(width, height, rows.flat_map(|pixel| order.map(|channel| pixel[channel])).collect())?)

@@ -4,10 +4,10 @@ use crate::{ShadetellError, ShadetellStatus, free, give, guarded, text};
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use std::ffi::c_char;
 
-/// A device. Captioners on it share kernels and weights, and keep it as long as they need it.
+/// A device. Captioners on it share kernels and weights. It may be freed before them.
 pub struct ShadetellDevice(pub(crate) Gpu);
 
-/// Opens an adapter: the one whose name contains `adapter`, or has it as its number, or the best for null.
+/// Opens an adapter. `adapter` is part of its name, or its number in the list of `shadetell devices`; null means the best one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_device_open(
     adapter: *const c_char,
@@ -15,7 +15,7 @@ pub unsafe extern "C" fn shadetell_device_open(
     error: *mut *mut ShadetellError,
 ) -> ShadetellStatus {
     let work = || {
-        // SAFETY: of the caller's, as the header asks.
+        // SAFETY: the caller guarantees valid pointers, as the header requires.
         let adapter = unsafe { text(adapter, "adapter") }?.map(str::to_owned);
         let choice = AdapterChoice { adapter, ..AdapterChoice::default() };
         // SAFETY: as above.
@@ -28,6 +28,6 @@ pub unsafe extern "C" fn shadetell_device_open(
 /// Frees a device.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_device_free(device: *mut ShadetellDevice) {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { free(device) };
 }

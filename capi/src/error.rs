@@ -1,15 +1,15 @@
-//! What went wrong, as a number and in words.
+//! Statuses and errors with messages.
 
 use crate::{c_text, free};
 use shadetell::{Cause, Error};
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// How a call ended.
+/// The outcome of a call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShadetellStatus {
-    /// As asked.
+    /// Success.
     Ok = 0,
     /// An argument is null, out of range, or not UTF-8.
     InvalidArgument = 1,
@@ -17,40 +17,40 @@ pub enum ShadetellStatus {
     Model = 2,
     /// The photo cannot be read or used.
     Image = 3,
-    /// The machine has no such adapter, or the adapter gives no device.
+    /// The machine has no such adapter, or the adapter cannot open a device.
     Device = 4,
-    /// The device went away: make a captioner on a new one.
+    /// The device was lost: make a captioner on a new one.
     DeviceLost = 5,
     /// The device has too little memory.
     OutOfMemory = 6,
-    /// A mistake of the library, or of the driver.
+    /// A bug in the library or in the driver.
     Internal = 7,
-    /// The captioner is in use: the same call succeeds later.
+    /// The captioner is in use: try again later.
     Busy = 8,
     /// The model or the photo is larger than a limit allows: use a smaller beam, a smaller photo, or another adapter.
     Limit = 9,
 }
 
-/// What went wrong in words.
+/// An error with a message.
 pub struct ShadetellError {
     message: CString,
 }
 
-/// The message of an error, in UTF-8; it lives as long as the error.
+/// The message of an error, in UTF-8; valid until the error is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_error_message(error: *const ShadetellError) -> *const c_char {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { error.as_ref() }.map_or(c"".as_ptr(), |error| error.message.as_ptr())
 }
 
 /// Frees an error.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_error_free(error: *mut ShadetellError) {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { free(error) };
 }
 
-/// Why a call did not do as asked.
+/// The reason why a call failed.
 pub(crate) enum Failure {
     Argument(String),
     Engine(Error),
@@ -66,7 +66,7 @@ impl Failure {
             Failure::Argument(_) => ShadetellStatus::InvalidArgument,
             Failure::Engine(error) => match error.cause() {
                 Cause::InvalidInput => ShadetellStatus::InvalidArgument,
-                // Of the two kinds of files, the error itself knows which.
+                // The error itself states which of the two kinds of files is invalid.
                 Cause::InvalidFile | Cause::Io => match error {
                     Error::Image(_) => ShadetellStatus::Image,
                     _ => ShadetellStatus::Model,
@@ -95,7 +95,7 @@ impl<E: Into<Error>> From<E> for Failure {
     }
 }
 
-/// Does the work of a call; nothing unwinds out of it. `error` points to null after success.
+/// Does the work of a call; a panic does not unwind out of it. `error` points to null after success.
 pub(crate) unsafe fn guarded(
     error: *mut *mut ShadetellError,
     work: impl FnOnce() -> Result<(), Failure>,
@@ -104,13 +104,13 @@ pub(crate) unsafe fn guarded(
         Ok(Ok(())) => (ShadetellStatus::Ok, None),
         Ok(Err(failure)) => (failure.status(), Some(failure.message())),
         Err(_) => {
-            (ShadetellStatus::Internal, Some("the library made a mistake; please report it".to_owned()))
+            (ShadetellStatus::Internal, Some("there is a bug in the library; please report it".to_owned()))
         }
     };
     if !error.is_null() {
-        let told = message.map(|message| Box::new(ShadetellError { message: c_text(&message) }));
-        // SAFETY: not null, so a place for a pointer.
-        unsafe { error.write(told.map_or(std::ptr::null_mut(), Box::into_raw)) };
+        let written = message.map(|message| Box::new(ShadetellError { message: c_text(&message) }));
+        // SAFETY: not null, so it points to a pointer.
+        unsafe { error.write(written.map_or(std::ptr::null_mut(), Box::into_raw)) };
     }
     status
 }
@@ -124,9 +124,9 @@ mod tests {
     use std::ffi::CStr;
 
     #[test]
-    fn what_unwinds_is_told() {
+    fn a_panic_becomes_an_internal_error() {
         let mut error = std::ptr::null_mut();
-        // SAFETY: a place for a pointer.
+        // SAFETY: `error` is valid for writes.
         let status = unsafe { guarded(&raw mut error, || std::panic::resume_unwind(Box::new(()))) };
         assert_eq!(status, ShadetellStatus::Internal);
         // SAFETY: `guarded` made it.
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn success_leaves_no_error() {
         let mut error = std::ptr::dangling_mut();
-        // SAFETY: a place for a pointer.
+        // SAFETY: `error` is valid for writes.
         let status = unsafe { guarded(&raw mut error, || Ok(())) };
         assert_eq!((status, error), (ShadetellStatus::Ok, std::ptr::null_mut()));
     }

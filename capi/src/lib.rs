@@ -1,10 +1,10 @@
-//! The C interface: bytes in, UTF-8 out, opaque handles, on a device of its own.
+//! The C interface: captions of photos and pixels as UTF-8, opaque handles, on a device of its own.
 //!
-//! Every function that can fail gives a [`ShadetellStatus`], and, through its last argument where that is not null, an error with
-//! a message that says what was expected, what was found and what to do. No function unwinds into its caller. Handles may be
-//! used by several threads at a time; what makes a handle is matched by the `_free` of its name, which takes null too.
+//! Every function that can fail returns a [`ShadetellStatus`]. If its last argument is not null, it also returns an error there.
+//! The message of the error states what was expected, what was found and what to do. No function unwinds into its caller.
+//! Several threads may use a handle at a time. Each kind of handle has a function that ends with `_free`, which also accepts null.
 
-// Safety is the same everywhere: pointers are null or point to what their type says, as the header asks of its callers.
+// The safety conditions are the same everywhere: pointers are null or point to values of their types, as the header requires.
 #![expect(clippy::missing_safety_doc, reason = "said once, in the documentation of the crate")]
 
 mod caption;
@@ -32,51 +32,51 @@ pub extern "C" fn shadetell_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// What a handle points to.
+/// The value that a handle points to.
 unsafe fn borrowed<'a, T>(pointer: *const T, name: &str) -> Result<&'a T, Failure> {
-    // SAFETY: null, or what the caller made.
+    // SAFETY: null, or valid as the caller guarantees.
     unsafe { pointer.as_ref() }.ok_or_else(|| Failure::null(name))
 }
 
-/// Gives a handle away.
+/// Writes a new handle for the caller.
 unsafe fn give<T>(place: *mut *mut T, name: &str, value: T) -> Result<(), Failure> {
     if place.is_null() {
         return Err(Failure::null(name));
     }
-    // SAFETY: not null, so a place for a pointer.
+    // SAFETY: not null, so it points to a pointer.
     unsafe { place.write(Box::into_raw(Box::new(value))) };
     Ok(())
 }
 
-/// Takes a handle back.
+/// Frees a handle.
 unsafe fn free<T>(pointer: *mut T) {
     if !pointer.is_null() {
-        // SAFETY: `give` made it, and a caller frees it once.
+        // SAFETY: `give` made the handle, and the caller frees it once.
         drop(unsafe { Box::from_raw(pointer) });
     }
 }
 
-/// A text of the caller's, or `None` for null.
+/// A text from the caller, or `None` for null.
 unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Result<Option<&'a str>, Failure> {
     if pointer.is_null() {
         return Ok(None);
     }
-    // SAFETY: not null, so a text that ends with a zero.
+    // SAFETY: not null, so it is a text that ends with a zero.
     let text = unsafe { CStr::from_ptr(pointer) };
     let wrong = |_| Failure::Argument(format!("expected `{name}` in UTF-8, found {text:?}"));
     text.to_str().map(Some).map_err(wrong)
 }
 
-/// Bytes of the caller's.
+/// Bytes from the caller.
 unsafe fn bytes<'a>(pointer: *const u8, len: usize, name: &str) -> Result<&'a [u8], Failure> {
     if pointer.is_null() {
         return Err(Failure::null(name));
     }
-    // SAFETY: not null, so as many bytes as were said.
+    // SAFETY: not null, so it points to this number of bytes.
     Ok(unsafe { std::slice::from_raw_parts(pointer, len) })
 }
 
-/// A text for C, which ends at the first zero.
+/// A text for C. It ends at the first zero.
 fn c_text(text: &str) -> CString {
     let until = text.split('\0').next().unwrap_or_default();
     CString::new(until).unwrap_or_default()

@@ -4,11 +4,11 @@ use crate::{Failure, ShadetellError, ShadetellStatus, bytes, free, give, guarded
 use shadetell::weights::Model;
 use std::ffi::c_char;
 
-/// A model: weights and vocabulary. Captioners that are made from it do not need it to stay.
+/// A model: weights and vocabulary. It may be freed before the captioners that were made from it.
 pub struct ShadetellModel(pub(crate) Model);
 
-/// Opens a model file, which `shadetell convert` writes. It is mapped into memory: replace it by renaming another file to
-/// its name. If it becomes shorter while it is open, the process ends with a signal (SIGBUS).
+/// Opens a model file, such as one written by `shadetell convert`. The file is mapped into memory: to replace it, rename another
+/// file to its name. If it becomes shorter while it is open, the process ends with a signal (SIGBUS).
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_model_open(
     path: *const c_char,
@@ -16,7 +16,7 @@ pub unsafe extern "C" fn shadetell_model_open(
     error: *mut *mut ShadetellError,
 ) -> ShadetellStatus {
     let work = || {
-        // SAFETY: of the caller's, as the header asks.
+        // SAFETY: the caller guarantees valid pointers, as the header requires.
         let path = unsafe { text(path, "path") }?.ok_or_else(|| Failure::null("path"))?;
         // SAFETY: as above.
         unsafe { give(model, "model", ShadetellModel(Model::open(path.as_ref())?)) }
@@ -25,7 +25,7 @@ pub unsafe extern "C" fn shadetell_model_open(
     unsafe { guarded(error, work) }
 }
 
-/// Takes a model file that is in memory; the bytes are copied.
+/// Reads a model file that is in memory; the bytes are copied.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_model_from_bytes(
     data: *const u8,
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn shadetell_model_from_bytes(
     error: *mut *mut ShadetellError,
 ) -> ShadetellStatus {
     let work = || {
-        // SAFETY: of the caller's, as the header asks.
+        // SAFETY: the caller guarantees valid pointers, as the header requires.
         let data = unsafe { bytes(data, len, "data") }?.to_vec();
         // SAFETY: as above.
         unsafe { give(model, "model", ShadetellModel(Model::from_bytes("the model in memory", data)?)) }
@@ -43,7 +43,7 @@ pub unsafe extern "C" fn shadetell_model_from_bytes(
     unsafe { guarded(error, work) }
 }
 
-/// Gives the model that is part of the library, if it was built with one.
+/// Opens the model that is part of the library, if the library was built with one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_model_bundled(
     model: *mut *mut ShadetellModel,
@@ -51,7 +51,7 @@ pub unsafe extern "C" fn shadetell_model_bundled(
 ) -> ShadetellStatus {
     let work = || {
         #[cfg(feature = "bundled-model")]
-        // SAFETY: of the caller's, as the header asks.
+        // SAFETY: the caller guarantees valid pointers, as the header requires.
         return unsafe {
             give(
                 model,
@@ -71,6 +71,6 @@ pub unsafe extern "C" fn shadetell_model_bundled(
 /// Frees a model.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_model_free(model: *mut ShadetellModel) {
-    // SAFETY: null, or what a call made.
+    // SAFETY: null, or a handle that this library made.
     unsafe { free(model) };
 }

@@ -1,4 +1,4 @@
-//! The interface as programs in C use it: the header is what the code says, and a program that is compiled with it runs.
+//! The interface as used by programs in C: the header matches the code, and programs that are compiled with it run.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
@@ -12,13 +12,13 @@ fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where cargo left the libraries that it built with this test.
+/// The folder of the libraries that cargo built with this test.
 fn libraries() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().unwrap().to_owned()
 }
 
-/// Compilers with the standards that the header and the example keep to.
+/// Compilers, with the language standards of the header and the example.
 const LANGUAGES: [(&str, &[&str]); 2] = [("cc", &["-std=c99"]), ("c++", &["-std=c++17", "-x", "c++"])];
 
 /// Compiles a program against one of the libraries.
@@ -45,7 +45,7 @@ fn run(program: &Path, arguments: &[&Path]) -> Output {
 }
 
 #[test]
-fn the_header_is_what_the_code_says() {
+fn the_header_matches_the_code() {
     let config = cbindgen::Config::from_file(folder().join("cbindgen.toml")).unwrap();
     let mut header = Vec::new();
     cbindgen::generate_with_config(folder(), config).unwrap().write(&mut header);
@@ -56,13 +56,13 @@ fn the_header_is_what_the_code_says() {
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == text(&header),
-        "{} is not what the code says: `SHADETELL_WRITE_HEADER=1 cargo test -p shadetell-capi` writes it anew",
+        "{} does not match the code: `SHADETELL_WRITE_HEADER=1 cargo test -p shadetell-capi` updates it",
         path.display()
     );
 }
 
 #[test]
-fn a_program_in_c_says_what_the_library_says() {
+fn a_program_in_c_prints_the_captions_of_the_library() {
     let photo = folder().join("../photos/camera.jpg");
     let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
     let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
@@ -86,7 +86,7 @@ fn a_program_in_c_says_what_the_library_says() {
 }
 
 #[test]
-fn all_functions_do_as_the_header_says() {
+fn all_functions_behave_as_documented_in_the_header() {
     let programs = tempfile::tempdir().unwrap();
     let program = programs.path().join("interface");
     compiled(LANGUAGES[0], &folder().join("tests/interface.c"), "libshadetell_c.a", &program);

@@ -1,4 +1,4 @@
-/* Every function once, with good arguments and with bad ones. */
+/* Tests every function with valid and with invalid arguments. */
 
 #include <math.h>
 #include <shadetell.h>
@@ -16,7 +16,7 @@
 
 static ShadetellError *error;
 
-/* A call failed in this way, with this in its message. */
+/* Checks that a call failed with this status and this text in its message. */
 static void failed(ShadetellStatus found, ShadetellStatus expected, const char *part) {
     if (found != expected || strstr(shadetell_error_message(error), part) == NULL) {
         fprintf(stderr, "expected %d with \"%s\", found %d: %s\n", expected, part, found,
@@ -34,7 +34,7 @@ static void succeeded(ShadetellStatus found) {
     }
 }
 
-/* A ball in front of a sky, in one of the formats, with gaps between rows. */
+/* A ball in front of a sky, in one of the formats, with padding between rows. */
 static unsigned char *drawn(const ShadetellPicture *picture) {
     size_t size = picture->format == SHADETELL_PIXEL_FORMAT_RGB8 ? 3 : 4;
     size_t stride = picture->bytes_per_row == 0 ? size * picture->width : picture->bytes_per_row;
@@ -104,7 +104,7 @@ int main(void) {
     shadetell_model_free(model);
     shadetell_device_free(device);
 
-    /* Captions: the same whatever the format and the gaps. */
+    /* Captions do not depend on the pixel format or the padding of rows. */
     failed(shadetell_caption_picture(captioner, NULL, &caption, &error), SHADETELL_STATUS_INVALID_ARGUMENT,
            "`picture`");
     failed(shadetell_caption_picture(captioner, &picture, &caption, &error), SHADETELL_STATUS_INVALID_ARGUMENT,
@@ -154,7 +154,7 @@ int main(void) {
     }
     CHECK(fabsf(sum - 1.0f) < 1e-3f);
 
-    /* Null is freed too, and read as nothing. */
+    /* Null may be freed, and reads as empty. */
     shadetell_caption_free(caption);
     shadetell_captioner_free(captioner);
     shadetell_caption_free(NULL);
