@@ -1,11 +1,11 @@
-//! Facts of the build for reports: the commit, and the version of wgpu.
+//! Facts about the build for reports: the commit, and the version of wgpu.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
-    // A downloaded package has no repository, and its reports name no commit.
+    // A downloaded package has no repository, so its reports have no commit.
     let git = Path::new("../../.git");
     if git.exists() {
         println!("cargo::rerun-if-changed=../../.git/HEAD");
@@ -16,7 +16,7 @@ fn main() {
     let commit = commit.and_then(|found| String::from_utf8(found.stdout).ok()).unwrap_or_default();
     println!("cargo::rustc-env=SHADETELL_COMMIT={}", commit.trim());
 
-    // The workspace's, or the one in the package.
+    // The lock file of the workspace, or the one in the package.
     let lock = ["../../Cargo.lock", "Cargo.lock"].into_iter().find(|lock| Path::new(lock).exists());
     let lock = lock.unwrap_or("Cargo.lock");
     println!("cargo::rerun-if-changed={lock}");

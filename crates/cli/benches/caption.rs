@@ -1,9 +1,9 @@
-//! What a user waits for: `cargo bench` captions a sample photo with the bundled model and prints medians.
+//! The times that a user waits for: `cargo bench` captions a sample photo with the bundled model and prints medians.
 //!
-//! Warm times are of one process; start-up times and memory are of fresh `shadetell` processes, with Mesa's shader
-//! cache emptied before each one, and filled.
+//! Warm times are measured in one process; start-up times and memory in fresh `shadetell` processes, with an empty and with a
+//! filled shader cache of Mesa.
 
-#![expect(clippy::print_stdout, reason = "a report is what a benchmark is for")]
+#![expect(clippy::print_stdout, reason = "a benchmark prints a report")]
 
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::image::{DecodeOptions, Rgb8, read};
@@ -68,7 +68,7 @@ fn warm(model: &Model, gpu: &Gpu, photo: &Rgb8, options: &CaptionOptions) -> Res
     Ok(())
 }
 
-/// A fresh process from its start to its end, and its peak memory in KiB (0 where the system does not tell).
+/// The time of a fresh process from start to end, and its peak memory in KiB (0 where the system does not report it).
 fn start(cache: &Path) -> Result<(Duration, u64), Box<dyn Error>> {
     let clock = Instant::now();
     let mut child = Command::new(env!("CARGO_BIN_EXE_shadetell"))

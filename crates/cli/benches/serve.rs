@@ -1,14 +1,15 @@
 //! `cargo bench --bench serve`: how many photos a second the server captions for one connection and for 32, whether all answers
-//! are right, how much memory it takes, and how fast it says that it lives meanwhile; then how fast it refuses what is too much.
+//! are right, how much memory the server takes, and how fast `/healthz` answers meanwhile; then how fast an overloaded server
+//! refuses photos.
 //!
-//! Its own program starts the server that was built beside it, on a free port.
+//! The bench starts the server that was built with it, on a free port.
 
 #![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a bench prints, and stops where it cannot go on"
+    reason = "a bench prints its results and panics on errors"
 )]
 
 use std::io::{BufRead, BufReader};
@@ -23,7 +24,7 @@ const REQUESTS: usize = 1000;
 /// Rounds; each has a part of the requests of a single connection and of the others.
 const TURNS: usize = 5;
 const ALONE: usize = 40;
-/// Photos that an overloaded server accepts, and clients that ask it again and again.
+/// Photos that the overloaded server accepts, and clients that send requests repeatedly.
 const PLACES: &str = "8";
 const CROWD: usize = 32;
 const CROWD_STAYS: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ impl Server {
             .find_map(|line| {
                 Some(line.unwrap().strip_prefix("listening on ")?.trim_end_matches('/').to_owned())
             })
-            .expect("the server tells its address");
+            .expect("the server prints its address");
         thread::spawn(move || lines.for_each(drop));
         let server = Server { process, address };
         while ureq::get(&server.url("/readyz")).call().is_err() {
@@ -60,7 +61,7 @@ impl Server {
         format!("{}{path}", self.address)
     }
 
-    /// Resident memory in KiB, where the system tells it.
+    /// Resident memory in KiB, where the system reports it.
     fn memory(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok())
@@ -85,7 +86,7 @@ fn main() {
         let mut answer = agent.post(&url).content_type("image/jpeg").send(&photos[index % 2][..]).ok()?;
         let record: serde_json::Value =
             serde_json::from_str(&answer.body_mut().read_to_string().ok()?).ok()?;
-        Some(told(&record) == expected[index % 2])
+        Some(comparable(&record) == expected[index % 2])
     };
     // Photos a second.
     let rate = |connections: usize, requests: usize| {
@@ -124,7 +125,7 @@ fn main() {
     println!("photos a second, and resident memory after each turn:");
     let slowest = thread::scope(|scope| {
         let watcher = scope.spawn(watch);
-        // In turns, since shared machines change their speed.
+        // Alternate, since the speed of shared machines varies.
         let ratios: Vec<f64> = (0..TURNS)
             .map(|_| {
                 let (alone, together) = (rate(1, ALONE), rate(CONNECTIONS, REQUESTS / TURNS));
@@ -149,7 +150,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// More clients than places, who do not wait when they are refused.
+/// More clients than places in the queue. Refused clients try again at once.
 fn overload(photo: &[u8], expected: &str) {
     let server = Server::start(&["--queue", PLACES]);
     let url = server.url("/v1/caption");
@@ -164,7 +165,7 @@ fn overload(photo: &[u8], expected: &str) {
             match answer.status().as_u16() {
                 429 => refused.push(clock.elapsed()),
                 200 => {
-                    assert_eq!(told(&serde_json::from_str(&text).unwrap()), expected);
+                    assert_eq!(comparable(&serde_json::from_str(&text).unwrap()), expected);
                     done += 1;
                 }
                 other => panic!("{other}: {text}"),
@@ -189,17 +190,17 @@ fn overload(photo: &[u8], expected: &str) {
     );
 }
 
-/// What the command line says of a photo.
+/// The caption of a photo by the command line.
 fn command_line(path: &str) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_shadetell"))
         .args(["caption", "--quiet", "--json", path])
         .output()
         .unwrap();
-    told(&serde_json::from_slice(&output.stdout).unwrap())
+    comparable(&serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// What has to be the same: words, probabilities, alternatives.
-fn told(record: &serde_json::Value) -> String {
+/// The parts of a record that have to be the same for all answers: words, probabilities, alternatives.
+fn comparable(record: &serde_json::Value) -> String {
     ["caption", "tokens", "log_prob", "finished", "alternatives", "image"]
         .map(|key| record[key].to_string())
         .join("\n")

@@ -1,4 +1,4 @@
-//! Options that several subcommands have.
+//! Options of several subcommands.
 
 use super::failure::Failure;
 use super::tuned;
@@ -12,23 +12,23 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Which model, and how it searches.
+/// The model and its search.
 #[derive(Debug, Args)]
 pub(crate) struct SearchArgs {
-    /// A model file to use in place of the one built in
+    /// A model file to use instead of the built-in one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     model: Option<PathBuf>,
 
-    /// Which of the model's decoders speaks; its first one if not given
+    /// The decoder of the model; its first one if not given
     #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
     decoder: Option<DecoderFamily>,
 
-    /// How many hypotheses are followed at a time, 1 being greedy search; the model's choice if not given
+    /// The number of hypotheses in the beam, 1 being greedy search; the model's choice if not given
     #[arg(long, value_name = "K", allow_negative_numbers = true,
           value_parser = number(1..=CaptionOptions::MAX_BEAM, "a whole number"))]
     beam: Option<usize>,
 
-    /// The most words in a caption, the end included; the model's choice if not given
+    /// The most words in a caption, including the end token; the model's choice if not given
     #[arg(long, value_name = "WORDS", allow_negative_numbers = true,
           value_parser = number(1..=CaptionOptions::MAX_LENGTH, "a whole number"))]
     max_length: Option<usize>,
@@ -54,7 +54,7 @@ impl SearchArgs {
     }
 }
 
-/// The model that is built in.
+/// The built-in model.
 pub(crate) fn bundled_model() -> Result<Model, Failure> {
     #[cfg(feature = "bundled-model")]
     return Ok(Model::from_static("bundled model", shadetell_flickr8k::MODEL)?);
@@ -66,7 +66,7 @@ pub(crate) fn bundled_model() -> Result<Model, Failure> {
     ))
 }
 
-/// Reads one of a few names.
+/// Parses one of a few names.
 pub(crate) fn named<T>(all: &'static [T], name: fn(T) -> &'static str) -> impl TypedValueParser<Value = T>
 where
     T: Copy + Send + Sync + 'static,
@@ -85,7 +85,7 @@ pub(crate) enum BackendName {
     Metal,
     /// Windows
     Dx12,
-    /// OpenGL, where there is nothing newer
+    /// OpenGL, for systems without a newer API
     Gl,
 }
 
@@ -100,33 +100,33 @@ impl From<BackendName> for wgpu::Backends {
     }
 }
 
-/// Which adapter.
+/// The choice of an adapter.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AdapterArgs {
     /// Part of an adapter's name, or its number in `shadetell devices`; WGPU_ADAPTER_NAME does the same
     #[arg(long, value_name = "NAME|NUMBER")]
     pub(crate) adapter: Option<String>,
 
-    /// The only graphics API to look at; WGPU_BACKEND does the same
+    /// Use this graphics API only; WGPU_BACKEND does the same
     #[arg(long, value_name = "API")]
     pub(crate) backend: Option<BackendName>,
 }
 
 impl AdapterArgs {
-    /// Opens the adapter, with the kernels that `shadetell tune` chose for it, if it did.
+    /// Opens the adapter, with the kernels that `shadetell tune` chose for it, if any.
     pub(crate) fn open(&self) -> Result<Gpu, GpuError> {
         let mut gpu = Gpu::open(&self.choice())?;
         gpu.choices = tuned::load(&gpu.info);
         Ok(gpu)
     }
 
-    /// The same in the library's words.
+    /// The same choice as a type of the library.
     pub(crate) fn choice(&self) -> AdapterChoice {
         AdapterChoice { adapter: self.adapter.clone(), backends: self.backend.map(wgpu::Backends::from) }
     }
 }
 
-/// Reads a number and checks its range; the error tells both.
+/// Parses a number and checks its range; the error states the expected kind and range.
 pub(crate) fn number<T>(
     range: RangeInclusive<T>,
     kind: &'static str,
@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_out_of_range_are_told_the_range() {
+    fn the_error_of_a_number_out_of_range_states_the_range() {
         let beam = number(1..=32usize, "a whole number");
         assert_eq!(beam("32"), Ok(32));
         for text in ["0", "65", "-1", "3.5", "", "many"] {

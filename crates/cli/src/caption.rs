@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Says what is in photos: JPEG, PNG, WebP, GIF, BMP or TIFF, told by content
+/// Captions photos: JPEG, PNG, WebP, GIF, BMP or TIFF, recognised by content
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +29,7 @@ Examples:
   shadetell caption --beam 1 --device cpu dog.jpg  greedy search, without a GPU
   find . -name '*.jpg' -print0 | xargs -0 shadetell caption --json
 
-A photo that fails is told on standard error, or with --json in its line, and the others go on.
+The error of a photo that fails is printed to standard error, or with --json in its line; the others are still captioned.
 Exit codes: 0 all captioned, 1 some photos failed, 2 wrong usage, 3 the model cannot be loaded,
 4 there is no such adapter or the device was lost.")]
 pub(crate) struct CaptionArgs {
@@ -44,35 +44,34 @@ pub(crate) struct CaptionArgs {
     #[command(flatten)]
     search: SearchArgs,
 
-    /// How much longer captions are preferred: the power of the length that log-probabilities are divided by
+    /// The preference for long captions: log-probabilities are divided by this power of the length
     #[arg(long, value_name = "POWER", allow_negative_numbers = true,
           value_parser = number(0.0..=10.0f32, "a number"))]
     length_penalty: Option<f32>,
 
-    /// How finished captions are compared: `sat`, by the sum of their log-probabilities, as the Show, Attend and Tell
-    /// tutorial does; `length`, by the sum over a power of the length, which is the model's choice or
-    /// --length-penalty
+    /// How finished captions are compared: `sat` compares sums of log-probabilities, as the Show, Attend and Tell tutorial
+    /// does; `length` compares sums divided by a power of the length, which is the model's choice or --length-penalty
     #[arg(long, value_name = "RULE", value_enum, conflicts_with = "length_penalty")]
     beam_rule: Option<BeamRule>,
 
-    /// Photos that are captioned at a time
+    /// Photos in a batch
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true,
           value_parser = number(1..=CaptionOptions::MAX_BATCH, "a whole number"))]
     batch: usize,
 
-    /// How photos are prepared, in place of the model's own way
+    /// How photos are preprocessed, instead of the model's own way
     #[arg(long, value_name = "NAME", value_parser = named(&Preset::ALL, Preset::name))]
     preset: Option<Preset>,
 
-    /// Keep the words that mark start, end and padding
+    /// Keep the tokens for start, end and padding
     #[arg(long)]
     keep_special: bool,
 
-    /// Draw where the model looked, one picture a photo, into this folder
+    /// Write one picture per photo of where the model looked into this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     attention: Option<PathBuf>,
 
-    /// What computes
+    /// The device to use
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 
@@ -84,15 +83,15 @@ pub(crate) struct CaptionArgs {
           value_parser = number(1..=10_000u64, "a whole number"))]
     max_pixels: u64,
 
-    /// Leave photos as they are stored, whatever way up the camera was held
+    /// Ignore the Exif orientation of photos
     #[arg(long)]
     no_exif_rotate: bool,
 
-    /// Tell on standard error what runs on the device, and where the time goes
+    /// Print to standard error what runs on the device, and the time of each stage
     #[arg(short, long)]
     verbose: bool,
 
-    /// Tell nothing but captions and errors
+    /// Print only captions and errors
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
 }
@@ -118,7 +117,7 @@ impl CaptionArgs {
         }
     }
 
-    /// Refuses what the parser cannot see.
+    /// Checks conditions that the parser cannot check.
     fn check(&self) -> Result<(), Failure> {
         let wrong = |message: &str| Err(Failure::Usage(message.to_owned()));
         if self.paths.iter().filter(|path| is_stdin(path)).count() > 1 {
@@ -144,7 +143,7 @@ impl CaptionArgs {
 /// Captions the photos in order.
 pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     args.check()?;
-    // The first photo is decoded while the model is made ready.
+    // The first photo is decoded while the model is being prepared.
     let photos = read_ahead(args.paths.clone(), args.decode_options(), args.batch)?;
     let clock = Instant::now();
     let model = args.search.open_model()?;
@@ -162,7 +161,7 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     let mut batch = Batch {
         args,
         origin: Origin { model: &model.manifest().name, adapter: &engine.device.name },
-        speak: &|photos| engine.captioner.caption_all(photos),
+        caption_all: &|photos| engine.captioner.caption_all(photos),
         pictures: folder.map(|folder| Pictures::new(folder, &engine.captioner)).transpose()?,
         print: &output::print,
         failed: 0,
@@ -172,21 +171,21 @@ pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Captions photos in their order.
-type Speak<'a> = dyn Fn(&[&Rgb8]) -> Result<Vec<Caption>, Error> + 'a;
+type CaptionAll<'a> = dyn Fn(&[&Rgb8]) -> Result<Vec<Caption>, Error> + 'a;
 
 /// Photos on their way to captions.
 struct Batch<'a> {
     args: &'a CaptionArgs,
     origin: Origin<'a>,
-    speak: &'a Speak<'a>,
+    caption_all: &'a CaptionAll<'a>,
     pictures: Option<Pictures>,
     print: &'a dyn Fn(&str) -> io::Result<()>,
     failed: usize,
-    /// What took the device away. What comes after that cannot be captioned.
+    /// The error of a lost device. Later photos cannot be captioned.
     lost: Option<PhotoError>,
 }
 
-/// A photo with its caption, or why it has none.
+/// A photo with its caption, or the error.
 type Spoken<'p> = Result<(&'p Rgb8, Caption), PhotoError>;
 
 impl Batch<'_> {
@@ -214,7 +213,7 @@ impl Batch<'_> {
         })
     }
 
-    /// What is to be printed about a photo, and a note on its timings.
+    /// The line to print about a photo, and a note on its timings.
     fn line(
         &mut self,
         photo: &Photo,
@@ -242,18 +241,18 @@ impl Batch<'_> {
         Ok((line, timings(photo.took, caption)))
     }
 
-    /// Captions the photos of a group that could be decoded, unless the device is gone.
+    /// Captions the decoded photos of a group, unless the device is lost.
     fn captions<'p>(&mut self, group: &'p [Photo]) -> Vec<Spoken<'p>> {
         let images: Vec<&Rgb8> = group.iter().filter_map(|photo| photo.image.as_ref().ok()).collect();
         let spoken = match &self.lost {
             Some(lost) => Err(lost.clone()),
-            None => (self.speak)(&images).map_err(|error| {
-                let mut told = PhotoError::of_engine(&error);
+            None => (self.caption_all)(&images).map_err(|error| {
+                let mut failure = PhotoError::of_engine(&error);
                 if let Error::Gpu(error) = &error {
-                    told.message.push_str(advice(error));
-                    self.lost = Some(told.clone());
+                    failure.message.push_str(advice(error));
+                    self.lost = Some(failure.clone());
                 }
-                told
+                failure
             }),
         };
         let mut spoken = spoken.map(Vec::into_iter);
@@ -265,7 +264,7 @@ impl Batch<'_> {
         group.iter().filter_map(result).collect()
     }
 
-    /// Prints what became of a photo.
+    /// Prints the result for a photo.
     fn deliver(&mut self, photo: &Photo, line: Result<(String, String), PhotoError>) -> io::Result<()> {
         match line {
             Ok((line, timings)) => {
@@ -289,7 +288,7 @@ impl Batch<'_> {
     }
 }
 
-/// One line of JSON. Records are plain text and numbers, which JSON can always say.
+/// One line of JSON. Records consist of text and numbers, which always serialise.
 fn json(record: &impl serde::Serialize) -> String {
     serde_json::to_string(record).unwrap_or_default()
 }
@@ -306,7 +305,7 @@ fn timings(decode: Duration, caption: &Caption) -> String {
     )
 }
 
-/// An error of reading a photo, with what to type here to get over it.
+/// An error of reading a photo, with advice about options.
 fn photo_error(path: &Path, error: &ImageError) -> PhotoError {
     let advice = match error {
         ImageError::IsDirectory => format!(", as in {}", path.join("*.jpg").display()),
@@ -316,7 +315,7 @@ fn photo_error(path: &Path, error: &ImageError) -> PhotoError {
     PhotoError { code: error.code(), message: format!("{error}{advice}") }
 }
 
-/// An error of drawing where the model looked.
+/// An error of drawing attention.
 fn picture_error(error: &ImageError) -> PhotoError {
     PhotoError { code: error.code(), message: format!("--attention: {error}") }
 }
@@ -347,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_said_before_the_device_was_lost_stays() {
+    fn captions_before_the_loss_of_the_device_are_printed() {
         let args = Line::parse_from(["caption", "--json", "1", "2", "3", "4"]).args;
         let photo = |path: &PathBuf| Photo {
             path: path.clone(),
@@ -363,7 +362,7 @@ mod tests {
         let mut batch = Batch {
             args: &args,
             origin: Origin { model: "m", adapter: "a" },
-            speak: &|_| {
+            caption_all: &|_| {
                 calls.set(calls.get() + 1);
                 if calls.get() == 1 {
                     Ok(vec![caption()])
@@ -381,7 +380,7 @@ mod tests {
         };
         let code = batch.run(args.paths.iter().map(photo)).unwrap();
         assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(4)));
-        assert_eq!(calls.get(), 2, "a lost device is not asked again");
+        assert_eq!(calls.get(), 2, "a lost device is not used again");
         let lines: Vec<serde_json::Value> =
             printed.borrow().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines[0]["caption"], "a dog");

@@ -1,4 +1,4 @@
-//! `shadetell completions`: lets a shell complete our options.
+//! `shadetell completions`: scripts with which shells complete the options.
 
 use super::failure::Failure;
 use super::{Cli, output};
@@ -20,7 +20,7 @@ pub(crate) struct CompletionsArgs {
 
 /// Prints the script.
 pub(crate) fn run(args: &CompletionsArgs) -> Result<ExitCode, Failure> {
-    // Written to memory first: the generator would panic on a closed pipe.
+    // Write to memory first: the generator would panic on a closed pipe.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "shadetell", &mut script);
     output::print(&String::from_utf8_lossy(&script))?;

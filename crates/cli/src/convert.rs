@@ -1,4 +1,4 @@
-//! `shadetell convert`: a model file from the files that people have.
+//! `shadetell convert`: makes a model file from PyTorch checkpoints.
 
 use super::args::named;
 use super::failure::Failure;
@@ -20,13 +20,13 @@ Examples:
   shadetell caption --model model.safetensors dog.jpg
 
 Encoders are ResNets of torchvision, bare or in the tutorials' wrapping; decoders are those of yunjey's tutorial
-(Show and Tell) and of sgrvinod's (Show, Attend and Tell). What they are, and all sizes, is read off the tensors.
+(Show and Tell) and of sgrvinod's (Show, Attend and Tell). Architecture and sizes are read from the tensors.
 Nothing in a file is executed.
 
 Photos are prepared as in the tutorial that the names of the tensors come from: squash-lanczos-224 for Show and
 Tell (resize256-crop224 if the encoder's tensors are called `model.N`), squash-bilinear-256 with a grid of 14x14
-for Show, Attend and Tell. --preset says otherwise. Captions are searched as there: greedily, 20 words, or with 5
-beams, 51 words; `shadetell caption --beam K` says otherwise.
+for Show, Attend and Tell. --preset overrides this. Captions are searched as in the tutorial: greedily with at most
+20 words, or with a beam of 5 and at most 51 words; `shadetell caption --beam K` overrides the beam.
 
 Exits with 3 if the files make no model.")]
 pub(crate) struct ConvertArgs {
@@ -55,7 +55,7 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     half: bool,
 
-    /// How photos are prepared
+    /// How photos are preprocessed
     #[arg(long, value_name = "NAME", value_parser = named(&Preset::ALL, Preset::name))]
     preset: Option<Preset>,
 
@@ -63,19 +63,19 @@ pub(crate) struct ConvertArgs {
     #[arg(long)]
     name: Option<String>,
 
-    /// The licence of the weights, to be kept in the file
+    /// The licence of the weights, which is stored in the file
     #[arg(long)]
     licence: Option<String>,
 
-    /// The word before the first one, if it has an unusual spelling
+    /// The word for the start of a sentence, if it has an unusual spelling
     #[arg(long, value_name = "WORD")]
     start_word: Option<String>,
 
-    /// The word after the last one
+    /// The word for the end of a sentence
     #[arg(long, value_name = "WORD")]
     end_word: Option<String>,
 
-    /// The word that fills up shorter captions
+    /// The word for padding
     #[arg(long, value_name = "WORD")]
     pad_word: Option<String>,
 
@@ -91,13 +91,13 @@ pub(crate) struct ConvertArgs {
 /// Writes the model file.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     if !args.force && args.output.exists() {
-        let message = format!("{} is there already: --force replaces it", args.output.display());
+        let message = format!("{} exists already: --force replaces it", args.output.display());
         return Err(Failure::Usage(message));
     }
     let files: Vec<&Path> = match (&args.checkpoint, &args.encoder, &args.decoder) {
         (Some(both), ..) => vec![both],
         (None, Some(encoder), Some(decoder)) => vec![encoder, decoder],
-        // The parser has seen to it.
+        // The parser refuses all other cases.
         _ => return Err(Failure::Usage("name a checkpoint, or an encoder and a decoder".to_owned())),
     };
     let opened = files.iter().map(|path| TensorFile::open(path)).collect::<Result<Vec<_>, _>>()?;

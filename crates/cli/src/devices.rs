@@ -1,4 +1,4 @@
-//! `shadetell devices`: the adapters there are.
+//! `shadetell devices`: the available adapters.
 
 use super::args::BackendName;
 use super::failure::Failure;
@@ -9,22 +9,22 @@ use shadetell::engine::gpu::{AdapterChoice, AdapterReport, adapters};
 use shadetell::wgpu::{self, Features};
 use std::process::ExitCode;
 
-/// Lists the GPU adapters, and tells which one `caption` takes by itself
+/// Lists the GPU adapters, and marks the one that `caption` uses by default
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   shadetell devices                            all adapters, best first
   shadetell caption --adapter 1 dog.jpg        take the second one
-  shadetell caption --adapter nvidia dog.jpg   take the first one whose name holds `nvidia`
+  shadetell caption --adapter nvidia dog.jpg   take the first one whose name contains `nvidia`
   shadetell devices --json                     for programs
 
-Exits with 4 if there is no adapter. OpenGL is looked at only where nothing else is found, or with --backend gl.")]
+Exits with 4 if there is no adapter. OpenGL adapters are listed only if there are no others, or with --backend gl.")]
 pub(crate) struct DevicesArgs {
     /// Print JSON: an array of objects
     #[arg(long)]
     json: bool,
 
-    /// The only graphics API to look at; WGPU_BACKEND does the same
+    /// Use this graphics API only; WGPU_BACKEND does the same
     #[arg(long, value_name = "API")]
     backend: Option<BackendName>,
 }
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &DevicesArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// An adapter as it is listed.
+/// An adapter in the list.
 #[derive(Serialize)]
 struct Device {
     index: usize,
@@ -108,7 +108,7 @@ impl Device {
         }
     }
 
-    /// One line that names the adapter and its driver, and two with what it can do.
+    /// One line with the adapter and its driver, and two with limits and features.
     fn text(&self) -> String {
         let known = [&self.driver, &self.driver_info].map(String::as_str);
         let driver = known.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ");
@@ -143,7 +143,7 @@ impl Device {
     }
 }
 
-/// What sort of adapter it is, in plain words.
+/// The kind of an adapter in plain words.
 pub(crate) fn kind(device_type: wgpu::DeviceType) -> &'static str {
     match device_type {
         wgpu::DeviceType::DiscreteGpu => "discrete GPU",
@@ -154,7 +154,7 @@ pub(crate) fn kind(device_type: wgpu::DeviceType) -> &'static str {
     }
 }
 
-/// A graphics API as its makers write it.
+/// The usual spelling of a graphics API.
 pub(crate) fn backend(backend: wgpu::Backend) -> &'static str {
     match backend {
         wgpu::Backend::Vulkan => "Vulkan",

@@ -1,4 +1,4 @@
-//! Where captions are computed: a GPU, a driver that stands in for one, or the references.
+//! The device that computes captions: a GPU, a software adapter, or the reference kernels on the CPU.
 
 use super::args::AdapterArgs;
 use super::devices::{backend, kind};
@@ -10,27 +10,27 @@ use shadetell::weights::Model;
 use shadetell::wgpu::{AdapterInfo, DeviceType};
 use shadetell::{Backend, CaptionOptions, Captioner, Error};
 
-/// What may compute.
+/// The choice of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeviceChoice {
-    /// A GPU, else a driver that runs shaders on the CPU, else the CPU without shaders
+    /// A GPU, or else a software adapter, or else the CPU without shaders
     Auto,
     /// Any adapter, or an error
     Gpu,
-    /// The CPU without shaders: slow, and the reference for all others
+    /// The CPU without shaders: the slow reference kernels
     Cpu,
 }
 
-/// A model made ready on a device.
+/// A model that is prepared on a device.
 pub(crate) struct Engine {
     /// The model.
     pub(crate) captioner: Captioner,
-    /// What it runs on.
+    /// The device it runs on.
     pub(crate) device: Device,
 }
 
 impl Engine {
-    /// Prepares the model on the device that was asked for, or on the best there is.
+    /// Prepares the model on the requested device, or on the best one.
     pub(crate) fn prepare(
         model: &Model,
         options: &CaptionOptions,
@@ -49,26 +49,26 @@ impl Engine {
     }
 }
 
-/// What computes.
+/// The device that computes captions.
 #[derive(Clone)]
 pub(crate) struct Device {
     /// A GPU, or the CPU without shaders.
     pub(crate) gpu: Option<Gpu>,
     /// Its name.
     pub(crate) name: String,
-    /// Its name and kind, and why it was taken.
+    /// Its name and kind, and why it was chosen.
     reason: String,
 }
 
 impl Device {
-    /// Opens the device that was asked for, or the best there is.
+    /// Opens the requested device, or the best one.
     pub(crate) fn open(choice: DeviceChoice, adapter: &AdapterArgs) -> Result<Device, GpuError> {
         if choice == DeviceChoice::Cpu {
             return Ok(Device::cpu("as asked for"));
         }
         let gpu = match adapter.open() {
             Ok(gpu) => gpu,
-            // A name that fits nothing is a mistake to be told, whatever else could compute.
+            // A name without an adapter is an error, even if another device is available.
             Err(error @ GpuError::AdapterNotFound { .. }) => return Err(error),
             Err(GpuError::NoAdapter { .. }) if choice == DeviceChoice::Auto => {
                 return Ok(Device::cpu(
@@ -96,12 +96,12 @@ impl Device {
         Device { gpu: None, name: "cpu".to_owned(), reason: format!("the CPU, without shaders, {why}") }
     }
 
-    /// The same in the library's words.
+    /// The same device as a type of the library.
     pub(crate) fn backend(&self) -> Backend<'_> {
         self.gpu.as_ref().map_or(Backend::Cpu, Backend::Gpu)
     }
 
-    /// Tells on standard error what computes, and why.
+    /// Prints to standard error which device is used, and why.
     pub(crate) fn introduce(&self) {
         note(&format!("using {}", self.reason));
     }

@@ -1,4 +1,4 @@
-//! What ends the command early, and the exit codes.
+//! Errors that end the command, and the exit codes.
 
 use super::output::note;
 use shadetell::Error;
@@ -10,28 +10,28 @@ use std::process::ExitCode;
 
 /// Some photos could not be captioned.
 pub(crate) const PHOTOS_FAILED: u8 = 1;
-/// There is no adapter such as was asked for, or the device was lost.
+/// The requested adapter does not exist, or the device was lost.
 pub(crate) const NO_DEVICE: u8 = 4;
 const WRONG_USAGE: u8 = 2;
 const NO_MODEL: u8 = 3;
 
-/// Why the command ends early.
+/// The reason why the command ends early.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// An argument that cannot be used.
     Usage(String),
     /// The model cannot be loaded.
     Model(String),
-    /// There is nothing to compute on.
+    /// There is no device to compute on.
     Device(GpuError),
-    /// The operating system refuses something.
+    /// The operating system reports an error.
     System(String),
-    /// Nobody reads standard output any more, as after `shadetell ... | head -1`.
+    /// Standard output was closed by its reader, as after `shadetell ... | head -1`.
     NoReader,
 }
 
 impl Failure {
-    /// Says on standard error what is wrong, and gives the exit code.
+    /// Prints the error to standard error, and returns the exit code.
     pub(crate) fn report(self) -> ExitCode {
         let (code, message) = match self {
             Failure::NoReader => return ExitCode::SUCCESS,
@@ -47,7 +47,7 @@ impl Failure {
     }
 }
 
-/// What to type to get over an error of a device, to be put behind its message.
+/// Advice about options for a device's error, to be appended to its message.
 pub(crate) fn advice(error: &GpuError) -> &'static str {
     match error {
         GpuError::AdapterNotFound { .. } => "; `shadetell devices` lists them",
@@ -58,7 +58,7 @@ pub(crate) fn advice(error: &GpuError) -> &'static str {
     }
 }
 
-/// An error of preparing a model on a device; photos come later.
+/// An error of preparing a model on a device, which happens before photos are read.
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
@@ -95,7 +95,7 @@ impl From<GpuError> for Failure {
     }
 }
 
-/// An error of writing to standard output, which is the only one that travels as such.
+/// Every `io::Error` that is converted here comes from writing to standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn advice_names_options_of_the_command() {
+    fn advice_mentions_options_of_the_command() {
         let said = |failure: Failure| match failure {
             Failure::Model(message) => message,
             other => panic!("{other:?}"),

@@ -1,4 +1,4 @@
-//! `shadetell inspect`: what is in a checkpoint, a vocabulary or a model file.
+//! `shadetell inspect`: the contents of a checkpoint, a vocabulary or a model file.
 
 use super::failure::Failure;
 use super::output::{self, binary_size, table};
@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Shows what is in a PyTorch file, a vocabulary, or a safetensors file
+/// Shows the contents of a PyTorch file, a vocabulary, or a safetensors file
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
   shadetell inspect vocab.pkl               number of words, special words
   shadetell inspect --json model.safetensors
 
-Nothing in a file is executed. Exits with 3 if the file is none of these kinds.")]
+Nothing in a file is executed. Exits with 3 if the file is of another kind.")]
 pub(crate) struct InspectArgs {
     /// The file
     #[arg(value_hint = ValueHint::FilePath)]
@@ -52,7 +52,7 @@ struct Report {
 struct Part {
     name: String,
     class: Option<String>,
-    /// The network that it is, or why it is none that is known.
+    /// Its network, or why the network is unknown.
     network: String,
     tensors: Vec<Row>,
 }
@@ -66,7 +66,7 @@ struct Row {
     range: Range,
 }
 
-/// Values of a tensor; NaN apart.
+/// Statistics of a tensor's values; NaN is counted separately.
 #[derive(Serialize)]
 struct Range {
     min: f32,
@@ -139,7 +139,7 @@ impl Part {
     fn of(dict: &StateDict<'_>) -> Part {
         let network = match architecture::recognise(dict) {
             Ok(network) => network.to_string(),
-            Err(_) => "no network that is known".to_owned(),
+            Err(_) => "an unknown network".to_owned(),
         };
         let row = |(name, tensor): &(String, Tensor<'_>)| Row {
             name: name.clone(),

@@ -1,4 +1,4 @@
-//! The `shadetell` command: one file per subcommand, and what they share.
+//! The `shadetell` command: one file per subcommand, and shared modules.
 
 mod args;
 mod bench;
@@ -23,7 +23,7 @@ mod vocab;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Looks at photos and says what is in them, with hand-written compute shaders.
+/// Captions photos with hand-written compute shaders.
 #[derive(Debug, Parser)]
 #[command(name = "shadetell", version, max_term_width = 100, arg_required_else_help = true, after_help = EXAMPLES)]
 struct Cli {
@@ -37,17 +37,17 @@ Examples:
   shadetell caption photos/*.jpg         many photos: a line each, `path<TAB>sentence`
   shadetell caption --json photos/*.jpg  the same with words, probabilities and timings
   shadetell serve                        a web page and an API, at http://127.0.0.1:8000/
-  shadetell devices                      the GPUs there are
+  shadetell devices                      the available GPUs
   shadetell plan                         what runs on them
   shadetell convert --encoder encoder.pkl --decoder decoder.pkl --vocab vocab.pkl -o model.safetensors
                                          a model file from PyTorch checkpoints
-  shadetell inspect decoder.pkl          what is in such a file
+  shadetell inspect decoder.pkl          the contents of such a file
   shadetell bench model                  how fast a ResNet-152 is here
   shadetell tune                         which kernels are the fastest here, for all commands that follow
 
 `shadetell help COMMAND` has more.
 
-Exit codes: 0 all went well, 1 some photos failed, 2 wrong usage, 3 the model cannot be loaded,
+Exit codes: 0 success, 1 some photos failed, 2 wrong usage, 3 the model cannot be loaded,
 4 there is no such adapter or the device was lost.";
 
 #[derive(Debug, Subcommand)]

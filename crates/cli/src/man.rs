@@ -1,4 +1,4 @@
-//! `shadetell man`: manual pages, for those who pack the command.
+//! `shadetell man`: writes manual pages, for packagers.
 
 use super::Cli;
 use super::failure::Failure;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(hide = true)]
 pub(crate) struct ManArgs {
-    /// A folder that exists
+    /// An existing folder
     #[arg(value_hint = ValueHint::DirPath)]
     folder: PathBuf,
 }

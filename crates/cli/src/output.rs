@@ -1,10 +1,10 @@
-//! Writing to the terminal, and numbers as people read them.
+//! Output to the terminal, and readable numbers.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
-/// Writes a line to standard error. If nobody listens there, nothing is lost.
+/// Writes a line to standard error. Errors of writing are ignored.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
@@ -21,7 +21,7 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
-/// A progress bar on standard error, if that is a terminal and there is something to wait for.
+/// A progress bar on standard error. Hidden unless standard error is a terminal and there are several photos.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
@@ -33,7 +33,7 @@ impl Progress {
         Progress(style.ok().filter(|_| wanted).map(bar))
     }
 
-    /// Lets something else be written without the bar in between, and counts one photo.
+    /// Hides the bar while `write` writes to the terminal, and counts one photo.
     pub(crate) fn step<T>(&self, write: impl FnOnce() -> T) -> T {
         let Some(bar) = &self.0 else { return write() };
         let result = bar.suspend(write);
@@ -41,7 +41,7 @@ impl Progress {
         result
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(crate) fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.finish_and_clear();

@@ -9,9 +9,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A photo on its way.
+/// A decoded photo, or the error.
 pub(crate) struct Photo {
-    /// As it was named.
+    /// The path, as the user gave it.
     pub(crate) path: PathBuf,
     /// Its pixels.
     pub(crate) image: Result<Rgb8, ImageError>,
@@ -27,9 +27,9 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Reads photos in order, at most a batch ahead of the one that is being used.
+/// Reads photos in order on another thread, at most one batch ahead.
 ///
-/// The thread is left to itself: it ends when nobody takes its photos any more, or with the process.
+/// The thread is not joined: it ends when the receiver is dropped, or with the process.
 pub(crate) fn read_ahead(
     paths: Vec<PathBuf>,
     options: DecodeOptions,
@@ -58,8 +58,8 @@ fn read_stdin(options: &DecodeOptions) -> Result<Rgb8, ImageError> {
     decode(&bytes, options)
 }
 
-/// The library turns a panic of an image decoder into an error of that photo, reported as any other: what the
-/// panic itself would print is kept back.
+/// Suppresses the output of panics in image decoders: the library turns such a panic into an error of the photo, which is
+/// reported like any other.
 fn silence_decoder() {
     let usual = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

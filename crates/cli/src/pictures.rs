@@ -1,4 +1,4 @@
-//! Pictures of where the model looked, one file a photo.
+//! Pictures of attention, one file per photo.
 
 use super::failure::Failure;
 use super::photos::is_stdin;
@@ -14,12 +14,12 @@ pub(crate) struct Pictures {
     folder: PathBuf,
     preprocessing: Preprocessing,
     grid: [usize; 2],
-    /// Names given so far, in lower case, since not every file system tells cases apart.
+    /// Names used so far, in lower case, since not every file system distinguishes cases.
     taken: HashSet<String>,
 }
 
 impl Pictures {
-    /// Makes the folder, if it is not there.
+    /// Creates the folder if it does not exist.
     pub(crate) fn new(folder: &Path, captioner: &Captioner) -> Result<Pictures, Failure> {
         let Some(grid) = captioner.attention_grid() else {
             let advice = "this decoder has no attention to draw: use --decoder show-attend-tell, or leave out --attention";
@@ -32,7 +32,7 @@ impl Pictures {
         Ok(Pictures { folder, preprocessing, grid, taken: HashSet::new() })
     }
 
-    /// Draws where the model looked while it captioned a photo.
+    /// Draws the attention of a photo's caption.
     pub(crate) fn write(
         &mut self,
         source: &Path,
@@ -47,7 +47,7 @@ impl Pictures {
     }
 }
 
-/// A name that no picture of this run has. It never is that of a photo, which may lie in the same folder.
+/// A name that no picture of this run has. It differs from the names of photos, which may be in the same folder.
 fn free_name(source: &Path, taken: &mut HashSet<String>) -> String {
     let stem = match source.file_stem() {
         Some(stem) if !is_stdin(source) => stem.to_string_lossy().into_owned(),

@@ -1,4 +1,4 @@
-//! `shadetell plan`: what runs on a device, told without one.
+//! `shadetell plan`: shows what would run on a device, without needing one.
 
 use super::args::SearchArgs;
 use super::failure::Failure;
@@ -17,8 +17,8 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   shadetell plan                                a table of kernels; steps that repeat are shown once
-  shadetell plan --class software --beam 1      as for a driver that runs shaders on the CPU
-  shadetell plan --json | jq .totals            for programs; nothing is left out there")]
+  shadetell plan --class software --beam 1      for a driver that runs shaders on the CPU
+  shadetell plan --json | jq .totals            for programs; all steps")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     search: SearchArgs,
@@ -145,7 +145,7 @@ impl Report<'_> {
             Class::Hardware => "a GPU",
             Class::Software => "a driver that runs shaders on the CPU",
         };
-        // All phases share one table, so that their columns agree; what lies between rows is kept beside it.
+        // All phases share one table, so that their columns line up; notes between rows are stored separately.
         let mut cells = vec![TITLES.map(str::to_owned)];
         let mut notes: Vec<(usize, String)> = Vec::new();
         for phase in &self.phases {
@@ -182,12 +182,12 @@ impl Phase<'_> {
     }
 }
 
-/// Steps that come one or several times in a row.
+/// A sequence of steps that occurs once or several times in a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Run {
     length: usize,
     times: usize,
-    /// How many of them come once more after that, where nothing else follows.
+    /// How many of its steps follow once more at the end of the phase.
     tail: usize,
 }
 
@@ -196,7 +196,7 @@ impl Run {
         Run { length, times: 1, tail: 0 }
     }
 
-    /// How often the first steps of `items` repeat, taken as runs of this length.
+    /// How often the first `length` items repeat at the start of `items`.
     fn of<T: PartialEq>(items: &[T], length: usize) -> Run {
         let (first, after) = items.split_at(length);
         let more = after.chunks_exact(length).take_while(|&chunk| chunk == first).count();
@@ -209,7 +209,7 @@ impl Run {
         self.length * self.times + self.tail
     }
 
-    /// What is not shown of it.
+    /// A note on the steps that are not shown.
     fn describe(&self) -> Option<String> {
         let Run { length, times, tail } = *self;
         match (times - 1, tail) {
@@ -223,7 +223,7 @@ impl Run {
     }
 }
 
-/// Finds repetitions: from the left, always the one that covers most, and of those the shortest.
+/// Finds repetitions from the left: always the one that covers the most items, and of those the shortest.
 fn runs<T: PartialEq>(items: &[T]) -> Vec<Run> {
     let mut found: Vec<Run> = Vec::new();
     let mut rest = items;
@@ -254,12 +254,12 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// Counts.
+    /// Summarises a plan.
     pub(crate) fn of(plan: &Plan) -> Summary {
         let Cost { flops, bytes } = plan.cost();
         let kernels: HashSet<_> = plan.steps().iter().map(|step| &step.dispatch.kernel).collect();
         Summary {
-            // The cost of an operation stands at its first dispatch.
+            // The cost of an operation is stated at its first dispatch.
             ops: plan.steps().iter().filter(|step| step.cost != Cost::default()).count(),
             dispatches: plan.steps().len(),
             pipelines: kernels.len(),
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn repetitions_are_found_between_what_comes_once() {
+    fn repetitions_are_found_between_single_steps() {
         assert_eq!(found(""), []);
         assert_eq!(found("abc"), [(3, 1, 0)]);
         assert_eq!(found("xyabcabcabcz"), [(2, 1, 0), (3, 3, 0), (1, 1, 0)]);

@@ -25,25 +25,25 @@ Examples:
   shadetell serve --model mine.safetensors --model other.safetensors
   SHADETELL_TOKEN=secret shadetell serve --listen 0.0.0.0:8000
 
-The API is described at /docs and /openapi.json; /healthz, /readyz and /metrics are for machines. Photos are kept in
-memory while they are captioned, and nowhere else. SIGTERM and Ctrl-C finish what was accepted; a second one ends at once.")]
+The API is described at /docs and /openapi.json; /healthz, /readyz and /metrics are for monitoring. Photos are kept only in
+memory, while they are captioned. On SIGTERM or Ctrl-C the server answers accepted photos, then exits; a second signal ends it at once.")]
 pub(crate) struct ServeArgs {
     /// Address and port; port 0 takes a free one. Only this machine can connect unless another address is given
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
 
-    /// A model file to offer in place of the one built in; can be given more than once, the first is the default
+    /// A model file to offer instead of the built-in model; can be given more than once, the first is the default
     #[arg(long = "model", value_name = "FILE", value_hint = ValueHint::FilePath)]
     models: Vec<PathBuf>,
 
-    /// What computes
+    /// The device to use
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
     device: DeviceChoice,
 
     #[command(flatten)]
     adapter: AdapterArgs,
 
-    /// Most photos that are captioned at a time
+    /// Most photos in a batch
     #[arg(long, value_name = "N", default_value = "8", value_parser = number(1..=CaptionOptions::MAX_BATCH, "a whole number"))]
     max_batch: usize,
 
@@ -51,7 +51,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "MS", default_value = "2", value_parser = number(0..=10_000u64, "a whole number"))]
     max_wait: u64,
 
-    /// Most photos that are accepted and not captioned yet; what comes beyond is answered with 429
+    /// Most photos that are accepted and not captioned yet; further photos are answered with 429
     #[arg(long, value_name = "N", default_value = "64", value_parser = number(1..=100_000usize, "a whole number"))]
     queue: usize,
 
@@ -63,7 +63,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "MEGAPIXELS", default_value = "100", value_parser = number(1..=10_000u64, "a whole number"))]
     max_pixels: u64,
 
-    /// How long a client may take to send the head of a request, then its body, and to read on, in seconds
+    /// How long a client may take to send the head of a request, then its body, and to read the answer, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = number(1..=3600u64, "a whole number"))]
     timeout: u64,
 
@@ -102,7 +102,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     let models = open_models(&args.models)?;
     let engine = Engine::prepare(models.first(), &CaptionOptions::default(), args.device, &args.adapter)?;
     engine.device.introduce();
-    // A server that began on a GPU does not go on, slowly and unnoticed, on the CPU.
+    // A server that started on a GPU never continues on the CPU, which would be slow and unnoticed.
     let cpu = Some(engine.device.clone()).filter(|device| device.gpu.is_none());
     let adapter = args.adapter.clone();
     let reopen = move || {
@@ -121,26 +121,29 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     note(&format!("listening on http://{}/", server.address()));
     Ok(match server.run() {
         Outcome::Finished => {
-            note("stopped: all that was accepted is answered");
+            note("stopped: all accepted photos were answered");
             ExitCode::SUCCESS
         }
         Outcome::TimedOut => {
-            note(&format!("stopped: what was not answered within {} s is given up", GRACE.as_secs()));
+            note(&format!(
+                "stopped: photos that were not answered within {} s were dropped",
+                GRACE.as_secs()
+            ));
             ExitCode::from(PHOTOS_FAILED)
         }
         Outcome::Interrupted(code) => {
-            note("stopped: what was not answered is given up");
+            note("stopped: photos that were not answered were dropped");
             ExitCode::from(code)
         }
     })
 }
 
-/// A device as the server takes it.
+/// A device as a type of the server.
 fn served(device: engine::Device) -> shadetell_server::Device {
     device.gpu.map_or(shadetell_server::Device::CPU, shadetell_server::Device::from)
 }
 
-/// Opens model files, or the model that is built in.
+/// Opens model files, or the built-in model.
 fn open_models(paths: &[PathBuf]) -> Result<Models, Failure> {
     let models = match paths {
         [] => vec![bundled_model()?],
@@ -176,7 +179,7 @@ impl ServeArgs {
 
 fn start_log(format: LogFormat) {
     let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false);
-    // This process has no other subscriber, so none can be in the way.
+    // This process has no other subscriber, so this cannot fail.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(false).try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

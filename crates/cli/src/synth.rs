@@ -24,7 +24,7 @@ pub(crate) struct SynthArgs {
     #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
     decoder: DecoderFamily,
 
-    /// Makes other values
+    /// The seed of the random values
     #[arg(long, default_value = "7")]
     seed: u64,
 

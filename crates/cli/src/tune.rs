@@ -1,4 +1,4 @@
-//! `shadetell tune`: which kernels are the fastest on the adapter at hand.
+//! `shadetell tune`: finds the fastest kernels on an adapter.
 
 use super::args::{AdapterArgs, named};
 use super::bench::random;
@@ -12,31 +12,31 @@ use shadetell::weights::{DecoderFamily, EncoderFamily, Model};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Times the kernels that could run each layer of a model and keeps the fastest, which all commands use from then on
+/// Times the candidate kernels of each layer of a model and stores the fastest, which all commands then use
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell tune                        for the model that is built in
+  shadetell tune                        for the built-in model
   shadetell tune --model my.safetensors for a model of yours
   shadetell tune --arch resnet152       for a ResNet-152 + LSTM, without a file
   shadetell tune --forget               back to the usual kernels
 
-The winners are kept per adapter and driver in the user's cache folder. Kernels round differently: a caption may change
-where two words are equally likely.")]
+The fastest kernels are stored per adapter and driver in the user's cache folder. Kernels round differently: a caption may
+change where two words are almost equally likely.")]
 pub(crate) struct TuneArgs {
-    /// A model file to use in place of the one built in
+    /// A model file to use instead of the built-in one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "arch")]
     model: Option<PathBuf>,
 
-    /// An encoder with random weights in place of a model
+    /// An encoder with random weights instead of a model
     #[arg(long, value_name = "NAME", value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
     arch: Option<EncoderFamily>,
 
-    /// Which decoder; Show and Tell with --arch, else the model's first one, if not given
+    /// The decoder; if not given, Show and Tell with --arch, or else the model's first one
     #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
     decoder: Option<DecoderFamily>,
 
-    /// Remove what is kept for the adapter
+    /// Remove the stored kernels of the adapter
     #[arg(long, conflicts_with_all = ["model", "arch", "decoder"])]
     forget: bool,
 
@@ -44,13 +44,13 @@ pub(crate) struct TuneArgs {
     adapter: AdapterArgs,
 }
 
-/// Times, prints, keeps.
+/// Times the kernels, prints the times, stores the fastest.
 pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
     let gpu = Gpu::open(&args.adapter.choice())?;
     if args.forget {
         match tuned::forget(&gpu.info)? {
             Some(path) => note(&format!("removed {}", path.display())),
-            None => note(&format!("nothing is kept for {}", gpu.info.name)),
+            None => note(&format!("nothing is stored for {}", gpu.info.name)),
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
         note(&format!("{}: {}", tuned.key, tuned.best));
         for (name, trial) in &tuned.trials {
             if let Trial::Failed(reason) = trial {
-                note(&format!("  {name} set aside: {reason}"));
+                note(&format!("  {name} rejected: {reason}"));
             }
         }
         rows.push(cells(tuned));
@@ -74,7 +74,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
     .map_err(shadetell::Error::from)?;
     let path = tuned::save(&gpu.info, choices)?;
     output::print(&(table(&rows, 2).join("\n") + "\n"))?;
-    note(&format!("kept in {}", path.display()));
+    note(&format!("stored in {}", path.display()));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,4 +1,4 @@
-//! The file in the user's cache folder that keeps which kernels are the fastest on an adapter.
+//! The file in the user's cache folder with the fastest kernels of an adapter.
 
 use super::failure::Failure;
 use super::output::note;
@@ -8,13 +8,13 @@ use shadetell::engine::plan::TuningTable;
 use shadetell::wgpu::AdapterInfo;
 use std::path::PathBuf;
 
-/// What is kept, and what it holds for.
+/// The contents of the file: the tuning table, and the adapter that it belongs to.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     adapter: String,
     driver: String,
     backend: String,
-    /// The version of the engine, whose kernels change.
+    /// The version of the engine, since kernels change between versions.
     shadetell: String,
     kernels: TuningTable,
 }
@@ -44,7 +44,8 @@ pub(crate) fn path(info: &AdapterInfo) -> Option<PathBuf> {
     Some(dirs::cache_dir()?.join("shadetell").join("kernels").join(format!("{name}.json")))
 }
 
-/// The tuning table of an adapter; empty where there is no file, or, with a warning, where the file cannot be used.
+/// The tuning table of an adapter; empty if there is no file. If the file cannot be used, prints a warning and returns an empty
+/// table.
 pub(crate) fn load(info: &AdapterInfo) -> TuningTable {
     let Some(path) = path(info).filter(|path| path.exists()) else {
         return TuningTable::default();
@@ -66,7 +67,7 @@ pub(crate) fn load(info: &AdapterInfo) -> TuningTable {
     }
 }
 
-/// Keeps the kernels for an adapter, beside those of other shapes that are kept already; gives the file.
+/// Adds kernels to the stored table of an adapter; returns the path of the file.
 pub(crate) fn save(info: &AdapterInfo, kernels: TuningTable) -> Result<PathBuf, Failure> {
     let nowhere =
         || Failure::System("there is no cache folder to keep the kernels in: set XDG_CACHE_HOME".to_owned());
@@ -79,14 +80,14 @@ pub(crate) fn save(info: &AdapterInfo, kernels: TuningTable) -> Result<PathBuf, 
     all.extend(kernels);
     let text =
         serde_json::to_string_pretty(&Kept::new(info, all)).map_err(|error| unwritable(error.into()))?;
-    // Whoever reads it meanwhile finds the old file or the new one.
+    // Another process that reads the file meanwhile sees either the old or the new one.
     let part = tempfile::NamedTempFile::new_in(folder).map_err(unwritable)?;
     std::fs::write(part.path(), text + "\n").map_err(unwritable)?;
     part.persist(&path).map_err(|error| unwritable(error.error))?;
     Ok(path)
 }
 
-/// Forgets what is kept for an adapter; gives the file if there was one.
+/// Removes the stored table of an adapter; returns the path of the file if there was one.
 pub(crate) fn forget(info: &AdapterInfo) -> Result<Option<PathBuf>, Failure> {
     let Some(path) = path(info).filter(|path| path.exists()) else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! `shadetell vocab`: the words of a vocabulary file.
+//! `shadetell vocab`: prints the words of a vocabulary file.
 
 use super::failure::Failure;
 use super::output;
@@ -27,7 +27,7 @@ pub(crate) struct VocabArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print the words alone, a word a line: a format that is read again
+    /// Print only the words, one per line, in a format that `convert` and `vocab` can read
     #[arg(long, conflicts_with = "json")]
     text: bool,
 }

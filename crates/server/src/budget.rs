@@ -1,4 +1,4 @@
-//! Memory that all requests share.
+//! A budget of memory for all requests.
 
 use std::sync::Arc;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
@@ -6,7 +6,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 /// Memory is counted in pieces of this many bytes.
 const PIECE: u64 = 1024;
 
-/// A number of bytes that requests take from and give back to. Only counts; allocates nothing.
+/// A number of bytes that requests reserve and release. It only counts; it allocates nothing.
 #[derive(Debug)]
 pub(crate) struct Budget {
     free: Arc<Semaphore>,
@@ -14,7 +14,7 @@ pub(crate) struct Budget {
     pieces: u32,
 }
 
-/// A part of a [`Budget`], given back when it is dropped.
+/// A part of a [`Budget`], released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Memory(OwnedSemaphorePermit);
 
@@ -28,8 +28,8 @@ impl Budget {
         Budget { free: Arc::new(Semaphore::new(pieces as usize)), pieces }
     }
 
-    /// Takes memory as soon as there is enough, in the order of the callers. A caller that asks for more than the whole
-    /// budget gets all of it, alone.
+    /// Reserves memory as soon as there is enough, in the order of the callers. A caller that needs more than the whole
+    /// budget gets all of it, exclusively.
     ///
     /// # Errors
     /// Never: the semaphore is not closed.
@@ -37,14 +37,14 @@ impl Budget {
         Arc::clone(&self.free).acquire_many_owned(pieces(bytes).min(self.pieces)).await.map(Memory)
     }
 
-    /// Takes memory if there is enough now.
+    /// Reserves memory if there is enough now.
     pub(crate) fn try_take(&self, bytes: u64) -> Option<Memory> {
         Arc::clone(&self.free).try_acquire_many_owned(pieces(bytes)).ok().map(Memory)
     }
 }
 
 impl Memory {
-    /// Takes more memory, up to `bytes` in all; `false` if there is not enough.
+    /// Extends the reservation to `bytes` in all; `false` if there is not enough memory.
     #[must_use]
     pub(crate) fn grow(&mut self, bytes: u64) -> bool {
         let more = (pieces(bytes) as usize).saturating_sub(self.0.num_permits());
@@ -65,7 +65,7 @@ mod tests {
     use tokio::time::timeout;
 
     #[test]
-    fn memory_grows_while_there_is_some() {
+    fn a_reservation_grows_while_memory_is_left() {
         let budget = Budget::new(10 * PIECE);
         let mut memory = budget.try_take(0).unwrap();
         assert!(memory.grow(1) && memory.grow(PIECE) && memory.grow(8 * PIECE));

@@ -11,30 +11,30 @@ use std::time::Duration;
 pub struct Config {
     /// Address and port; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The most that clients may ask for.
+    /// Limits on requests.
     pub limits: Limits,
-    /// Clients of the API have to send it, if there is one.
+    /// The token that clients of the API have to send, if there is one.
     pub token: Option<Token>,
     /// Other sites whose pages may use the API.
     pub sites: Vec<Site>,
 }
 
-/// The most that clients may ask for.
+/// Limits on requests.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Photos that are captioned together.
+    /// Most photos in a batch.
     pub max_batch: usize,
-    /// Time that a photo waits for others to be captioned with it.
+    /// How long a photo waits for others to fill the batch.
     pub max_wait: Duration,
-    /// Photos that are accepted and not answered yet.
+    /// Most photos that are accepted and not answered yet.
     pub queue: usize,
-    /// Bytes of a body.
+    /// Most bytes of a body.
     pub max_body: usize,
-    /// Pixels of a photo.
+    /// Most pixels of a photo.
     pub max_pixels: u64,
-    /// Time for the head of a request, again for its body, and for a client to read on.
+    /// The timeout for the head of a request, then for its body, and for a client that does not read its answer.
     pub timeout: Duration,
-    /// Connections.
+    /// Most connections.
     pub connections: usize,
 }
 
@@ -56,11 +56,11 @@ impl Limits {
 #[error("{0}")]
 pub struct InvalidSetting(String);
 
-/// A secret that clients of the API have to send as `Authorization: Bearer TOKEN`. Reading it fails unless it can be sent; the
-/// error does not contain it.
+/// A secret that clients of the API have to send as `Authorization: Bearer TOKEN`. Parsing fails if a header cannot contain it;
+/// the error does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token {
-    /// Its SHA-256. The time to compare hashes says nothing about how much of a guess was right.
+    /// Its SHA-256. The time to compare hashes does not reveal how much of a guess was right.
     hash: [u8; 32],
 }
 
@@ -69,7 +69,7 @@ impl Token {
         Token { hash: Sha256::digest(text).into() }
     }
 
-    /// Whether a client's text is the token.
+    /// Whether a text from a client is the token.
     pub(crate) fn is(&self, text: &str) -> bool {
         *self == Token::new(text)
     }
@@ -90,7 +90,7 @@ impl FromStr for Token {
     }
 }
 
-/// A web site, read from `scheme://host` or `scheme://host:port`.
+/// A web site, parsed from `scheme://host` or `scheme://host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
     /// As in the header `Origin`.
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_can_be_sent() {
+    fn a_token_that_a_header_cannot_contain_is_refused() {
         let token: Token = " open-sesame\n".parse().unwrap();
         assert!(token.is("open-sesame") && !token.is("open-sesam") && !token.is(""));
         let error = |text: &str| text.parse::<Token>().map(drop).unwrap_err().to_string();

@@ -7,7 +7,7 @@ use shadetell::engine::gpu::{Gpu, GpuError};
 #[derive(Clone)]
 pub struct Device(Option<Gpu>);
 
-/// Opens a device in place of a lost one. It is called on the thread that owns the device, again and again until it succeeds.
+/// Opens a device to replace a lost one. It is called on the thread that owns the device, repeatedly until it succeeds.
 pub type Reopen = Box<dyn Fn() -> Result<Device, GpuError> + Send>;
 
 impl Device {
@@ -19,7 +19,7 @@ impl Device {
         self.0.as_ref()
     }
 
-    /// The device as captioners take it.
+    /// The device as a backend for captioners.
     pub fn backend(&self) -> Backend<'_> {
         self.gpu().map_or(Backend::Cpu, Backend::Gpu)
     }

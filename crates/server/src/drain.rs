@@ -1,4 +1,4 @@
-//! Answers that come before a request was read to its end.
+//! Reads the rest of requests that were answered early.
 
 use axum::Error;
 use axum::body::{Body, Bytes, HttpBody};
@@ -12,13 +12,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::runtime::Handle;
 
-/// Most bytes that are read for nobody.
+/// Most bytes that are read and discarded.
 const MOST: usize = 4 << 20;
-/// For so long at most.
+/// The longest time for that.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// A body of which the rest is read and forgotten when it is dropped. If the connection were closed instead, a client that still
-/// sends would not see its answer.
+/// A body whose rest is read and discarded when it is dropped. If the connection were closed instead, a client that is still
+/// sending would not see its answer.
 struct Drained(Body);
 
 impl HttpBody for Drained {
@@ -48,7 +48,7 @@ impl HttpBody for Drained {
 impl Drop for Drained {
     fn drop(&mut self) {
         let mut body = std::mem::take(&mut self.0);
-        // There is no runtime any more where a server ends.
+        // There is no runtime any more when a server ends.
         let Some(runtime) = Handle::try_current().ok().filter(|_| !body.is_end_stream()) else { return };
         runtime.spawn(tokio::time::timeout(LIMIT, async move {
             let mut read = 0;
@@ -62,7 +62,7 @@ impl Drop for Drained {
     }
 }
 
-/// Around every request.
+/// Middleware for every request.
 pub(crate) async fn drain(request: Request, next: Next) -> Response {
     next.run(request.map(|body| Body::new(Drained(body)))).await
 }

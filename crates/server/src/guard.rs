@@ -10,12 +10,12 @@ use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Conditions for the use of the API.
+/// The conditions for access to the API.
 ///
-/// Without a token, names of the server have to be known. Otherwise the page of a site could point the site's own name at this
-/// server's address (DNS rebinding), and the visitor's browser would take the server for a part of the site.
+/// Without a token, requests have to use a known name of the server. Otherwise a malicious site could let its own name resolve
+/// to this server's address (DNS rebinding), and the visitor's browser would treat the server as part of the site.
 pub(crate) struct Access {
-    /// Clients of the API have to send it, if there is one.
+    /// The token that clients of the API have to send, if there is one.
     token: Option<Token>,
     /// Other sites whose pages may use the API.
     sites: Vec<Site>,
@@ -29,8 +29,8 @@ impl Access {
         Access { token, sites }
     }
 
-    /// Whether the server may be called by the name in a request: an address, `localhost` or the host of an allowed site. A
-    /// request without a name comes from no browser.
+    /// Whether the name in a request is a known one: an address, `localhost` or the host of an allowed site. A request without
+    /// a name is allowed, since no browser sends one.
     fn has_name(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let named = uri.authority().map(Authority::as_str);
         let named = named.map(str::as_bytes).or_else(|| Some(headers.get(header::HOST)?.as_bytes()));
@@ -44,7 +44,7 @@ impl Access {
         })
     }
 
-    /// Whether a request to this path carries the token, if it needs to.
+    /// Whether a request to this path has the token, or does not need it.
     fn knows(&self, path: &str, headers: &HeaderMap) -> bool {
         let is_protected = PROTECTED.iter().any(|prefix| path.starts_with(prefix));
         let Some(token) = self.token.as_ref().filter(|_| is_protected) else { return true };
@@ -53,7 +53,7 @@ impl Access {
         given.is_some_and(|(scheme, given)| scheme.eq_ignore_ascii_case("bearer") && token.is(given.trim()))
     }
 
-    /// Where a request comes from.
+    /// The origin of a request.
     fn origin(&self, headers: &HeaderMap) -> Origin {
         let Some(value) = headers.get(header::ORIGIN) else { return Origin::Own };
         let text = value.to_str().unwrap_or_default().to_lowercase();
@@ -69,15 +69,15 @@ impl Access {
 
 #[derive(Debug, PartialEq)]
 enum Origin {
-    /// From a page of this server, or from no page.
+    /// A page of this server, or no page.
     Own,
-    /// From a page of an allowed site.
+    /// A page of an allowed site.
     Allowed(HeaderValue),
-    /// From any other page.
+    /// Any other page.
     Foreign,
 }
 
-/// Before every request.
+/// Middleware that checks every request.
 pub(crate) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
     if !access.has_name(request.uri(), request.headers()) {
         let detail = "expected an address, localhost or the host of an allowed site as this server's name, found another; \
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_asked_for_where_photos_and_numbers_are() {
+    fn routes_for_photos_and_metrics_require_the_token() {
         let access = access_with(Some("secret"), &[]);
         let with = |value| headers(&[("authorization", value)]);
         assert!(access.knows("/healthz", &HeaderMap::new()) && access.knows("/", &HeaderMap::new()));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_of_other_sites_are_kept_out() {
+    fn requests_from_pages_of_other_sites_are_refused() {
         let access = access_with(None, &["https://Example.org/"]);
         let from = |origin| access.origin(&headers(&[("host", "127.0.0.1:8000"), ("origin", origin)]));
         assert_eq!(access.origin(&headers(&[("host", "127.0.0.1:8000")])), Origin::Own);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_others_are_unknown_without_a_token() {
+    fn unknown_host_names_are_refused_without_a_token() {
         let open = access_with(None, &["https://example.org:8443"]);
         let called = |access: &Access, host| access.has_name(&Uri::default(), &headers(&[("host", host)]));
         for known in

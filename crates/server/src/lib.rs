@@ -6,8 +6,8 @@
 //!   -> queue -> worker: batches on the device -> request or stream: answers
 //! ```
 //!
-//! [`Server::start`] takes the models, a device with a captioner on it, and a function that opens another device when this one is
-//! lost; [`Server::run`] serves until the process gets a signal to stop. Requests are logged with `tracing`.
+//! [`Server::start`] takes the models, a device with a captioner on it, and a function that opens another device if this one is
+//! lost. [`Server::run`] serves until the process receives a signal to stop. Requests are logged with `tracing`.
 
 mod budget;
 mod config;
@@ -52,7 +52,7 @@ use std::thread::available_parallelism;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
-/// A server that has its address.
+/// A server that is bound to its address.
 pub struct Server {
     runtime: Runtime,
     listener: TcpListener,
@@ -69,7 +69,7 @@ pub enum StartError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// The reason that the system gives.
+        /// The error of the system.
         #[source]
         error: io::Error,
     },
@@ -85,16 +85,16 @@ pub enum Outcome {
     Finished,
     /// Some photos were not answered within [`GRACE`] after the signal to stop.
     TimedOut,
-    /// A second signal ended the server at once. Holds the exit code that shells give to a program ended by it.
+    /// A second signal ended the server at once. Contains the exit code that shells use for this signal.
     Interrupted(u8),
 }
 
 impl Server {
-    /// Takes the address, and starts the thread that owns the device. It compiles the kernels for the default search, the one of
-    /// `captioner`, which is on `device` and for a single photo.
+    /// Binds the address, and starts the thread that owns the device. The thread compiles the kernels for the default search.
+    /// `captioner` is on `device`, for the default search and a single photo.
     ///
     /// # Errors
-    /// The address is in use or not this machine's, or the system cannot start threads.
+    /// The address is in use or does not belong to this machine, or the system cannot start threads.
     pub fn start(
         config: Config,
         models: Models,
@@ -104,7 +104,8 @@ impl Server {
     ) -> Result<Server, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
-            // Threads that decode photos; the allocator keeps memory for each. One more waits for the worker at the end.
+            // The threads decode photos. Their number is limited, since the allocator keeps memory for each. One more waits for the worker
+            // at the end.
             .max_blocking_threads(available_parallelism().map_or(1, usize::from) + 1)
             .build()
             .map_err(StartError::Threads)?;
@@ -122,7 +123,7 @@ impl Server {
         self.address
     }
 
-    /// Serves until Ctrl-C or SIGTERM, then answers the photos that were accepted. A second signal ends it at once.
+    /// Serves until Ctrl-C or SIGTERM, then answers the accepted photos. A second signal ends it at once.
     pub fn run(self) -> Outcome {
         let Server { runtime, listener, service, router, .. } = self;
         let first_signal = async {
@@ -141,7 +142,7 @@ impl Server {
                 code = second_signal => Outcome::Interrupted(code),
             }
         });
-        // Does not wait for photos that are still being decoded.
+        // Does not wait for threads that are still decoding photos.
         runtime.shutdown_background();
         outcome
     }

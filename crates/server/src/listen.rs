@@ -1,4 +1,4 @@
-//! Connections: how many, how slow, and how they end.
+//! Connections: their number, timeouts and end.
 
 use crate::service::Service;
 use axum::Router;
@@ -14,15 +14,14 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_io_timeout::TimeoutStream;
 
-/// Time after the signal to stop for photos that were accepted; the rest is given up.
+/// The time for accepted photos after the signal to stop. Later, the remaining ones are dropped.
 pub const GRACE: Duration = Duration::from_secs(60);
-/// After the system could not give a connection, as when there are too many open files.
+/// The pause after a failure to accept a connection, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 
-/// Accepts connections until `stop`, then waits for those that have been asked something and for the worker; `false` if they take
-/// too long.
+/// Accepts connections until `stop`, then waits for connections with a request and for the worker; `false` if they take too long.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
@@ -33,7 +32,7 @@ pub(crate) async fn serve(
     let places = Arc::new(Semaphore::new(limits.connections));
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    // A connection that is kept alive counts as one that sends its next head.
+    // An idle connection that is kept alive has the same timeout as the head of a request.
     http.timer(TokioTimer::new()).header_read_timeout(limits.timeout).max_buf_size(MAX_HEAD);
     let mut stop = pin!(stop);
     loop {
@@ -53,16 +52,16 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        // Small answers should not wait for more; where that cannot be set they do.
+        // Send small answers without delay. An error is ignored.
         let _ = stream.set_nodelay(true);
-        // A client that does not read its answers is given up too.
+        // A client that does not read its answers times out too.
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(limits.timeout));
         let stream = TokioIo::new(Box::pin(stream));
         let connection = http.serve_connection(stream, TowerToHyperService::new(router.clone()));
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            // Clients break off as they like.
+            // Clients may close connections at any time.
             let _ = connection.await;
             drop(place);
         });

@@ -58,13 +58,13 @@ pub(crate) struct Metadata {
         (status = 200, body = Predictions),
         (status = 400, description = "Not a photo, or a damaged one", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "From a page of another origin", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request comes from a page of another origin", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too many bytes, pixels or photos", body = Problem, content_type = "application/problem+json"),
-        (status = 421, description = "Called by a name that is not the server's", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many photos wait", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A mistake of ours", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The device was lost, or the server stops", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "The name in `Host` is not the server's", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many photos are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "An error in the server", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The device was lost, or the server is stopping", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn predict(
     State(service): State<Arc<Service>>,
@@ -104,7 +104,7 @@ async fn predictions(
     }
 }
 
-/// What the default model is.
+/// The metadata of the default model.
 #[utoipa::path(get, path = "/model/metadata", tag = "MAX", responses(
     (status = 200, body = Metadata),
     (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),

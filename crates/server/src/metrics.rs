@@ -1,4 +1,4 @@
-//! Counts and times for Prometheus. They contain nothing of what photos show or are called.
+//! Counts and times for Prometheus. They contain neither contents nor names of photos.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -86,11 +86,7 @@ impl Metrics {
         );
         registry.register("batch_photos", "Photos that were captioned together", self.batches.clone());
         registry.register("photos", "Photos that were captioned", self.photos.clone());
-        registry.register(
-            "device_reopened",
-            "Devices that took the place of a lost one",
-            self.reopened.clone(),
-        );
+        registry.register("device_reopened", "Devices that replaced a lost one", self.reopened.clone());
         registry.register("queue_photos", "Photos that wait for the device", self.waiting.clone());
         registry.register("accepted_photos", "Photos that are accepted and not done", self.accepted.clone());
         registry.register("ready", "1 if the device can caption", self.ready.clone());
@@ -123,7 +119,7 @@ impl Metrics {
         self.reopened.inc();
     }
 
-    /// All of them in OpenMetrics' text format.
+    /// All metrics in the text format of OpenMetrics.
     pub(crate) fn text(&self, waiting: usize, accepted: usize, is_ready: bool) -> String {
         self.waiting.set(waiting as i64);
         self.accepted.set(accepted as i64);

@@ -1,4 +1,4 @@
-//! The models that are offered, and the choice of a request among them.
+//! The available models, and the choice of a request among them.
 
 use crate::problem::Problem;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 /// The models that a server offers, at least one; the first one is the default.
 pub struct Models(Vec<Model>);
 
-/// Models cannot be offered together.
+/// The models cannot be offered together.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ModelsError {
     /// There is no model.
@@ -137,30 +137,30 @@ pub(crate) enum Decoder {
     ShowAttendTell,
 }
 
-/// A model that is offered.
+/// An available model.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ModelInfo {
     pub(crate) name: String,
-    /// Whether it is taken where a request names none.
+    /// Whether it is the default of requests without a model.
     default: bool,
     /// Its decoders; the first one is the default.
     decoders: Vec<DecoderInfo>,
-    /// How many words it knows.
+    /// The number of words in its vocabulary.
     words: usize,
     pub(crate) licence: Option<String>,
     /// The widest beam.
     max_beam: usize,
 }
 
-/// What speaks.
+/// A decoder.
 #[derive(Debug, Serialize, ToSchema)]
 struct DecoderInfo {
     #[schema(value_type = Decoder)]
     name: &'static str,
-    /// Hypotheses that it follows where a request does not say.
+    /// The default width of the beam.
     beam: usize,
     /// The most words in a caption.
     max_length: usize,
-    /// Whether it tells where it looked.
+    /// Whether it has attention.
     attention: bool,
 }

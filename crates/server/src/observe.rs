@@ -1,4 +1,4 @@
-//! Every request is counted and logged, without what it carries.
+//! Counts and logs every request, without its contents.
 
 use crate::service::Service;
 use axum::extract::{MatchedPath, Request, State};
@@ -11,10 +11,10 @@ use std::time::Instant;
 /// Methods with a label of their own.
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"];
 
-/// Around every request.
+/// Middleware for every request.
 pub(crate) async fn observe(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let clock = Instant::now();
-    // Clients choose methods and paths freely: only known ones become labels.
+    // Clients can send any method and path: only known ones become labels.
     let known = METHODS.into_iter().find(|&known| request.method() == known);
     let method = known.unwrap_or("OTHER");
     let matched = request.extensions().get::<MatchedPath>();
@@ -26,7 +26,7 @@ pub(crate) async fn observe(State(service): State<Arc<Service>>, request: Reques
     response
 }
 
-/// Counts for Prometheus.
+/// Metrics for Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses(
     (status = 200, body = String, content_type = "application/openmetrics-text"),
     (status = 401, description = "The token is missing", body = super::problem::Problem, content_type = "application/problem+json"),

@@ -1,4 +1,4 @@
-//! The web page, which is part of the binary and asks nobody else for anything.
+//! The web page. It is part of the binary and loads nothing from other servers.
 
 use axum::Router;
 use axum::extract::Request;
@@ -38,7 +38,7 @@ pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     })
 }
 
-/// Headers of every response: browsers load nothing from elsewhere, guess no types and keep nothing.
+/// Headers of every response: browsers must not load from other servers, guess types, or cache anything.
 const HEADERS: [(HeaderName, &str); 8] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -54,7 +54,7 @@ const HEADERS: [(HeaderName, &str); 8] = [
     (HeaderName::from_static("permissions-policy"), "camera=(self), microphone=(), geolocation=()"),
 ];
 
-/// Adds them to every answer.
+/// Adds these headers to every answer.
 pub(crate) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {

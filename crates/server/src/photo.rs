@@ -8,13 +8,13 @@ use shadetell::weights::Preprocessing;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A photo as it was sent.
+/// A photo as it was received.
 #[derive(Clone, Debug)]
 pub(crate) struct Photo {
     /// The file's name; `-` if it has none.
     pub(crate) name: String,
     pub(crate) bytes: Bytes,
-    /// The body's share of the memory for bodies, given back with its last photo.
+    /// The body's share of the memory for bodies, released with its last photo.
     pub(crate) _memory: Arc<Memory>,
 }
 
@@ -53,7 +53,7 @@ impl Photo {
             let input = preprocessing.fit(&image)?;
             let size = [image.width(), image.height()];
             drop(image);
-            // Held until here, even if the client is gone.
+            // Held until here, even if the client has disconnected.
             drop(memory);
             Ok(Prepared { input, size, decode, preprocess: clock.elapsed() - decode })
         })
@@ -61,7 +61,7 @@ impl Photo {
     }
 }
 
-/// Does work that takes long on a thread of its own.
+/// Runs long work on a blocking thread.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, image::ImageError> + Send + 'static,
 ) -> Result<T, Problem> {

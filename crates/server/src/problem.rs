@@ -1,4 +1,4 @@
-//! What is answered instead of a caption: RFC 9457's problem details.
+//! Errors of the API: problem details (RFC 9457).
 
 use crate::record::PhotoError;
 use axum::Json;
@@ -9,10 +9,10 @@ use shadetell::image::ImageError;
 use shadetell::{Cause, Error, image};
 use utoipa::ToSchema;
 
-/// Why a request was not done.
+/// The reason why a request failed.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Problem {
-    /// Always `about:blank`: the status and the code tell what it is.
+    /// Always `about:blank`: the status and the code identify the problem.
     #[serde(rename = "type")]
     kind: &'static str,
     /// The status in words.
@@ -20,15 +20,15 @@ pub(crate) struct Problem {
     /// The HTTP status.
     #[schema(minimum = 400, maximum = 599)]
     pub(crate) status: u16,
-    /// A name that stays when the detail is reworded.
+    /// A stable name, which stays the same when the detail is reworded.
     pub(crate) code: &'static str,
     /// What was expected, what was found, and what to do.
     pub(crate) detail: String,
-    /// The detail once more, where clients of IBM's MAX services look for it.
+    /// The detail again, for clients of IBM's MAX services.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     message: Option<String>,
-    /// In how many seconds to try again.
+    /// The number of seconds after which to try again.
     #[serde(skip)]
     retry_after: Option<u64>,
 }
@@ -55,7 +55,7 @@ impl Problem {
         self
     }
 
-    /// The same for a client of a MAX service, which knows 400 alone for pictures that it cannot use.
+    /// The same for a client of a MAX service, which expects status 400 for all invalid pictures.
     pub(crate) fn for_max(mut self) -> Problem {
         if matches!(self.status, 415 | 422) {
             self = Problem { status: 400, title: "Bad Request", ..self };
@@ -64,18 +64,18 @@ impl Problem {
         self
     }
 
-    /// The engine stopped over a request, which should not be.
+    /// A panic of the engine, which is a bug.
     pub(crate) fn internal() -> Problem {
-        let detail = "the engine stopped over this request; it was started again, and the log has more";
+        let detail = "the engine failed on this request and was restarted; the log has details";
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
     pub(crate) fn stopping() -> Problem {
-        let detail = "the server is being stopped; ask it again later";
+        let detail = "the server is stopping; try again later";
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail).retry_after(10)
     }
 
-    /// What a photo's record says of it.
+    /// The same problem for the record of a photo.
     pub(crate) fn of_photo(&self) -> PhotoError {
         PhotoError { code: self.code, message: self.detail.clone() }
     }
@@ -114,7 +114,7 @@ impl From<&Error> for Problem {
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, message).retry_after(2)
             }
             Cause::InvalidInput => Problem::new(StatusCode::BAD_REQUEST, code, message),
-            // The search that was asked for is larger than the device.
+            // The requested search is too large for the device.
             Cause::Limit => Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, message),
             _ => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::UnboundedSender;
 
-/// News of a photo that was submitted.
+/// An update on a submitted photo.
 #[derive(Debug)]
 pub(crate) enum Update {
     /// The sentence so far.
@@ -38,7 +38,7 @@ pub(crate) struct Job {
     /// Whether words are sent as they are found. Such a photo is captioned alone.
     pub(crate) follow: bool,
     pub(crate) reply: UnboundedSender<Update>,
-    /// Its place in the queue, given back when it is done.
+    /// Its place in the queue, released when it is done.
     pub(crate) _place: Option<OwnedSemaphorePermit>,
     pub(crate) arrived: Instant,
 }
@@ -84,7 +84,7 @@ impl Queue {
         batch.into_iter().rev().for_each(|job| state.jobs.push_front(job));
     }
 
-    /// Accepts no more jobs; those in the queue are still given out.
+    /// Accepts no more jobs; jobs in the queue are still processed.
     pub(crate) fn close(&self) {
         self.lock().is_closed = true;
         self.changed.notify_all();
@@ -104,8 +104,8 @@ impl Queue {
         self.lock().jobs.len()
     }
 
-    /// The oldest job with up to `most - 1` jobs of the same search. Waits until the oldest job has waited `wait`, unless the batch is
-    /// full before. An empty batch after a while without jobs; `None` when the queue is closed and empty.
+    /// The oldest job with up to `most - 1` jobs of the same search. Waits until the batch is full or the oldest job has waited for
+    /// `wait`. Returns an empty batch after a while without jobs, and `None` when the queue is closed and empty.
     pub(crate) fn next_batch(&self, most: usize, wait: Duration) -> Option<Vec<Job>> {
         let mut state = self.lock();
         loop {
@@ -158,7 +158,7 @@ mod tests {
     use shadetell::weights::DecoderFamily;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-    /// A job that is known by the width of its picture.
+    /// A job whose id is the width of its picture.
     fn job(id: u32, beam: usize, follow: bool) -> (Job, UnboundedReceiver<Update>) {
         let (reply, updates) = unbounded_channel();
         let search = Search { model: 0, decoder: DecoderFamily::ShowTell, beam };
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_of_one_search_go_together_in_their_order() {
+    fn jobs_of_one_search_form_a_batch_in_order() {
         let queue = Queue::default();
         let mut listeners = Vec::new();
         for (id, beam, follow) in
@@ -183,9 +183,9 @@ mod tests {
         }
         listeners.remove(2).close();
         assert_eq!(queue.len(), 6);
-        assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [1, 5], "nobody waits for 3 any more");
+        assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [1, 5], "the client of 3 has disconnected");
         assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [2]);
-        assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [4], "one that is followed goes alone");
+        assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [4], "a followed job is a batch of its own");
         queue.close();
         assert_eq!(queue.push(job(7, 3, false).0).unwrap_err().code, "stopping");
         assert_eq!(ids(queue.next_batch(2, Duration::from_secs(60))), [6], "closing ends the waiting");
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_that_is_given_back_is_the_next_one() {
+    fn a_returned_batch_is_the_next_one() {
         let queue = Queue::default();
         assert_eq!(ids(queue.next_batch(2, Duration::ZERO)), [0; 0], "nothing for a while");
         let jobs = [job(1, 3, false), job(2, 3, false), job(3, 3, false)];

@@ -1,4 +1,4 @@
-//! The JSON object of a photo, which the API answers with and `shadetell caption --json` prints.
+//! The JSON record of a photo: an answer of the API, and the output of `shadetell caption --json`.
 
 use serde::Serialize;
 use shadetell::{Caption, Cause, Error};
@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 /// A photo with its caption.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Record<'a> {
-    /// The photo, as it was named; `-` has no name.
+    /// The name of the photo; `-` if it has none.
     path: String,
     /// The sentence.
     caption: &'a str,
@@ -25,14 +25,14 @@ pub struct Record<'a> {
     image: Size,
     /// The model's name.
     model: &'a str,
-    /// What computed.
+    /// The adapter that computed the caption.
     adapter: &'a str,
     timings_ms: Timings,
-    /// The picture that was drawn of where the model looked.
+    /// The path of the picture of the attention.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(ignore)]
     pub attention: Option<String>,
-    /// What the words' attention lies over.
+    /// The grid of the words' attention.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     attention_grid: Option<AttentionGrid>,
@@ -46,7 +46,7 @@ struct Token<'a> {
     word: &'a str,
     /// The natural logarithm of its probability after the words before it.
     log_prob: f32,
-    /// How strongly each cell of the grid was looked at, row by row; they sum to 1.
+    /// Attention on each cell of the grid, row by row; the cells sum to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     attention: Option<&'a [f32]>,
@@ -59,14 +59,14 @@ pub struct Alternative<'a> {
     log_prob: f32,
 }
 
-/// Pixels, the right way up.
+/// The size in pixels, after applying the orientation.
 #[derive(Debug, Serialize, ToSchema)]
 struct Size {
     width: u32,
     height: u32,
 }
 
-/// Milliseconds; those of the device are of all photos that were captioned together.
+/// Times in milliseconds; the times of the device are those of the whole batch.
 #[derive(Debug, Serialize, ToSchema)]
 struct Timings {
     decode: f64,
@@ -82,11 +82,11 @@ pub struct AttentionGrid {
     pub rows: usize,
     /// Columns of cells.
     pub columns: usize,
-    /// The part of the photo that it covers, in its pixels: left, top, width, height.
+    /// The part of the photo that it covers, in pixels of the photo: left, top, width, height.
     pub area: [f64; 4],
 }
 
-/// Where a caption came from.
+/// The origin of a caption.
 #[derive(Clone, Copy, Debug)]
 pub struct Origin<'a> {
     /// The model's name.
@@ -96,7 +96,7 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// Puts together what is known of a photo.
+    /// Makes the record of a captioned photo.
     pub fn new(
         path: String,
         [width, height]: [u32; 2],
@@ -132,7 +132,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Adds where the model looked at each word.
+    /// Adds the attention of each word.
     pub fn with_attention(mut self, caption: &'a Caption, grid: AttentionGrid) -> Record<'a> {
         for (token, source) in self.tokens.iter_mut().zip(&caption.tokens) {
             token.attention = Some(&source.attention);
@@ -142,7 +142,7 @@ impl<'a> Record<'a> {
     }
 }
 
-/// Milliseconds, to the microsecond.
+/// Milliseconds, rounded to the microsecond.
 fn milliseconds(time: Duration) -> f64 {
     time.as_micros() as f64 / 1000.0
 }
@@ -150,22 +150,22 @@ fn milliseconds(time: Duration) -> f64 {
 /// A photo without a caption.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct FailedRecord<'a> {
-    /// The photo, as it was named.
+    /// The name of the photo.
     path: String,
     error: &'a PhotoError,
 }
 
 impl<'a> FailedRecord<'a> {
-    /// Puts them together.
+    /// Makes the record of a photo without a caption.
     pub fn new(path: String, error: &'a PhotoError) -> FailedRecord<'a> {
         FailedRecord { path, error }
     }
 }
 
-/// Why a photo has no caption.
+/// The reason why a photo has no caption.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct PhotoError {
-    /// A name that stays when the message is reworded.
+    /// A stable name, which stays the same when the message is reworded.
     pub code: &'static str,
     /// What was expected, what was found, and what to do.
     pub message: String,

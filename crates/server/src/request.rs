@@ -1,4 +1,4 @@
-//! Captions for the photos of a request, as JSON.
+//! Captions the photos of a request and returns JSON.
 
 use crate::models::Search;
 use crate::photo::Photo;
@@ -30,7 +30,7 @@ pub(crate) struct CaptionRequest {
 pub(crate) type Answer = Result<Box<RawValue>, Problem>;
 
 impl CaptionRequest {
-    /// Captions a photo. With `follow`, `so_far` gets the sentence as it grows.
+    /// Captions a photo. With `follow`, `so_far` receives the sentence as it grows.
     pub(crate) async fn caption(
         &self,
         photo: Photo,
@@ -76,7 +76,7 @@ pub(crate) fn failed(name: String, problem: &Problem) -> Answer {
     json(&FailedRecord::new(name, &problem.of_photo()))
 }
 
-/// Captions photos concurrently; gives names and answers in their order. Dropping the future gives the photos up.
+/// Captions photos concurrently; returns names and answers in order. Dropping the future cancels the photos.
 pub(crate) async fn all(
     request: CaptionRequest,
     upload: Upload,

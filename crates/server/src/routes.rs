@@ -28,10 +28,10 @@ pub(crate) fn router(service: &Arc<Service>, access: Access) -> Router {
     api.merge(openapi::routes(&description))
         .merge(page::routes())
         .fallback(|| async {
-            Problem::new(StatusCode::NOT_FOUND, "no_such_route", "there is nothing at this path; see /docs")
+            Problem::new(StatusCode::NOT_FOUND, "no_such_route", "this path does not exist; see /docs")
         })
         .method_not_allowed_fallback(|| async {
-            let detail = "this path has other methods, which `Allow` names; see /docs";
+            let detail = "this path does not support the method; the header `Allow` lists those it supports; see /docs";
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
         })
         .layer(middleware::from_fn_with_state(Arc::new(access), guard::check))
@@ -41,27 +41,27 @@ pub(crate) fn router(service: &Arc<Service>, access: Access) -> Router {
         .with_state(Arc::clone(service))
 }
 
-/// How the server is.
+/// The state of the server.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
     status: &'static str,
 }
 
-/// That it can answer.
+/// The state of the device.
 #[derive(Debug, Serialize, ToSchema)]
 struct Readiness {
     status: &'static str,
-    /// What computes.
+    /// The device that computes captions.
     adapter: String,
 }
 
-/// Whether the server lives.
+/// Whether the server is running.
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Health)))]
 async fn healthz() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// Whether it can caption: not while kernels are compiled or a lost device is opened again.
+/// Whether the server can caption. It cannot while kernels are being compiled or a lost device is being opened again.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses(
     (status = 200, body = Readiness),
     (status = 503, body = Problem, content_type = "application/problem+json"),
@@ -71,6 +71,6 @@ async fn readyz(State(service): State<Arc<Service>>) -> Response {
         return Json(Readiness { status: "ready", adapter: service.device().name().to_owned() })
             .into_response();
     }
-    let detail = "the device is being made ready; ask again";
+    let detail = "the device is being prepared; try again";
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", detail).retry_after(1).into_response()
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// State that all requests share.
+/// The state that all requests share.
 pub(crate) struct Service {
     pub(crate) limits: Limits,
     pub(crate) models: Models,
@@ -27,7 +27,7 @@ pub(crate) struct Service {
     pub(crate) bodies: Budget,
     /// Memory for photos that are being decoded.
     decoding: Budget,
-    /// Photos that may still be accepted.
+    /// The number of photos that may still be accepted.
     places: Arc<Semaphore>,
     device: Mutex<Device>,
     is_ready: AtomicBool,
@@ -46,11 +46,11 @@ pub(crate) struct Waiting {
 }
 
 impl Service {
-    /// The state of a server that has not started to work.
+    /// The initial state of a server.
     pub(crate) fn new(models: Models, device: Device, limits: Limits) -> Service {
-        /// Least bytes of all bodies in memory.
+        /// The least budget for all bodies in memory, in bytes.
         const BODIES: u64 = 256 << 20;
-        /// Least bytes of all photos that are being decoded. The largest photo fits in any case, alone.
+        /// The least budget for all photos that are being decoded, in bytes. It is raised so that the largest photo fits.
         const DECODING: u64 = 1 << 30;
         Service {
             models,
@@ -89,7 +89,7 @@ impl Service {
     fn queue_full(&self) -> Problem {
         let waiting = self.accepted();
         let detail =
-            format!("{waiting} photos wait already, of at most {}; try again later", self.limits.queue);
+            format!("{waiting} photos are waiting, of at most {}; try again later", self.limits.queue);
         let seconds = waiting as f64 * self.metrics.seconds_per_photo();
         Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue_full", detail)
             .retry_after((seconds.ceil() as u64).min(60))
@@ -98,7 +98,7 @@ impl Service {
     /// Decodes a photo, resizes it, and puts it into the queue.
     ///
     /// # Errors
-    /// The photo cannot be decoded, or the server stops.
+    /// The photo cannot be decoded, or the server is stopping.
     pub(crate) async fn submit(
         &self,
         photo: Photo,
@@ -125,12 +125,12 @@ impl Service {
         Ok(Waiting { size, decode, preprocess, updates })
     }
 
-    /// Says that no more requests are welcome.
+    /// Marks the server as stopping.
     pub(crate) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
     }
 
-    /// Keeps the thread that works, to wait for it in [`Service::finish`].
+    /// Stores the handle of the worker thread, which [`Service::finish`] joins.
     pub(crate) fn set_worker(&self, worker: JoinHandle<()>) {
         *self.worker.lock().unwrap_or_else(PoisonError::into_inner) = Some(worker);
     }

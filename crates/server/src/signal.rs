@@ -3,7 +3,7 @@
 const INTERRUPTED: u8 = 130;
 const TERMINATED: u8 = 143;
 
-/// Waits for Ctrl-C, or for SIGTERM where there are signals. Gives the exit code that shells give to a program ended by it.
+/// Waits for Ctrl-C, or for SIGTERM on systems with signals. Returns the exit code that shells use for this signal.
 pub(crate) async fn stop() -> u8 {
     #[cfg(unix)]
     if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {

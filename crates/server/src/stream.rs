@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 
-/// Events of all photos as they happen. Dropping them gives the photos up.
+/// Events of all photos as they happen. Dropping the stream cancels the photos.
 struct Events {
     events: UnboundedReceiver<Event>,
     /// Stops when it is dropped.
@@ -37,7 +37,7 @@ pub(crate) fn answer(request: CaptionRequest, upload: Upload, mut places: OwnedS
         let (request, place, sender) = (request.clone(), places.split(1), sender.clone());
         tasks.spawn(async move {
             let name = photo.name.clone();
-            // The client may be gone, here and below.
+            // The client may have disconnected, here and below.
             let so_far = |words: String| {
                 let data = json!({ "photo": index, "caption": words }).to_string();
                 let _ = sender.send(Event::default().event("words").data(data));
@@ -52,7 +52,7 @@ pub(crate) fn answer(request: CaptionRequest, upload: Upload, mut places: OwnedS
     Sse::new(Events { events, _work: tasks }).keep_alive(KeepAlive::default()).into_response()
 }
 
-/// The event that ends a photo.
+/// The last event of a photo.
 fn last(name: String, answer: Answer) -> Event {
     let (kind, record) = match answer {
         Ok(record) => ("caption", Ok(record)),

@@ -1,4 +1,4 @@
-//! A device that is lost in service, over real connections. The tests of `shadetell serve` have the rest.
+//! Tests of a lost device, over real connections. The tests of `shadetell serve` cover the rest.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use crate::config::Limits;
@@ -40,7 +40,7 @@ struct Server {
 }
 
 impl Server {
-    /// A server that opens its device again with `reopen`, which gets what opens one.
+    /// A server that opens its device again with `reopen`. The argument of `reopen` opens a device.
     fn start(
         reopen: impl Fn(&dyn Fn() -> Result<Device, GpuError>) -> Result<Device, GpuError> + Send + 'static,
     ) -> Server {
@@ -85,7 +85,7 @@ impl Server {
     }
 }
 
-/// Waits for what has to come.
+/// Waits for a condition, up to a limit.
 fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let clock = Instant::now();
     while !is_so() {
@@ -94,7 +94,7 @@ fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-/// What is answered.
+/// An answer of the server.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -120,7 +120,7 @@ fn a_lost_device_is_opened_again() {
     assert_eq!(before.status, 200, "{before:?}");
     let caption = &before.json["caption"];
 
-    // What is in flight when a device goes may still come back: it takes a few attempts to hit a batch.
+    // A batch in flight may still complete when the device is lost, so a failure may take several attempts.
     let mut lost = 0;
     for _ in 0..20 {
         let answers: Vec<_> = (0..8)
@@ -151,7 +151,7 @@ fn a_lost_device_is_opened_again() {
     let metrics = server.metrics();
     assert!(!metrics.contains("shadetell_device_reopened_total 0\n"), "{metrics}");
 
-    // While nobody asks, nobody has to hear of it.
+    // A loss between requests is repaired without an error.
     server.lose_device();
     let again = ask(&server.url);
     assert_eq!((again.status, &again.json["caption"]), (200, caption));
@@ -159,8 +159,8 @@ fn a_lost_device_is_opened_again() {
 }
 
 #[test]
-fn a_device_that_does_not_come_back_at_first_is_told_and_tried_again() {
-    /// What comes of opening it.
+fn a_failure_to_open_the_device_again_is_reported_and_retried() {
+    /// The result of opening the device.
     #[derive(Clone, Copy)]
     enum Turn {
         Opens,
@@ -183,22 +183,22 @@ fn a_device_that_does_not_come_back_at_first_is_told_and_tried_again() {
     };
     server.becomes_ready();
     server.lose_device();
-    let told = ask(&server.url);
-    assert_eq!((told.status, told.retry_after.as_deref()), (503, Some("2")), "{told:?}");
-    assert_eq!(told.json["code"], "device_lost");
-    assert!(told.json["detail"].as_str().unwrap().contains("it is not back yet"), "{told:?}");
+    let refused = ask(&server.url);
+    assert_eq!((refused.status, refused.retry_after.as_deref()), (503, Some("2")), "{refused:?}");
+    assert_eq!(refused.json["code"], "device_lost");
+    assert!(refused.json["detail"].as_str().unwrap().contains("it is not back yet"), "{refused:?}");
     assert!(!server.service.is_ready());
     wait_for("it is tried again", || failures.load(Ordering::Acquire) >= 2);
 
     *turn.lock().unwrap() = Turn::Panics;
     let mut panicked = ask(&server.url);
-    // The attempt before may have been under way.
+    // The previous attempt may have been under way.
     if panicked.status == 503 {
         panicked = ask(&server.url);
     }
     assert_eq!((panicked.status, &panicked.json["code"]), (500, &"internal".into()), "{panicked:?}");
 
-    // Nobody asks, and yet it is opened.
+    // The device is opened again without any request.
     *turn.lock().unwrap() = Turn::Opens;
     server.becomes_ready();
     let served = ask(&server.url);

@@ -14,17 +14,17 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) photos: Vec<Photo>,
-    /// The other fields of a form.
+    /// The fields of a form that are not photos.
     pub(crate) fields: Vec<(String, String)>,
     /// Whether it was a form.
     pub(crate) is_form: bool,
 }
 
-/// The longest field of a form that is no photo, in bytes.
+/// The longest field of a form that is not a photo, in bytes.
 const MAX_FIELD: usize = 1024;
-/// Most fields of a form that are no photos.
+/// Most fields of a form that are not photos.
 const MAX_FIELDS: usize = 64;
-/// The longest name that is kept, in characters.
+/// The longest name of a photo, in characters; longer names are cut.
 const MAX_NAME: usize = 255;
 
 impl Upload {
@@ -34,7 +34,7 @@ impl Upload {
         let essence = media_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_lowercase());
         let is_form = essence.as_deref() == Some("multipart/form-data");
         let is_photo = match essence.as_deref() {
-            // The last one is the default of `curl --data-binary`.
+            // The last type is the default of `curl --data-binary`.
             None | Some("application/octet-stream" | "application/x-www-form-urlencoded") => true,
             Some(other) => other.starts_with("image/"),
         };
@@ -64,7 +64,7 @@ impl Upload {
     ) -> Result<(), Problem> {
         let wrong = |error: multer::Error| {
             Problem::bad_request(format!(
-                "expected a form (multipart/form-data), found what is none: {error}; as with `curl -F image=@dog.jpg`"
+                "expected a form (multipart/form-data), found an invalid one: {error}; see `curl -F image=@dog.jpg` for an example"
             ))
         };
         let boundary = multer::parse_boundary(media_type).map_err(wrong)?;
@@ -93,14 +93,14 @@ impl Upload {
                     truncated(&name)
                 )));
             };
-            // A field left empty counts as not sent.
+            // An empty field counts as absent.
             if !text.is_empty() {
                 self.fields.push((name, text.to_owned()));
             }
         }
         if self.photos.is_empty() {
             return Err(Problem::bad_request(
-                "expected at least one photo in the form, found none; as with `curl -F image=@dog.jpg`",
+                "expected at least one photo in the form, found none; see `curl -F image=@dog.jpg` for an example",
             ));
         }
         Ok(())
@@ -133,11 +133,11 @@ async fn read_body(
         let mut body = body;
         let mut memory = service.bodies.try_take(0).ok_or_else(busy)?;
         let mut bytes = Vec::new();
-        // Spares moving the bytes as they grow. Pages that were not written to take no memory, so bytes are counted when they come.
+        // Reserving capacity avoids copies as the bytes grow. Unwritten pages take no memory, so bytes are counted when they arrive.
         let _ = bytes.try_reserve_exact(declared as usize);
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
-                Problem::bad_request(format!("expected the whole body, found that it breaks off: {error}"))
+                Problem::bad_request(format!("expected the whole body, found that it ends early: {error}"))
             })?;
             let Ok(data) = frame.into_data() else { continue };
             if bytes.len() + data.len() > most {

@@ -18,7 +18,7 @@ use shadetell::weights::DecoderFamily;
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
-/// Parameters of a request, in its query or in fields of its form.
+/// Parameters of a request, in the query or in fields of the form.
 #[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[allow(dead_code, reason = "describes what `Choices` reads")]
@@ -26,13 +26,13 @@ pub(crate) struct CaptionQuery {
     /// A model's name, as `/v1/models` lists them.
     #[param(required = false)]
     model: Option<String>,
-    /// Which of its decoders speaks.
+    /// A decoder of the model.
     #[param(required = false, inline)]
     decoder: Option<Decoder>,
-    /// How many hypotheses are followed at a time; 1 is greedy search.
+    /// The number of hypotheses in the beam; 1 is greedy search.
     #[param(required = false, minimum = 1, maximum = 32)]
     beam: Option<u32>,
-    /// Whether the answer has the other sentences that were found: `true`, the default, or `false`.
+    /// Whether the answer has alternative sentences: `true`, the default, or `false`.
     #[param(required = false)]
     alternatives: Option<bool>,
     /// Whether the answer has the attention of each word: `true`, or `false`, the default.
@@ -44,7 +44,7 @@ pub(crate) struct CaptionQuery {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes what `Upload` reads")]
 pub(crate) struct CaptionForm {
-    /// One photo or more; fields with any other name are photos too if they are files.
+    /// One photo or more; files in fields of any other name are photos too.
     #[schema(value_type = Vec<String>, format = Binary, min_items = 1, content_media_type = "application/octet-stream")]
     image: Vec<Vec<u8>>,
 }
@@ -106,7 +106,7 @@ pub(crate) fn query(uri: &Uri) -> Result<Vec<(String, String)>, Problem> {
     query.map(|Query(pairs)| pairs).map_err(|error| Problem::bad_request(error.body_text()))
 }
 
-/// Whether a client accepts events, and names them before all that JSON is.
+/// Whether a client accepts events, and lists them before every type that includes JSON.
 fn prefers_events(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     for range in accepted.flat_map(|value| value.split(',')) {
@@ -124,18 +124,18 @@ fn prefers_events(headers: &HeaderMap) -> bool {
     false
 }
 
-/// What one photo, or several, are answered with.
+/// The answer for one photo or several.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes answers")]
 pub(crate) enum CaptionAnswer {
     /// For a photo alone in the body.
     One(Box<Record<'static>>),
-    /// For a form: a record for each photo in its order. A photo that failed among others has its own.
+    /// For a form: a record for each photo, in order. A photo that failed has an error in its record.
     Several(Vec<CaptionRecord>),
 }
 
-/// A photo of several.
+/// One of several photos.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes answers")]
@@ -144,7 +144,7 @@ pub(crate) enum CaptionRecord {
     Failed(Failed),
 }
 
-/// A photo of several that has no caption.
+/// One of several photos, without a caption.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "describes answers")]
 pub(crate) struct Failed {
@@ -154,12 +154,12 @@ pub(crate) struct Failed {
 
 /// Captions photos.
 ///
-/// A photo in the body, as it is, is answered with an object, a form with one photo or more with an array in their order. If none
-/// of them can be captioned, the answer is the first one's problem.
+/// If the body is a photo, the answer is an object. If the body is a form with one photo or more, the answer is an array in their
+/// order. If none of them can be captioned, the answer is the problem of the first one.
 ///
-/// With `Accept: text/event-stream`, if it stands before all that JSON is, the words come as a GPU finds them: events `words` with
-/// `{"photo": 0, "caption": "a man"}`, where a wider beam may still change its mind, then for each photo an event `caption` with its
-/// record, or `error`.
+/// With `Accept: text/event-stream`, if it is listed before every type that includes JSON, the words are sent as a GPU finds them:
+/// events `words` with `{"photo": 0, "caption": "a man"}`, the best sentence so far, which may still change if the beam is wider
+/// than 1; then for each photo an event `caption` with its record, or an event `error`.
 #[utoipa::path(post, path = "/v1/caption", tag = "captions",
     params(CaptionQuery),
     request_body(content(
@@ -171,15 +171,15 @@ pub(crate) struct Failed {
         (status = 200, description = "Captions", content((CaptionAnswer = "application/json"), (String = "text/event-stream"))),
         (status = 400, description = "A wrong parameter or form", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "From a page of another origin", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The request comes from a page of another origin", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body took too long", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too many bytes, pixels or photos", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not a photo", body = Problem, content_type = "application/problem+json"),
-        (status = 421, description = "Called by a name that is not the server's", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A damaged photo, or a search that is larger than the device", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many photos wait", body = Problem, content_type = "application/problem+json"),
-        (status = 500, description = "A mistake of ours", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The device was lost, or the server stops", body = Problem, content_type = "application/problem+json"),
+        (status = 421, description = "The name in `Host` is not the server's", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "A damaged photo, or a search that is too large for the device", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many photos are waiting", body = Problem, content_type = "application/problem+json"),
+        (status = 500, description = "An error in the server", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The device was lost, or the server is stopping", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(crate) async fn caption(
     State(service): State<Arc<Service>>,
@@ -188,7 +188,7 @@ pub(crate) async fn caption(
     body: Body,
 ) -> Result<Response, Problem> {
     let mut pairs = query(&uri)?;
-    // A wrong query is refused before the body is read.
+    // An invalid query is refused before the body is read.
     Choices::of(pairs.iter().cloned())?;
     let mut upload = Upload::read(&service, &headers, body).await?;
     pairs.append(&mut upload.fields);
@@ -214,7 +214,7 @@ pub(crate) async fn caption(
     Ok(Json(records).into_response())
 }
 
-/// The models that are offered.
+/// The available models.
 #[utoipa::path(get, path = "/v1/models", tag = "captions", responses(
     (status = 200, body = Vec<ModelInfo>),
     (status = 401, description = "The token is missing", body = Problem, content_type = "application/problem+json"),
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_are_read_and_the_last_one_counts() {
+    fn the_last_of_repeated_parameters_is_used() {
         let found = choices(&[("beam", "3"), ("decoder", "show-tell"), ("beam", "5"), ("attention", "true")]);
         let found = found.unwrap();
         assert_eq!((found.beam, found.decoder), (Some(5), Some(DecoderFamily::ShowTell)));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_accepted_first_is_answered() {
+    fn the_first_accepted_media_type_is_used() {
         let prefers = |lines: &[&'static str]| {
             let value = |line: &&'static str| (header::ACCEPT, HeaderValue::from_static(line));
             prefers_events(&lines.iter().map(value).collect())
@@ -265,8 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn wrong_choices_are_told_what_is_expected() {
-        for (name, value, told) in [
+    fn the_error_of_an_invalid_parameter_states_the_expected_values() {
+        for (name, value, message) in [
             ("beam", "0", "beam: expected a whole number from 1 to 32, found \"0\""),
             ("beam", "-1", "beam: expected a whole number from 1 to 32, found \"-1\""),
             ("decoder", "", "decoder: expected show-tell or show-attend-tell, found \"\""),
@@ -274,7 +274,7 @@ mod tests {
             ("attention", "yes", "attention: expected true or false, found \"yes\""),
             ("beams", "3", "expected model, decoder, beam, alternatives or attention, found \"beams\""),
         ] {
-            assert_eq!(choices(&[(name, value)]).unwrap_err(), told);
+            assert_eq!(choices(&[(name, value)]).unwrap_err(), message);
         }
         let long = choices(&[("decoder", &"x".repeat(100_000))]).unwrap_err();
         assert!(long.len() < 200, "{long}");

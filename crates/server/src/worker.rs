@@ -1,4 +1,4 @@
-//! The thread that owns the device: captions the queue in batches, and opens the device again when it is lost.
+//! The thread that owns the device. It captions the queue in batches, and opens the device again when it is lost.
 
 use crate::config::Limits;
 use crate::device::{Device, Reopen};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Most captioners that are kept, each for a search and a number of photos.
+/// Most captioners that are kept, each for one search and one batch size.
 const KEPT: usize = 16;
 /// Time between two attempts to open a device.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ enum State {
     Lost,
 }
 
-/// Starts the thread that owns the device, which makes the default search ready first.
+/// Starts the thread that owns the device. It prepares the default search first.
 ///
 /// # Errors
 /// The system cannot start a thread.
@@ -56,15 +56,15 @@ struct Worker<'a> {
     device: Device,
     state: State,
     reopen: Reopen,
-    /// Whether the device was opened again and has not become ready since.
+    /// Whether the device was opened again and is not ready yet.
     is_retry: bool,
-    /// Ordered by last use, the latest last.
+    /// Ordered by last use, the most recent last.
     captioners: Vec<(Search, usize, Rc<Captioner>)>,
-    /// Largest batch of a search, where the device has no memory for a larger one.
+    /// The largest batch of a search, if the device has no memory for a larger one.
     most: HashMap<Search, usize>,
 }
 
-/// Answers all that wait, however the thread ends.
+/// Answers all waiting photos when the thread ends, even by a panic.
 impl Drop for Worker<'_> {
     fn drop(&mut self) {
         self.service.set_ready(false);
@@ -74,7 +74,7 @@ impl Drop for Worker<'_> {
 }
 
 impl<'a> Worker<'a> {
-    /// A worker on a device for which the default search is prepared, for one photo.
+    /// A worker on a device, with a captioner for the default search and one photo.
     fn new(service: &'a Service, captioner: Captioner, device: Device, reopen: Reopen) -> Worker<'a> {
         let usual = service.models.search(None, None, None).ok();
         let captioners = usual.map(|search| (search, 1, Rc::new(captioner))).into_iter().collect();
@@ -89,7 +89,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Works until the queue is closed and empty. After a panic, the photos that wait fail and the device is opened again.
+    /// Runs until the queue is closed and empty. After a panic, waiting photos fail and the device is opened again.
     fn run(mut self) {
         loop {
             let goes_on = catch_unwind(AssertUnwindSafe(|| self.step())).unwrap_or_else(|_| {
@@ -103,16 +103,16 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Makes the device ready if needed, and answers a batch; `false` at the end.
+    /// Prepares the device if needed, and answers a batch; `false` when the queue is closed and empty.
     fn step(&mut self) -> bool {
         let Service { queue, limits, .. } = self.service;
         if let Err(error) = self.make_ready() {
-            tracing::error!(%error, "there is no device");
+            tracing::error!(%error, "cannot open a device");
             self.lose();
             return queue.fail_all(&Problem::from(&lost(&error)));
         }
         let Some(jobs) = queue.next_batch(limits.max_batch, limits.max_wait) else { return false };
-        // The device may have been lost while idle: put the batch back and open it again instead of failing.
+        // The device may have been lost while idle. Put the batch back and open the device again instead of failing.
         if self.is_lost() {
             queue.give_back(jobs);
             self.lose();
@@ -122,7 +122,7 @@ impl<'a> Worker<'a> {
         true
     }
 
-    /// Gives up the device; the next step opens another.
+    /// Drops the device; the next step opens another one.
     fn lose(&mut self) {
         self.service.set_ready(false);
         self.state = State::Lost;
@@ -134,7 +134,7 @@ impl<'a> Worker<'a> {
         gpu.lost().is_some() || poll(&gpu.device, wgpu::PollType::Poll).is_err() || gpu.lost().is_some()
     }
 
-    /// Opens a device in place of a lost one, and makes the default search ready.
+    /// Opens a device to replace a lost one, and prepares the default search.
     fn make_ready(&mut self) -> Result<(), Error> {
         if self.state == State::Lost {
             self.captioners.clear();
@@ -156,7 +156,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Makes the default search ready for all sizes of batches that the device has memory for.
+    /// Prepares the default search for all batch sizes that the device has memory for.
     fn warm_up(&mut self) -> Result<(), Error> {
         let clock = Instant::now();
         if let Ok(search) = self.service.models.search(None, None, None) {
@@ -167,7 +167,7 @@ impl<'a> Worker<'a> {
                     Ok(_) => {}
                     Err(error) if size == 1 || is_loss(&error) => return Err(error),
                     Err(error) => {
-                        tracing::warn!(%error, photos = size, "not made ready");
+                        tracing::warn!(%error, photos = size, "cannot prepare this batch size");
                         break;
                     }
                 }
@@ -212,7 +212,7 @@ impl<'a> Worker<'a> {
         true
     }
 
-    /// Captions a group, which fills the captioner's batch.
+    /// Captions a group of photos that fills the captioner's batch.
     fn caption(&self, captioner: &Captioner, group: &[Job]) -> Result<(), Error> {
         let metrics = &self.service.metrics;
         for job in group {
@@ -230,13 +230,13 @@ impl<'a> Worker<'a> {
         }
         for (job, caption) in group.iter().zip(captions) {
             let (grid, adapter) = (captioner.attention_grid(), self.device.name().to_owned());
-            // The client may be gone.
+            // The client may have disconnected.
             let _ = job.reply.send(Update::Done(Box::new(CaptionResult { caption, grid, adapter })));
         }
         Ok(())
     }
 
-    /// Captions a photo and sends its words as they are found.
+    /// Captions one photo and sends its words as they are found.
     fn follow(&self, captioner: &Captioner, job: &Job) -> Result<Caption, Error> {
         let Some(Gpu { device, queue, .. }) = self.device.gpu() else {
             let mut captions = captioner.caption_preprocessed(&[&job.input])?;
@@ -263,7 +263,7 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The captioner for a search and a number of photos; it becomes the last one.
+    /// The captioner for a search and a batch size; it becomes the last one in the order of use.
     fn captioner(&mut self, search: Search, photos: usize) -> Result<Rc<Captioner>, Error> {
         let known = self.captioners.iter().position(|(s, size, _)| (*s, *size) == (search, photos));
         let entry = match known {

@@ -1,10 +1,10 @@
-// The page: photos go to the server a few at a time, and fill the gallery as they come back.
+// The page. It sends photos to the server, a few at a time, and shows them with their captions in a gallery.
 
 import { dark, light } from "./attention.js";
 import { camera } from "./camera.js";
 import { altText, copy, csv, jsonLines, save } from "./export.js";
 
-/** Requests at a time: the server captions together what waits. */
+/** Concurrent requests: the server captions waiting photos in batches. */
 const AT_A_TIME = 8;
 
 const element = (id) => document.getElementById(id);
@@ -12,7 +12,7 @@ const element = (id) => document.getElementById(id);
 let photos = [];
 const waiting = [];
 let running = 0;
-/** Ends the work on the photos that are there now. */
+/** Cancels the work on the current photos. */
 let stop = new AbortController();
 let models = [];
 
@@ -41,7 +41,7 @@ async function ask(path, request = {}) {
   throw new Refused(problem, Number(answer.headers.get("Retry-After")));
 }
 
-/** Captions a photo; where the server is busy, waits as long as it says and tries again. */
+/** Captions a photo. If the server is busy, waits as long as `Retry-After` says and tries again. */
 async function caption(blob, signal, attempts = 20) {
   const query = new URLSearchParams({ attention: "true" });
   for (const id of ["model", "decoder", "beam"]) {
@@ -78,15 +78,15 @@ function add(files) {
     image.addEventListener("error", () => { image.hidden = true; });
     photo.item.querySelector(".name").textContent = file.name;
     wire(photo);
-    if (files.length === 1) speak(photo);
+    if (files.length === 1) announce(photo);
     element("gallery").append(photo.item);
     photos.push(photo);
     enqueue(photo);
   }
 }
 
-/** Lets a photo speak for itself when something comes of it; of many at once only the count is spoken. */
-function speak(photo) {
+/** Lets screen readers announce the caption or the error of a photo. If many are added at once, only the count is announced. */
+function announce(photo) {
   part(photo, "caption").setAttribute("aria-live", "polite");
   part(photo, "error").setAttribute("role", "alert");
 }
@@ -103,7 +103,7 @@ function enqueue(photo) {
 }
 
 async function work() {
-  tell();
+  showProgress();
   if (running === AT_A_TIME || waiting.length === 0) return;
   running++;
   const photo = waiting.shift();
@@ -126,7 +126,7 @@ function fail(photo, record) {
   part(photo, "caption").textContent = "";
   part(photo, "error").textContent = `No caption: ${record.error.message}`;
   for (const name of ["error", "again"]) part(photo, name).hidden = false;
-  tell();
+  showProgress();
 }
 
 function show(photo, record) {
@@ -151,10 +151,10 @@ function show(photo, record) {
   const words = record.attention_grid ? record.tokens.map((token) => word(photo, token, record.attention_grid)) : [];
   part(photo, "words").replaceChildren(...words);
   part(photo, "words").hidden = words.length === 0;
-  tell();
+  showProgress();
 }
 
-/** A word that lights the photo while it is pointed at or has the focus, and keeps it lit once it is chosen. */
+/** A word that lights the photo while the word is pointed at or has the focus, and keeps it lit once the word is chosen. */
 function word(photo, token, grid) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: token.word });
   button.title = `Probability ${(100 * Math.exp(token.log_prob)).toFixed(0)} %`;
@@ -198,8 +198,8 @@ function wire(photo) {
     });
   }
   part(photo, "again").addEventListener("click", () => {
-    speak(photo);
-    photo.item.focus(); // The button goes away.
+    announce(photo);
+    photo.item.focus(); // The button disappears.
     enqueue(photo);
   });
 }
@@ -208,14 +208,14 @@ function notice(text) {
   element("notice").textContent = text;
 }
 
-/** How far it is. */
-function tell() {
+/** Shows how many photos are captioned. */
+function showProgress() {
   const done = photos.filter((photo) => photo.record).length;
   const failed = photos.filter((photo) => photo.record?.error).length;
   for (const id of ["progress", "actions"]) element(id).hidden = photos.length === 0;
   const without = failed ? `, ${failed} of them without success` : "";
   const count = photos.length > 0 ? `${done} of ${photos.length} captioned${without}` : "";
-  // Text that is set anew is spoken anew.
+  // Setting the same text again would make screen readers announce it again.
   if (element("count").textContent !== count) element("count").textContent = count;
   element("progress").max = Math.max(photos.length, 1);
   element("progress").value = done;
@@ -229,11 +229,11 @@ function clear() {
   waiting.length = 0;
   element("gallery").replaceChildren();
   notice("");
-  tell();
+  showProgress();
   element("choose").focus();
 }
 
-// --- what may be chosen
+// --- options
 
 function option(value, text = value) {
   return Object.assign(document.createElement("option"), { value, textContent: text });
@@ -243,7 +243,7 @@ async function loadModels() {
   try {
     models = await ask("/v1/models");
   } catch {
-    return; // Captioning tells what is wrong, and goes on with the server's own choices.
+    return; // Captioning still works with the server's defaults, and reports errors.
   }
   element("model").replaceChildren(...models.map(({ name }) => option(name)));
   showDecoders();
@@ -262,15 +262,15 @@ function showBeam() {
   element("beam").max = model?.max_beam ?? "";
 }
 
-// --- where photos come from
+// --- sources of photos
 
 const pictures = (list) => [...list].filter((file) => file.type.startsWith("image/") || /\.(jpe?g|png|webp|gif|bmp|tiff?)$/i.test(file.name));
 
-/** Takes the pictures of what was dropped, as folders have other files too, and tells what was left out. */
+/** Adds the pictures among dropped files, since folders have other files too, and reports how many files were left out. */
 function drop(files) {
   const found = pictures(files);
   add(found);
-  if (found.length === 0) notice("No pictures in what was dropped.");
+  if (found.length === 0) notice("No pictures among the dropped files.");
   else if (found.length < files.length) notice(`Only pictures are taken: ${files.length - found.length} of ${files.length} files left out.`);
 }
 
@@ -309,6 +309,6 @@ element("token").addEventListener("change", () => {
 element("clear").addEventListener("click", clear);
 element("save-csv").addEventListener("click", () => save("captions.csv", "text/csv", csv(photos.filter(({ record }) => record))));
 element("save-jsonl").addEventListener("click", () => save("captions.jsonl", "application/jsonl", jsonLines(photos.filter(({ record }) => record))));
-// The next picture is a better answer to a busy server than the same one again.
+// If the server is busy, the next picture is sent instead of the same one again.
 camera({ caption: (blob, signal) => caption(blob, signal, 1), keep: (file) => add([file]) });
 loadModels();

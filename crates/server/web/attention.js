@@ -1,9 +1,9 @@
-// Lights the part of a photo that the model looked at.
+// Draws attention over a photo.
 
-/** What draws the light of a picture, by the box that the picture is in. */
+/** Functions that draw the attention of pictures, by the element that contains the picture. */
 const lights = new WeakMap();
 
-// Where the box changes, the picture has another size or place, and takes its light along.
+// When the element is resized, the picture changes its size or position, so its attention is drawn again.
 const changes = new ResizeObserver((boxes) => {
   for (const { target } of boxes) lights.get(target)?.();
 });
@@ -19,7 +19,7 @@ export function light(canvas, image, grid, weights) {
   draw(canvas, image, grid, weights);
 }
 
-/** Takes the light away. */
+/** Removes the attention. */
 export function dark(canvas) {
   changes.unobserve(canvas.parentElement);
   lights.delete(canvas.parentElement);
@@ -50,7 +50,7 @@ function draw(canvas, image, grid, weights) {
   context.drawImage(small, ...part);
 }
 
-/** Lays the canvas over the picture as it is shown now. */
+/** Places the canvas over the picture at its current size and position. */
 function place(canvas, image) {
   canvas.width = image.clientWidth;
   canvas.height = image.clientHeight;

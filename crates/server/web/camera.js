@@ -1,13 +1,13 @@
-// What the camera sees, captioned at an interval.
+// Captions the camera's picture at an interval.
 
 const element = (id) => document.getElementById(id);
 
-/** Wires the camera; `caption` captions a blob until a signal ends it, `keep` puts a file into the gallery. */
+/** Sets up the camera. `caption` captions a blob unless a signal aborts it; `keep` puts a file into the gallery. */
 export function camera({ caption, keep }) {
   const video = element("camera-picture");
   const words = element("camera-caption");
   const keeper = element("camera-keep");
-  /** Ends what is open, or about to be. */
+  /** Stops the camera, even if it is just being opened. */
   let session;
 
   async function open() {
@@ -51,7 +51,7 @@ export function camera({ caption, keep }) {
     keeper.disabled = true;
   }
 
-  /** Text that stays the same is not spoken again. */
+  /** Sets the text only if it changes, so that screen readers do not announce it again. */
   function say(text) {
     if (words.textContent !== text) words.textContent = text;
   }
@@ -64,7 +64,7 @@ export function camera({ caption, keep }) {
     return new Promise((resolve) => canvas.toBlob(resolve, "image/jpeg", 0.9));
   }
 
-  // The next picture is taken when the last one is captioned, and the interval is over: no sentence overtakes another.
+  // The next picture is taken when the last one is captioned and the interval is over, so that captions stay in order.
   async function live(signal) {
     while (!signal.aborted) {
       const interval = Number(element("camera-interval").value);

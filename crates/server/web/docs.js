@@ -1,4 +1,4 @@
-// Shows the description of the API that the server gives.
+// Shows the server's OpenAPI description.
 
 const api = await (await fetch("/openapi.json")).json();
 const make = (name, text, ...children) => {

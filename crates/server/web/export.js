@@ -6,7 +6,7 @@ export function altText(name, caption) {
   return `<img src="${escaped(name)}" alt="${escaped(caption)}">`;
 }
 
-/** A line of JSON a photo, as `shadetell caption --json` prints them. */
+/** One line of JSON per photo, as printed by `shadetell caption --json`. */
 export function jsonLines(photos) {
   return photos.map((photo) => `${JSON.stringify(photo.record)}\n`).join("");
 }
@@ -17,7 +17,7 @@ export function csv(photos) {
     const probability = record.caption === undefined ? "" : Math.exp(record.log_prob).toPrecision(4);
     return [name, record.caption ?? "", probability, record.error?.message ?? ""];
   });
-  // A cell that begins like a formula is text all the same.
+  // A cell that begins like a formula is marked as text.
   const cell = (text) => `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
   return [["path", "caption", "probability", "error"], ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
 }
@@ -31,7 +31,7 @@ export function save(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Copies a text, where the page has no permission for that by selecting it. */
+/** Copies a text; without permission for the clipboard, by selecting it. */
 export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);

@@ -1,4 +1,4 @@
-//! Comparing with an earlier report.
+//! Comparison with an earlier report.
 
 use super::report::Times;
 use crate::failure::Failure;
@@ -7,7 +7,7 @@ use clap::{Args, ValueHint};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
-/// What to compare a report with.
+/// The baseline of a report.
 #[derive(Debug, Args)]
 pub(super) struct BaselineArgs {
     /// An earlier report as JSON to compare with
@@ -20,13 +20,13 @@ pub(super) struct BaselineArgs {
 }
 
 impl BaselineArgs {
-    /// Whether no median is slower than that of the earlier report by more than the threshold, if there is one.
+    /// Whether no median is slower than in the earlier report, if one is given, by more than the threshold.
     pub(super) fn holds(&self, adapter: &str, now: &[(&str, Times)]) -> Result<bool, Failure> {
         self.baseline.as_ref().map_or(Ok(true), |path| holds(path, adapter, now, self.threshold))
     }
 }
 
-/// What is compared of a report: of a model, or of kernels.
+/// The compared parts of a report on a model or on kernels.
 #[derive(Debug, Deserialize)]
 struct Earlier {
     adapter: String,
@@ -46,7 +46,7 @@ struct Speed {
     ms: Times,
 }
 
-/// The name by which a model's time is compared.
+/// The name of a model's time in the comparison.
 pub(super) const MODEL: &str = "encoder, warm";
 
 impl Earlier {
@@ -57,7 +57,7 @@ impl Earlier {
     }
 }
 
-/// Reads a share such as `5%` or `0.05`.
+/// Parses a share such as `5%` or `0.05`.
 pub(super) fn threshold(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.strip_suffix('%') {
         Some(number) => (number, 100.0),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn slower_than_allowed_is_told() {
+    fn a_slowdown_beyond_the_threshold_is_found() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("earlier.json");
         let times = |median| Times { min: median, median, p95: median };

@@ -21,7 +21,7 @@ pub(crate) struct CheckArgs {
     #[command(flatten)]
     network: NetworkArgs,
 
-    /// Pictures of noise to look at
+    /// Pictures of noise to run the network on
     #[arg(long, value_name = "N", default_value = "4", value_parser = number(1..=1000usize, "a whole number"))]
     pictures: usize,
 
@@ -29,8 +29,8 @@ pub(crate) struct CheckArgs {
     report: ReportArgs,
 }
 
-/// How far features of 16-bit weights may be from those of 32-bit ones, by their largest value, and how close their
-/// directions have to be.
+/// The largest allowed difference between features with 16-bit and with 32-bit weights, relative to the largest value, and the
+/// least cosine between them.
 const ROUNDING: f32 = 1e-2;
 const COSINE: f64 = 0.9999;
 
@@ -40,7 +40,7 @@ struct Report {
     setting: Setting,
     model: String,
     pictures: usize,
-    /// Bytes of weights on the device: of 32 bits, of 16.
+    /// Bytes of weights on the device: with 32 bits, with 16 bits.
     weight_bytes: [u64; 2],
     /// Features on the device against those of the reference, both with weights of 16 bits.
     kernels: Difference,
@@ -51,21 +51,21 @@ struct Report {
 /// The worst over all pictures.
 #[derive(Clone, Copy, Debug, Serialize)]
 struct Difference {
-    /// By the largest feature.
+    /// Relative to the largest feature.
     error: f32,
     cosine: f64,
-    /// Pictures for which the decoder's choices are all the same.
+    /// Pictures for which all of the decoder's words are the same.
     same_words: usize,
 }
 
-/// A network that hands out what its encoder saw as its last result.
+/// A network whose last result is the features of its encoder.
 struct Network {
     graph: Graph,
     constants: Vec<Data>,
     executor: Executor,
 }
 
-/// Runs both networks, reports, judges.
+/// Runs both networks, prints the report, checks the differences.
 pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
     let full = args.network.open(false)?;
     let half = stored(&full.copy(true)?)?;
@@ -141,7 +141,7 @@ impl Network {
 }
 
 impl Difference {
-    /// Counts the results of one more picture, features being the last.
+    /// Adds the results of one more picture; the last result is the features.
     fn add(&mut self, found: &[Data], expected: &[Data]) {
         let ([words @ .., features], [expected_words @ .., expected_features]) = (found, expected) else {
             return;
@@ -154,7 +154,7 @@ impl Difference {
     }
 }
 
-/// The cosine of the angle between two vectors; 0 where one of them has no direction.
+/// The cosine of the angle between two vectors; 0 if one of them is zero.
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot =
         |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum() };
@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_differs_is_counted() {
+    fn differences_are_counted() {
         let results = |word, feature| vec![Data::U32(vec![word]), Data::F32(vec![feature, 4.0])];
         let mut difference = Difference { error: 0.0, cosine: 1.0, same_words: 0 };
         difference.add(&results(1, 3.0), &results(1, 3.0));

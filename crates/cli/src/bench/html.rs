@@ -1,4 +1,4 @@
-//! A page about a network: what it took, its roofline, its layers. One file that loads nothing.
+//! An HTML page about a network: times and memory, roofline, layers. A single file that loads no others.
 
 use super::layers::{Layer, grouped};
 use super::network::NetworkReport;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("report.html");
 
-/// Classes of marks, in the order in which kinds of layers get them; the page gives them colours.
+/// CSS classes of marks, in the order in which they are assigned to kinds of layers; the page's style sheet has their colours.
 const COLOURS: usize = 5;
 
 /// Writes the page.
@@ -55,7 +55,7 @@ fn kinds(layers: &[Layer]) -> Vec<(String, f64)> {
     kinds
 }
 
-/// The class of a layer's marks.
+/// The CSS class of a layer's marks.
 fn colour(layer: &Layer, kinds: &[(String, f64)]) -> String {
     let place = kinds.iter().position(|(name, _)| *name == kind(layer)).unwrap_or(COLOURS);
     format!("c{}", place.min(COLOURS))
@@ -94,7 +94,7 @@ fn legend(kinds: &[(String, f64)]) -> String {
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 300.0;
-/// Room for the labels at the left and below.
+/// The space for labels on the left and at the bottom.
 const LEFT: f64 = 56.0;
 const BELOW: f64 = 36.0;
 
@@ -134,7 +134,7 @@ fn layer_chart(layers: &[Layer], kinds: &[(String, f64)]) -> String {
     svg + "</svg>"
 }
 
-/// Arithmetic intensity against rate, both logarithmic, under what the adapter can do.
+/// The rate over the arithmetic intensity, both logarithmic, below the adapter's roofline.
 fn roofline(layers: &[Layer], kinds: &[(String, f64)], peaks: &Peaks) -> String {
     let (peak, bandwidth) = (peaks.flops_per_second / 1e9, peaks.bytes_per_second / 1e9);
     let groups = grouped(layers);
@@ -168,7 +168,7 @@ fn roofline(layers: &[Layer], kinds: &[(String, f64)], peaks: &Peaks) -> String 
             HEIGHT - BELOW + 16.0,
         );
     }
-    // Where the slope leaves the chart below.
+    // The point at which the slope leaves the chart at the bottom.
     let start = (10f64.powf(low) / bandwidth).max(10f64.powf(left));
     let _ = write!(
         svg,
@@ -235,7 +235,7 @@ fn round_step(value: f64) -> f64 {
         .unwrap_or(power)
 }
 
-/// A number without zeros at its end.
+/// A number without trailing zeros.
 fn short(value: f64) -> String {
     let text = format!("{value:.4}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()

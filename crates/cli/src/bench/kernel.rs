@@ -1,4 +1,4 @@
-//! `shadetell bench kernel`: a user's shader in place of a built-in one.
+//! `shadetell bench kernel`: a user's shader instead of a built-in one.
 
 use super::report::{Setting, Times, print_table};
 use super::speed::{self, Speed};
@@ -17,13 +17,14 @@ use shadetell::workloads::{CASES, Case, OPS};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Checks a shader of your own against the reference on the CPU and times it against ours, in turns
+/// Checks your shader against the reference on the CPU and times it and the built-in one in turns
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Your shader has the interface of ours: entry point `main`, the same `Params`, bindings and workgroups. --source prints
-ours for a shape, as a start. Imports and `#ifdef`s work as in our own files. Both run with bounds on every index and loop.
+Your shader needs the interface of the built-in one: entry point `main`, the same `Params`, bindings and workgroups.
+--source prints the built-in shader of a shape, as a start. Imports and `#ifdef`s work as in its own files. Both shaders
+run with bounds checks on every index and loop.
 
-Sizes: of conv2d SIDE,INPUTS,OUTPUTS,WINDOW,STRIDE, of linear ROWS,INPUTS,OUTPUTS, of lstm_cell ROWS,UNITS.")]
+Sizes: conv2d SIDE,INPUTS,OUTPUTS,WINDOW,STRIDE; linear ROWS,INPUTS,OUTPUTS; lstm_cell ROWS,UNITS.")]
 pub(crate) struct KernelArgs {
     /// A shape by its name (`shadetell bench kernels` lists them), or its sizes together with --op
     #[arg(long, value_name = "NAME|SIZES")]
@@ -33,7 +34,7 @@ pub(crate) struct KernelArgs {
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(OPS))]
     op: Option<String>,
 
-    /// The kernel to replace, where the shape takes several
+    /// The kernel to replace, if the shape needs several
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
 
@@ -41,7 +42,7 @@ pub(crate) struct KernelArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "source")]
     shader: Option<PathBuf>,
 
-    /// Print our shader in place of measuring yours
+    /// Print the built-in shader instead of measuring yours
     #[arg(long, conflicts_with = "shader")]
     source: bool,
 
@@ -60,18 +61,18 @@ struct Report {
     shape: String,
     /// The kernel that is replaced.
     kernel: String,
-    /// The greatest difference of the foreign shader's result from the reference's, by its largest value.
+    /// The greatest difference between the results of the user's shader and the reference, relative to the largest value.
     error: f32,
     ours: Speed,
-    /// Nothing is timed that is wrong.
+    /// Absent if the result is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     yours: Option<Speed>,
-    /// Medians: how many times as fast as ours.
+    /// The ratio of medians: how many times as fast as the built-in shader.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<f64>,
 }
 
-/// Checks, measures in turns, reports.
+/// Checks the shader, measures both in turns, prints the report.
 pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let case = args.case()?;
     let (graph, inputs) = case.graph().map_err(shadetell::Error::from)?;
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;
     let kernel = step.dispatch.kernel.label();
     let setting = Setting::of(&gpu, &[&plan, &theirs])?;
-    // Bounds for both, or the comparison would be of those.
+    // Both run with bounds checks, or the comparison would measure the checks.
     let checked = gpu.with_checks(BoundsChecks::All);
     let ours = Executor::new(&checked, plan)?;
     let theirs = Executor::new(&checked, theirs).map_err(|error| {
@@ -155,7 +156,7 @@ impl KernelArgs {
         })
     }
 
-    /// Ours and theirs, in alternating runs.
+    /// Times of the built-in shader and the user's, in alternating runs.
     fn times(
         &self,
         ours: &Executor,
@@ -174,7 +175,7 @@ impl KernelArgs {
     }
 }
 
-/// The shader in a file. Reports call it yours.
+/// The shader in a file. Its name in reports begins with "your".
 fn user_shader(path: &Path) -> Result<UserShader, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
@@ -183,7 +184,7 @@ fn user_shader(path: &Path) -> Result<UserShader, Failure> {
     Ok(UserShader::new(format!("your {name}"), text))
 }
 
-/// Prints our shader with what a shader of one's own has to know.
+/// Prints the built-in shader with the constants and parameters that it gets.
 fn source(step: &Step) -> Result<ExitCode, Failure> {
     let dispatch = &step.dispatch;
     let kernel = &dispatch.kernel;
@@ -215,12 +216,12 @@ impl Report {
             let mut cells = [name.to_owned()].into_iter().chain(cells);
             std::array::from_fn(|_| cells.next().unwrap_or_default())
         };
-        let mut rows = vec![row("", Speed::TITLES.map(str::to_owned)), row("ours", ours.cells())];
+        let mut rows = vec![row("", Speed::TITLES.map(str::to_owned)), row("built-in", ours.cells())];
         rows.extend(yours.iter().map(|speed| row("yours", speed.cells())));
         print_table(&rows, 8, format)?;
         if let Some(ratio) = ratio {
             let line = format!(
-                "Yours differs by {error:.0e} from the reference and is {ratio:.2} times as fast as ours.\n"
+                "Your shader differs by {error:.0e} from the reference and is {ratio:.2} times as fast as the built-in one.\n"
             );
             output::print(&line)?;
         }

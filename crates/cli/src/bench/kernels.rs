@@ -40,7 +40,7 @@ pub(crate) struct KernelsArgs {
 struct Report {
     #[serde(flatten)]
     setting: Setting,
-    /// What the times are: of the device's clock, or of the wall's.
+    /// The clock of the times: the device's clock, or the wall clock.
     clock: &'static str,
     kernels: Vec<Row>,
 }
@@ -49,14 +49,14 @@ struct Report {
 struct Row {
     shape: &'static str,
     kernels: Vec<String>,
-    /// The greatest difference from the reference's result, by its largest value.
+    /// The greatest difference from the reference's result, relative to its largest value.
     error: f32,
-    /// Nothing is timed that is wrong.
+    /// Absent if the result is wrong.
     #[serde(skip_serializing_if = "Option::is_none")]
     speed: Option<Speed>,
 }
 
-/// Checks, measures, reports.
+/// Checks and measures the kernels, prints the report.
 pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
     let is_wanted = |(name, case): &&(&str, Case)| {
         args.op.as_ref().is_none_or(|op| op == case.op())
@@ -121,8 +121,8 @@ impl Report {
         }
         print_table(&rows, 9, format)?;
         let note = match self.clock {
-            "device" => "Times are of the device's clock.",
-            _ => "Times are wall-clock times of dispatches waited for one by one: the device has no clock.",
+            "device" => "Times are from the device's clock.",
+            _ => "Times are wall-clock times of dispatches, with each one waited for, since the device has no clock.",
         };
         let note = format!(
             "Errors are relative to the reference's largest value. {note} Peaks are those of `shadetell bench peaks`.\n"

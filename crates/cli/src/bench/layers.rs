@@ -1,4 +1,4 @@
-//! A network's time, layer by layer.
+//! The time of a network, layer by layer.
 
 use crate::failure::Failure;
 use serde::Serialize;
@@ -7,7 +7,7 @@ use shadetell::engine::graph::Data;
 use std::ops::Range;
 use std::time::Duration;
 
-/// Runs of which the least time of each step counts.
+/// Number of runs; the least time of each step is used.
 const RUNS: usize = 3;
 
 /// One node of the graph.
@@ -34,7 +34,7 @@ impl Layer {
     }
 }
 
-/// The layers of a plan, and from when to when each step of the last run ran.
+/// The layers of a plan, and the start and end of each step in the last run.
 pub(super) fn measure(
     executor: &Executor,
     inputs: &[Data],
@@ -73,7 +73,7 @@ pub(super) fn measure(
     Ok((layers, spans))
 }
 
-/// Layers that do the same put together, with how many they are, those that take longest first.
+/// Equal layers in groups, with their number, sorted by time, longest first.
 pub(super) fn grouped(layers: &[Layer]) -> Vec<(usize, Layer)> {
     let mut groups: Vec<(usize, Layer)> = Vec::new();
     for layer in layers {
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layers_that_do_the_same_are_put_together() {
+    fn equal_layers_are_grouped() {
         let layer = |node: &str, ms, flops| Layer {
             node: node.to_owned(),
             op: "conv2d",

@@ -1,4 +1,4 @@
-//! `shadetell bench`: how fast an adapter and the kernels on it are.
+//! `shadetell bench`: the speed of an adapter and of the kernels on it.
 
 mod baseline;
 mod check;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-/// Measures an adapter, and what the kernels make of it
+/// Measures the speed of an adapter, and of the kernels and networks on it
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,9 +33,9 @@ Examples:
   shadetell bench model --arch resnet152 --format json > now.json
   shadetell bench model --arch resnet152 --baseline now.json --threshold 5%
   shadetell bench kernel --shape resnet152.layer3.expand --source > mine.wgsl
-                                                     a kernel of ours as a start for your own
+                                                     a built-in kernel as a start for your own
   shadetell bench kernel --shape resnet152.layer3.expand --shader mine.wgsl
-                                                     yours against ours
+                                                     your kernel against the built-in one
   shadetell bench check --arch resnet50              16-bit weights against 32-bit ones
 
 Exits with 1 if a result is wrong, or if --baseline was faster by more than the threshold.")]
@@ -64,7 +64,7 @@ enum Format {
     Markdown,
 }
 
-/// How a report is written, and of what.
+/// The format of a report, and the device that it is about.
 #[derive(Debug, Args)]
 struct ReportArgs {
     /// How the report is written
@@ -75,34 +75,34 @@ struct ReportArgs {
     adapter: AdapterArgs,
 }
 
-/// How often something is run, and how.
+/// The number of runs, and how kernels are compiled.
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Runs before the first one that counts
+    /// Warm-up runs before the first measured one
     #[arg(long, value_name = "N", default_value = "3", value_parser = number(0..=1000usize, "a whole number"))]
     warm_up: usize,
 
-    /// Runs that count
+    /// Measured runs
     #[arg(long, value_name = "N", default_value = "15", value_parser = number(1..=100_000usize, "a whole number"))]
     runs: usize,
 
-    /// Seconds after which no further run of the same thing is started
+    /// Seconds after which no further run of the same measurement is started
     #[arg(long, value_name = "SECONDS", default_value = "60",
           value_parser = number(1..=86_400u64, "a whole number"))]
     time_cap: u64,
 
-    /// Compile all shaders with bounds on every index and loop, as browsers do; without it only those of others
+    /// Compile all shaders with bounds checks on every index and loop, as browsers do; without it, only user shaders get them
     #[arg(long)]
     checked: bool,
 }
 
 impl RunArgs {
-    /// Where kernels are compiled.
+    /// Which shaders are compiled with bounds checks.
     fn checks(&self) -> BoundsChecks {
         if self.checked { BoundsChecks::All } else { BoundsChecks::UserShadersOnly }
     }
 
-    /// What the runs that count give: at least one, and no more once the time is over.
+    /// The results of the measured runs: at least one, and no more once the time is over.
     fn repeat<T>(&self, mut run: impl FnMut() -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
         let cap = Instant::now() + Duration::from_secs(self.time_cap);
         for _ in 0..self.warm_up {
@@ -130,13 +130,13 @@ struct NetworkArgs {
     #[arg(long, value_name = "NAME", value_parser = named(&DecoderFamily::ALL, DecoderFamily::name))]
     decoder: Option<DecoderFamily>,
 
-    /// A model file to use in place of random weights
+    /// A model file to use instead of random weights
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "arch")]
     model: Option<PathBuf>,
 }
 
 impl NetworkArgs {
-    /// The file, or a network with random weights, of 16 bits if wanted.
+    /// The file, or a network with random weights, with 16 bits on request.
     fn open(&self, half: bool) -> Result<Model, Failure> {
         match &self.model {
             Some(path) => Ok(Model::open(path)?),
@@ -155,17 +155,17 @@ pub(crate) fn random(
     stored(&synth(&SynthOptions { half, ..SynthOptions::new(arch, decoder) }))
 }
 
-/// A model that is written to a file, and opened.
+/// Writes a model to a file, and opens it.
 fn stored(model: &ModelFile<'_>) -> Result<Model, Failure> {
     let folder = tempfile::tempdir()
         .map_err(|error| Failure::System(format!("cannot make a temporary folder for a model: {error}")))?;
     let path = folder.path().join("model.safetensors");
     model.write(&path, false)?;
-    // The file stays mapped when its name is gone.
+    // The file stays mapped after it is deleted.
     Ok(Model::open(&path)?)
 }
 
-/// Measures what was asked for.
+/// Runs the requested measurement.
 pub(crate) fn run(args: &BenchArgs) -> Result<ExitCode, Failure> {
     match &args.what {
         What::Peaks(args) => peaks::run(args),

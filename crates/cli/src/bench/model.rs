@@ -23,17 +23,17 @@ pub(crate) struct ModelArgs {
     #[command(flatten)]
     network: NetworkArgs,
 
-    /// Hypotheses that the decoder follows
+    /// Hypotheses in the decoder's beam
     #[arg(long, value_name = "K", default_value = "1",
           value_parser = number(1..=CaptionOptions::MAX_BEAM, "a whole number"))]
     beam: usize,
 
-    /// Photos at a time
+    /// Photos in a batch
     #[arg(long, value_name = "N", default_value = "1",
           value_parser = number(1..=CaptionOptions::MAX_BATCH, "a whole number"))]
     batch: usize,
 
-    /// Weights of 16-bit floats
+    /// Store weights as 16-bit floats
     #[arg(long)]
     half: bool,
 
@@ -55,11 +55,11 @@ pub(crate) struct ModelArgs {
     report: ReportArgs,
 }
 
-/// Measures, reports, compares.
+/// Measures the network, prints the report, compares it with the baseline.
 pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     let origin = Instant::now();
     let mut events: Events = Vec::new();
-    // Ends what began at the end of the event before.
+    // Ends an event that began at the end of the previous one.
     let mut lap = |name: &str| {
         let start = events.last().map_or(Duration::ZERO, |(_, span)| span.end);
         let span = start..origin.elapsed();
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         decoder: args.network.decoder,
         beam: Some(args.beam),
         batch: Some(args.batch),
-        // The encoder alone still needs a decoder that is planned, and cut off.
+        // To measure the encoder alone, plan a decoder too, and cut it off.
         max_length: if args.network.decoder.is_some() { None } else { Some(1) },
         ..CaptionOptions::default()
     };
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
     inputs.extend(constants);
     executor.run(&inputs)?;
     let first_time = lap("first run");
-    // Weights from a file are part of what a user waits for.
+    // Reading weights from a file is part of the time that a user waits for.
     let cold = origin.elapsed() - if args.network.model.is_some() { Duration::ZERO } else { making };
 
     let runs = args.runs.repeat(|| {

@@ -15,13 +15,13 @@ pub(super) struct NetworkReport {
     pub(super) model: String,
     pub(super) batch: usize,
     pub(super) half: bool,
-    /// From the start of the command to the first result, without the making of random weights.
+    /// The time from the start of the command to the first result, without the generation of random weights.
     pub(super) cold_ms: f64,
     /// Opening the device.
     pub(super) device_ms: f64,
     /// Planning the network.
     pub(super) plan_ms: f64,
-    /// Creating the pipelines. Drivers may compile at the first run.
+    /// Creating the pipelines. Drivers may also compile during the first run.
     pub(super) pipelines_ms: f64,
     /// Packing the weights, uploading them, binding everything.
     pub(super) upload_ms: f64,
@@ -36,7 +36,7 @@ pub(super) struct NetworkReport {
     pub(super) device_bytes: DeviceBytes,
     pub(super) flops: u64,
     pub(super) dispatches: usize,
-    /// What the times of layers are: of the device's clock, or of the wall's, with steps waited for one by one.
+    /// The clock of the layers' times: the device's clock, or the wall clock, with each step waited for.
     pub(super) clock: &'static str,
     pub(super) layers: Vec<Layer>,
 }
@@ -98,12 +98,10 @@ impl NetworkReport {
         }));
         print_table(&rows, 5, format)?;
         let whose = match self.clock {
-            "device" => "of the device's clock",
-            _ => "of the wall's clock, of steps waited for one by one, as the device has none",
+            "device" => "from the device's clock",
+            _ => "from the wall clock, with each step waited for, since the device has no clock",
         };
-        let note = format!(
-            "Times of layers are {whose}: the least of three, summed over layers that do the same.\n"
-        );
+        let note = format!("Times of layers are {whose}: the least of three, summed over equal layers.\n");
         Ok(output::print(&note)?)
     }
 }

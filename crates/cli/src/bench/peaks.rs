@@ -1,4 +1,4 @@
-//! `shadetell bench peaks`: what an adapter can do at best.
+//! `shadetell bench peaks`: the peak rates of an adapter.
 
 use super::report::{Setting, Times, print_table};
 use super::{Format, ReportArgs};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use shadetell::engine::gpu::Peaks;
 use std::process::ExitCode;
 
-/// Measures arithmetic, memory and latency of the adapter: all else is set against them
+/// Measures arithmetic, memory and latency of the adapter, which other measurements are compared with
 #[derive(Debug, Args)]
 pub(crate) struct PeaksArgs {
     #[command(flatten)]
@@ -22,7 +22,7 @@ struct Report {
     setting: Setting,
     /// Multiply-adds of 32-bit floats in registers; each counts as two.
     gflops_per_second: f64,
-    /// The same of 16-bit floats, where shaders have them.
+    /// The same with 16-bit floats, where shaders have them.
     #[serde(skip_serializing_if = "Option::is_none")]
     half_gflops_per_second: Option<f64>,
     /// Bytes read and written by a copy of 32 MiB.
@@ -35,7 +35,7 @@ struct Report {
     readback_ms: Times,
 }
 
-/// Measures and reports.
+/// Measures the peaks and prints the report.
 pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
     let gpu = args.report.adapter.open()?;
     let peaks = Peaks::measure(&gpu.device, &gpu.queue)?;

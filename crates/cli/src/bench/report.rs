@@ -1,4 +1,4 @@
-//! What reports share: what was measured on, statistics, tables.
+//! Common parts of reports: the setting, statistics, tables.
 
 use super::Format;
 use crate::devices::backend;
@@ -15,25 +15,25 @@ use std::collections::btree_map::Entry;
 use std::io;
 use std::time::Duration;
 
-/// What was measured on, and with what.
+/// The adapter and the versions of a measurement.
 #[derive(Debug, Serialize)]
 pub(super) struct Setting {
     pub(super) adapter: String,
     driver: String,
     backend: &'static str,
     shadetell: &'static str,
-    /// Of the source; empty in a package that was downloaded.
+    /// The commit of the source; empty in a downloaded package.
     commit: &'static str,
     wgpu: &'static str,
     limits: Limits,
-    /// Lanes of a subgroup, least and most; absent where shaders have no subgroup operations.
+    /// The least and the most lanes of a subgroup; absent where shaders have no subgroup operations.
     #[serde(skip_serializing_if = "Option::is_none")]
     subgroup: Option<[u32; 2]>,
-    /// The beginning of the SHA-256 of each shader that runs, with its imports, by its name.
+    /// The first digits of the SHA-256 of each shader that runs, including its imports, by name.
     shaders: BTreeMap<String, String>,
 }
 
-/// Those of the device that kernels meet.
+/// The device limits that matter for kernels.
 #[derive(Debug, Serialize)]
 struct Limits {
     max_buffer_size: u64,
@@ -44,7 +44,7 @@ struct Limits {
 }
 
 impl Setting {
-    /// Of a device and the plans that run on it.
+    /// The setting of a device and the plans that run on it.
     pub(super) fn of(gpu: &Gpu, plans: &[&Plan]) -> Result<Setting, Failure> {
         let (info, limits) = (&gpu.info, gpu.device.limits());
         let mut shaders = BTreeMap::new();
@@ -105,7 +105,7 @@ impl Setting {
     }
 }
 
-/// Times of the same thing, in milliseconds.
+/// Statistics of repeated measurements, in milliseconds.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Times {
     pub(super) min: f64,
@@ -114,7 +114,7 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Of at least one time; 0 of none.
+    /// Statistics of these times; 0 if there are none.
     pub(super) fn of(times: &[Duration]) -> Times {
         let mut ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1e3).collect();
         ms.sort_by(f64::total_cmp);
@@ -126,7 +126,7 @@ impl Times {
     }
 }
 
-/// Prints a table whose first row are titles and whose last `numbers` columns are numbers.
+/// Formats a table. The first row has the titles, the last `numbers` columns are numbers.
 pub(super) fn print_table<const N: usize>(
     rows: &[[String; N]],
     numbers: usize,
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_ranked() {
+    fn times_are_summarised_by_minimum_median_and_95th_percentile() {
         let times: Vec<Duration> = [30, 10, 20].map(Duration::from_millis).to_vec();
         assert_eq!(Times::of(&times), Times { min: 10.0, median: 20.0, p95: 30.0 });
         let one = Times::of(&times[1..2]);

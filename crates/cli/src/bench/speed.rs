@@ -1,4 +1,4 @@
-//! Kernels that run: whether they are right, how fast they are, and what holds them back.
+//! The speed of kernels: whether results are right, times, and the limiting resource.
 
 use super::RunArgs;
 use super::report::Times;
@@ -8,23 +8,23 @@ use shadetell::engine::gpu::{Clock, Executor, Peaks};
 use shadetell::engine::graph::Data;
 use shadetell::engine::plan::Cost;
 
-/// How far a result may be from the reference's, by the reference's largest value.
+/// The largest allowed difference from the reference's result, relative to its largest value.
 pub(super) const TOLERANCE: f32 = 1e-3;
 
-/// What a kernel makes of the adapter.
+/// The speed of a kernel in relation to the adapter's peaks.
 #[derive(Debug, Serialize)]
 pub(super) struct Speed {
     pub(super) ms: Times,
     pub(super) gflops_per_second: f64,
     pub(super) gigabytes_per_second: f64,
     pub(super) flops_per_byte: f64,
-    /// Of the adapter's peak in what it is bound by.
+    /// The share of the adapter's peak for the limiting resource.
     pub(super) share_of_peak: f64,
     pub(super) bound_by: &'static str,
 }
 
 impl Speed {
-    /// Of `dispatches` dispatches with this cost in all.
+    /// The speed of `dispatches` dispatches with this total cost.
     pub(super) fn of(ms: Times, cost: Cost, dispatches: usize, peaks: &Peaks) -> Speed {
         let (flops, bytes, seconds) = (cost.flops as f64, cost.bytes as f64, (ms.median / 1e3).max(1e-9));
         let shares = [
@@ -85,17 +85,17 @@ pub(super) fn kernels(executor: &Executor) -> Vec<String> {
     kernels
 }
 
-/// The greatest difference between results; a NaN stays.
+/// The greatest difference between results; NaN if there is a NaN.
 pub(super) fn error(found: &[Data], expected: &[Data]) -> f32 {
     found.iter().zip(expected).map(|(found, expected)| found.difference(expected)).fold(0.0, larger)
 }
 
-/// NaN is no small difference.
+/// Whether a difference is too large, which NaN is.
 pub(super) fn is_wrong(error: f32) -> bool {
     error.is_nan() || error > TOLERANCE
 }
 
-/// The larger of two numbers; a NaN stays, which `max` drops.
+/// The larger of two numbers, or NaN if one is NaN, unlike `max`.
 pub(super) fn larger(a: f32, b: f32) -> f32 {
     if a.is_nan() || b.is_nan() { f32::NAN } else { a.max(b) }
 }
@@ -106,7 +106,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn no_number_is_wrong() {
+    fn nan_counts_as_a_wrong_result() {
         assert!(is_wrong(f32::NAN) && is_wrong(0.01) && !is_wrong(1e-6));
         let results = |value| [Data::F32(vec![value]), Data::F32(vec![1.0])];
         assert!(error(&results(f32::NAN), &results(1.0)).is_nan());
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_longest_at_best_is_the_bound() {
+    fn the_resource_with_the_longest_time_at_its_peak_is_the_bound() {
         let peaks = Peaks {
             flops_per_second: 1e9,
             half_flops_per_second: None,

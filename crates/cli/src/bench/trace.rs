@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
-/// What the host did, by name, since the start of the command.
+/// Spans of the host's work, by name, since the start of the command.
 pub(super) type Events = Vec<(String, Range<Duration>)>;
 
 const HOST: u32 = 1;
@@ -21,7 +21,7 @@ fn event(thread: u32, name: &str, category: &str, span: &Range<Duration>, args: 
     })
 }
 
-/// All events: of the host, and of the device, whose steps began at `start`.
+/// All events of the host and of the device. The steps of the device began at `start`.
 fn timeline(host: &Events, plan: &Plan, start: Duration, spans: &[Range<Duration>]) -> Value {
     let thread = |number: u32, name: &str| json!({"ph": "M", "pid": 1, "tid": number, "name": "thread_name", "args": {"name": name}});
     let mut events = vec![

@@ -1,4 +1,4 @@
-//! `bench`.
+//! `bench` and `tune`.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn report(args: &[&str]) -> (Outcome, Value) {
 }
 
 #[test]
-fn a_network_is_measured_and_compared_with_before() {
+fn a_network_is_measured_and_compared_with_a_baseline() {
     let folder = Folder::new();
     let args = ["bench", "model", "--arch", "resnet18", "--runs", "2", "--warm-up", "0", "--format", "json"];
     let [page, trace] = ["page.html", "trace.json"].map(|name| folder.name(name));
@@ -34,7 +34,7 @@ fn a_network_is_measured_and_compared_with_before() {
     assert!(shaders.values().all(|hash| hash.as_str().unwrap().len() == 12), "{shaders:?}");
     assert!(shaders.contains_key("max_pool2d"), "{shaders:?}");
 
-    // The page has a bar for each layer and loads nothing.
+    // The page has a bar for each layer and loads no other files.
     let page = fs::read_to_string(page).unwrap();
     assert_eq!(page.matches("<rect").count(), layers.len());
     assert!(page.contains("<polyline class=\"roof\"") && page.contains("encoder.layer4.1.conv2"));
@@ -50,7 +50,7 @@ fn a_network_is_measured_and_compared_with_before() {
     );
     assert!(events.iter().any(|event| event["name"] == "pipelines"));
 
-    // Against a report that was a thousand times as slow, and one that was as fast.
+    // Compare with a report that is a thousand times as slow, and with one that is as fast.
     let baseline = |factor: f64| {
         let mut earlier = measured.clone();
         earlier["warm_ms"]["median"] = (median * factor).into();
@@ -65,7 +65,7 @@ fn a_network_is_measured_and_compared_with_before() {
 }
 
 #[test]
-fn reports_are_tables_too() {
+fn reports_can_be_markdown_tables() {
     let args = ["bench", "model", "--arch", "resnet18", "--decoder", "show-tell", "--half", "--runs", "1"];
     let said =
         run(&[&args[..], &["--warm-up", "0", "--checked", "--format", "markdown"]].concat()).expect(0).stdout;
@@ -107,7 +107,7 @@ fn kernels_are_checked_and_timed() {
 }
 
 #[test]
-fn every_operation_has_shapes_that_are_checked() {
+fn every_operation_is_checked_over_some_shapes() {
     let args = ["bench", "kernels", "--runs", "1", "--warm-up", "0", "--format", "json"];
     for (op, shapes) in [("top_k", 2), ("additive_attention", 2), ("preprocess", 1), ("embedding", 1)] {
         let (outcome, measured) = report(&[&args[..], &["--op", op]].concat());
@@ -121,7 +121,7 @@ fn every_operation_has_shapes_that_are_checked() {
 const SIZES: [&str; 6] = ["bench", "kernel", "--op", "conv2d", "--shape", "6,8,12,1,1"];
 
 #[test]
-fn a_shader_of_ones_own_runs_in_place_of_ours() {
+fn a_user_shader_runs_instead_of_the_built_in_one() {
     let folder = Folder::new();
     let source = run(&[&SIZES[..], &["--source"]].concat()).expect(0).stdout;
     assert!(source.contains("// p.in_channels is 8\n") && source.contains("fn main("), "{source}");
@@ -136,7 +136,7 @@ fn a_shader_of_ones_own_runs_in_place_of_ours() {
     assert!(measured["error"].as_f64().unwrap() < 1e-3, "{measured}");
     assert!(measured["shaders"].as_object().unwrap().contains_key("your mine"), "{measured}");
 
-    // A shader with another result is reported and not timed.
+    // A shader with a wrong result is reported and not timed.
     let end = "return clamp_keeping_nan(sum, p.low, p.high);";
     assert!(source.contains(end), "{source}");
     let wrong = folder.write("wrong.wgsl", source.replace(end, "return sum + 1.0;"));
@@ -149,7 +149,7 @@ fn a_shader_of_ones_own_runs_in_place_of_ours() {
 }
 
 #[test]
-fn a_shader_that_cannot_run_is_refused_with_the_reason() {
+fn an_invalid_shader_is_refused_with_the_reason() {
     let folder = Folder::new();
     let source = run(&[&SIZES[..], &["--source"]].concat()).expect(0).stdout;
     let refused = |name: &str, text: String| {
@@ -164,7 +164,7 @@ fn a_shader_that_cannot_run_is_refused_with_the_reason() {
     assert!(missing.contains("no-such-file.wgsl: cannot be read"), "{missing}");
     let unknown = run(&["bench", "kernel", "--shape", "layer9", "--source"]).expect(USAGE).stderr;
     assert!(unknown.contains("layer9") && unknown.contains("resnet152.stem"), "{unknown}");
-    // A shape that takes several kernels.
+    // A shape that needs several kernels.
     let sizes = ["bench", "kernel", "--op", "conv2d", "--shape", "14,64,64,3,1", "--source"];
     let several = run(&sizes).expect(USAGE).stderr;
     assert!(several.contains("conv2d_winograd_input") && several.contains("--kernel"), "{several}");
@@ -173,7 +173,7 @@ fn a_shader_that_cannot_run_is_refused_with_the_reason() {
 }
 
 #[test]
-fn weights_of_16_bits_are_checked_against_those_of_32() {
+fn weights_of_16_bits_are_compared_with_weights_of_32_bits() {
     let (outcome, measured) =
         report(&["bench", "check", "--arch", "resnet18", "--pictures", "2", "--format", "json"]);
     outcome.expect(0);
@@ -184,23 +184,23 @@ fn weights_of_16_bits_are_checked_against_those_of_32() {
     assert!(number("/weight_bytes/1") < 0.6 * number("/weight_bytes/0"), "{measured}");
 }
 
-/// A command that keeps its cache in a folder.
+/// Runs a command with its cache in a folder.
 fn with_cache(folder: &Folder, args: &[&str]) -> Outcome {
-    // One of these is what the system goes by.
+    // Systems use one of these variables.
     outcome(shadetell(args).env("XDG_CACHE_HOME", folder.path("")).env("HOME", folder.path("")))
 }
 
 #[cfg(unix)]
 #[test]
-fn tuned_kernels_are_kept_used_and_forgotten() {
+fn tuned_kernels_are_stored_used_and_removed() {
     let folder = Folder::new();
     let tune = with_cache(&folder, &["tune", "--arch", "resnet18", "--decoder", "show-tell"]).expect(0);
     let line = tune.stdout.lines().find(|line| line.starts_with("conv2d 64>64 3x3 to 56x56 padded")).unwrap();
     assert!(line.contains("winograd-f4") || line.contains("window"), "{line}");
-    let kept = tune.stderr.lines().find_map(|line| line.strip_prefix("kept in ")).unwrap().to_owned();
+    let kept = tune.stderr.lines().find_map(|line| line.strip_prefix("stored in ")).unwrap().to_owned();
     let mut file: Value = serde_json::from_str(&fs::read_to_string(&kept).unwrap()).unwrap();
 
-    // What is kept is used: another kernel for a shape that has several.
+    // The stored kernel is used: replace it by another kernel of the same shape.
     let shape = "conv2d 64>64 3x3 to 56x56 padded";
     file["kernels"][shape] = "window tiled-32".into();
     fs::write(&kept, file.to_string()).unwrap();
@@ -213,7 +213,7 @@ fn tuned_kernels_are_kept_used_and_forgotten() {
     };
     assert_eq!(kernels(with_cache(&folder, &args)), "[\"conv2d_tiled\"]");
 
-    // A damaged file gives a warning and costs nothing but the tuning.
+    // A damaged file causes a warning, and the default kernels are used.
     fs::write(&kept, "{").unwrap();
     let damaged = with_cache(&folder, &args);
     assert!(damaged.stderr.contains("warning: ") && damaged.stderr.contains("shadetell tune"), "{damaged:?}");
@@ -221,5 +221,5 @@ fn tuned_kernels_are_kept_used_and_forgotten() {
 
     let forgotten = with_cache(&folder, &["tune", "--forget"]).expect(0);
     assert!(forgotten.stderr.contains("removed ") && !Path::new(&kept).exists(), "{forgotten:?}");
-    assert!(with_cache(&folder, &["tune", "--forget"]).expect(0).stderr.contains("nothing is kept"));
+    assert!(with_cache(&folder, &["tune", "--forget"]).expect(0).stderr.contains("nothing is stored"));
 }

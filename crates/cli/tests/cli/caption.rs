@@ -1,9 +1,9 @@
-//! `caption`: what is printed for photos of all kinds.
+//! `caption`: the output for photos of all kinds.
 
 use super::*;
 
 #[test]
-fn one_photo_gives_its_sentence_alone() {
+fn for_one_photo_only_the_sentence_is_printed() {
     let folder = Folder::new();
     let said = on_cpu(&[&folder.photo("dog.jpg", ImageFormat::Jpeg)]).expect(0);
     assert_eq!(said.lines().len(), 1, "{said:?}");
@@ -55,7 +55,7 @@ fn photos_that_fail_do_not_stop_the_others() {
 }
 
 #[test]
-fn json_tells_all_there_is_to_tell() {
+fn json_records_are_complete() {
     let folder = Folder::new();
     let path = folder.photo("a.webp", ImageFormat::WebP);
     let records = on_cpu(&["--json", "--beam", "3", "--max-length", "6", &path]).expect(0).records();
@@ -76,7 +76,7 @@ fn json_tells_all_there_is_to_tell() {
         assert!(token["id"].is_u64() && token["log_prob"].as_f64().unwrap() <= 0.0, "{token}");
     }
     let sum: f64 = tokens.iter().map(|token| token["log_prob"].as_f64().unwrap()).sum();
-    assert!(record["log_prob"].as_f64().unwrap() <= sum + 1e-3, "the end's probability is counted too");
+    assert!(record["log_prob"].as_f64().unwrap() <= sum + 1e-3, "the sum includes the end token");
     assert!(record["finished"].is_boolean());
     for alternative in record["alternatives"].as_array().unwrap() {
         assert_eq!(keys(alternative), ["caption", "log_prob"]);
@@ -90,7 +90,7 @@ fn json_tells_all_there_is_to_tell() {
 }
 
 #[test]
-fn standard_input_is_a_photo_too() {
+fn a_photo_is_read_from_standard_input() {
     let folder = Folder::new();
     let path = folder.photo("dog.png", ImageFormat::Png);
     let options = ["caption", "--device", "cpu", "--max-length", "4"];
@@ -98,7 +98,7 @@ fn standard_input_is_a_photo_too() {
         let mut command = shadetell(&[&options, args].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // A command that does not read to the end closes the pipe, which is its right.
+        // The command may close the pipe without reading to the end.
         let _ = child.stdin.take().unwrap().write_all(bytes);
         let output = child.wait_with_output().unwrap();
         (
@@ -119,9 +119,9 @@ fn standard_input_is_a_photo_too() {
 }
 
 #[test]
-fn orientation_is_applied_unless_told_otherwise() {
+fn orientation_is_applied_unless_an_option_disables_it() {
     let mut jpeg = photo(40, 30, ImageFormat::Jpeg);
-    // Orientation 6: to be turned by a quarter.
+    // Orientation 6: rotate by 90 degrees.
     let exif = b"\xFF\xE1\0\x22Exif\0\0II\x2A\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0";
     jpeg.splice(2..2, exif.iter().copied());
     let folder = Folder::new();

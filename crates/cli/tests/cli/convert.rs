@@ -21,18 +21,18 @@ fn run_owned(args: &[String], more: &[&str]) -> Outcome {
     run(&args)
 }
 
-/// The object that a command prints.
+/// The JSON object that a command prints.
 fn json(args: &[&str]) -> Value {
     serde_json::from_str(&run(args).expect(0).stdout).unwrap()
 }
 
 #[test]
-fn a_pair_becomes_a_model_that_captions() {
+fn a_pair_of_checkpoints_becomes_a_usable_model() {
     let folder = Folder::new();
     let model = folder.name("model.safetensors");
     let args = convert_pair(&model);
     let converted = run_owned(&args, &["--licence", "MIT", "--name", "mine"]).expect(0);
-    assert_eq!(converted.stdout, "", "the file is the result");
+    assert_eq!(converted.stdout, "", "nothing is printed to standard output");
     assert!(converted.stderr.contains("mine, 60 words"), "{converted:?}");
 
     let again = run_owned(&args, &[]).expect(USAGE);
@@ -63,7 +63,7 @@ fn a_pair_becomes_a_model_that_captions() {
 }
 
 #[test]
-fn a_checkpoint_of_whole_modules_is_converted_alone() {
+fn a_single_checkpoint_of_whole_modules_is_converted() {
     let folder = Folder::new();
     let model = folder.name("model.safetensors");
     let (checkpoint, words) = (fixture("parity/whole.pth.tar"), fixture("parity/whole-wordmap.json"));
@@ -73,12 +73,12 @@ fn a_checkpoint_of_whole_modules_is_converted_alone() {
     let alone = on_cpu(&["--model", &model, a, b]).expect(0);
     let together = on_cpu(&["--model", &model, "--batch", "2", a, b]).expect(0);
     assert_eq!(alone.stdout, together.stdout);
-    // Its search compares sums already.
+    // The model's own search already compares sums.
     assert_eq!(on_cpu(&["--model", &model, "--beam-rule", "sat", a, b]).expect(0).stdout, alone.stdout);
 }
 
 #[test]
-fn what_cannot_be_converted_is_told_and_leaves_nothing() {
+fn a_failed_conversion_is_reported_and_leaves_no_file() {
     let folder = Folder::new();
     let model = folder.name("model.safetensors");
     let pair = |name: &str| fixture(&format!("parity/pair-{name}.pkl"));
@@ -114,11 +114,11 @@ fn vocabularies_are_printed_in_three_ways() {
     assert_eq!(record["special"], serde_json::json!({"pad": 0, "start": 1, "end": 2, "unk": 3}));
     let folder = Folder::new();
     let written = folder.write("words.txt", &text);
-    assert_eq!(run(&["vocab", "--text", &written]).expect(0).stdout, text, "text is read again");
+    assert_eq!(run(&["vocab", "--text", &written]).expect(0).stdout, text, "printed text can be read again");
 }
 
 #[test]
-fn inspection_tells_what_is_in_a_checkpoint() {
+fn inspect_shows_the_contents_of_a_checkpoint() {
     let said = run(&["inspect", &fixture("checkpoints/modules-legacy.pth.tar")]).expect(0).stdout;
     for part in [
         "PyTorch legacy",

@@ -1,6 +1,6 @@
-//! The `shadetell` command as a user meets it: what it prints, where, and how it exits.
+//! Tests of the `shadetell` command: standard output, standard error and exit codes.
 //!
-//! Most of it runs on the references on the CPU. What needs an adapter fails without one: `cargo xtask test` brings one.
+//! Most tests use the reference kernels on the CPU. The others fail without an adapter: `cargo xtask test` installs one.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod bench;
@@ -21,7 +21,7 @@ const USAGE: i32 = 2;
 const NO_MODEL: i32 = 3;
 const NO_DEVICE: i32 = 4;
 
-/// What a run of the command left behind.
+/// The outcome of a run of the command.
 #[derive(Debug)]
 struct Outcome {
     code: i32,
@@ -64,7 +64,7 @@ fn run(args: &[&str]) -> Outcome {
     outcome(&mut shadetell(args))
 }
 
-/// The same on a machine where no adapter can be found.
+/// The same on a machine without an adapter.
 fn run_without_adapter(args: &[&str]) -> Outcome {
     let nowhere = "/nonexistent/icd.json";
     let mut command = shadetell(args);
@@ -122,7 +122,7 @@ fn keys(object: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn wrong_usage_is_told_with_what_would_be_right() {
+fn the_error_of_wrong_usage_states_the_allowed_values() {
     let cases: [(&[&str], &str); 16] = [
         (&["caption"], "<PATH>"),
         (&["caption", "--beam", "0", "a.jpg"], "from 1 to 32"),
@@ -142,13 +142,13 @@ fn wrong_usage_is_told_with_what_would_be_right() {
         (&["describe", "a.jpg"], "describe"),
     ];
     for (args, words) in cases {
-        let told = run(args).expect(USAGE);
-        assert!(told.stderr.contains(words) && told.stderr.contains("--help"), "{args:?}: {told:#?}");
-        assert_eq!(told.stdout, "", "{args:?}");
+        let output = run(args).expect(USAGE);
+        assert!(output.stderr.contains(words) && output.stderr.contains("--help"), "{args:?}: {output:#?}");
+        assert_eq!(output.stdout, "", "{args:?}");
     }
 }
 
-/// The bundled model's file, to be broken.
+/// The bundled model's file, to be changed by tests.
 struct Source {
     bytes: Vec<u8>,
     metadata: HashMap<String, String>,
@@ -193,7 +193,7 @@ impl Source {
 }
 
 #[test]
-fn broken_models_are_told_apart() {
+fn each_broken_model_has_an_error_of_its_own() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
     let source = Source::load();
@@ -207,23 +207,23 @@ fn broken_models_are_told_apart() {
     type Case<'a> = (&'a str, Option<Vec<u8>>, &'a [&'a str]);
     let cases: [Case<'_>; 11] = [
         ("missing", None, &["cannot be read"]),
-        ("cut", Some(source.bytes[..size - 100].to_vec()), &[not_whole]),
+        ("truncated", Some(source.bytes[..size - 100].to_vec()), &[not_whole]),
         ("empty", Some(Vec::new()), &[not_whole]),
         ("text", Some(b"a dog runs over the grass".to_vec()), &[not_whole]),
         ("endless", Some(endless), &[not_whole]),
         (
-            "liar",
+            "wrong offsets",
             Some(source.with_header(|header| header[name]["data_offsets"][1] = size.into())),
             &[not_whole],
         ),
         (
-            "foreign",
+            "without a description",
             Some(source.with_header(|header| drop(header.as_object_mut().unwrap().remove("__metadata__")))),
             &["expected a model file of shadetell"],
         ),
-        ("lacking", Some(source.with(|_| None)), &[&quoted, "missing", "nearest"]),
+        ("without a tensor", Some(source.with(|_| None)), &[&quoted, "missing", "nearest"]),
         (
-            "turned",
+            "transposed",
             Some(source.with(|tensor| {
                 let shape = tensor.shape().iter().rev().copied().collect();
                 Some((tensor.dtype(), shape, tensor.data().to_vec()))
@@ -254,15 +254,15 @@ fn broken_models_are_told_apart() {
         if let Some(bytes) = bytes {
             folder.write(name, bytes);
         }
-        let told = on_cpu(&["--model", &path, &photo]).expect(NO_MODEL);
-        assert!(told.stderr.starts_with(&format!("error: {path}: ")), "{told:#?}");
-        assert!(words.iter().all(|words| told.stderr.contains(words)), "{words:?}: {told:#?}");
-        assert_eq!(told.stdout, "", "{name}");
+        let output = on_cpu(&["--model", &path, &photo]).expect(NO_MODEL);
+        assert!(output.stderr.starts_with(&format!("error: {path}: ")), "{output:#?}");
+        assert!(words.iter().all(|words| output.stderr.contains(words)), "{words:?}: {output:#?}");
+        assert_eq!(output.stdout, "", "{name}");
     }
 }
 
 #[test]
-fn a_model_file_is_as_good_as_the_one_built_in() {
+fn a_model_file_gives_the_same_captions_as_the_built_in_model() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
     let model = folder.write("flickr8k.safetensors", shadetell_flickr8k::MODEL);
@@ -271,35 +271,39 @@ fn a_model_file_is_as_good_as_the_one_built_in() {
 }
 
 #[test]
-fn an_unknown_adapter_is_an_error_whatever_else_could_compute() {
+fn an_unknown_adapter_is_an_error_even_if_another_device_is_available() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
     for device in ["auto", "gpu"] {
-        let told = run(&["caption", "--device", device, "--adapter", "abacus", &photo]).expect(NO_DEVICE);
-        assert!(told.stderr.contains("`abacus`") && told.stderr.contains("shadetell devices"), "{told:#?}");
-        assert_eq!(told.stdout, "");
+        let output = run(&["caption", "--device", device, "--adapter", "abacus", &photo]).expect(NO_DEVICE);
+        assert!(
+            output.stderr.contains("`abacus`") && output.stderr.contains("shadetell devices"),
+            "{output:#?}"
+        );
+        assert_eq!(output.stdout, "");
     }
-    let told = outcome(shadetell(&["caption", &photo]).env("WGPU_ADAPTER_NAME", "abacus")).expect(NO_DEVICE);
-    assert!(told.stderr.contains("`abacus`"), "{told:#?}");
+    let output =
+        outcome(shadetell(&["caption", &photo]).env("WGPU_ADAPTER_NAME", "abacus")).expect(NO_DEVICE);
+    assert!(output.stderr.contains("`abacus`"), "{output:#?}");
 }
 
 #[test]
-fn without_an_adapter_the_cpu_steps_in_and_says_so() {
+fn without_an_adapter_the_cpu_is_used_with_a_note() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
     let short = ["caption", "--max-length", "3"];
 
-    let told = run_without_adapter(&["devices"]).expect(NO_DEVICE);
+    let output = run_without_adapter(&["devices"]).expect(NO_DEVICE);
     assert!(
-        told.stdout.is_empty() && told.stderr.contains("no GPU adapter found (looked at VULKAN)"),
-        "{told:#?}"
+        output.stdout.is_empty() && output.stderr.contains("no GPU adapter found (looked at VULKAN)"),
+        "{output:#?}"
     );
-    let told = outcome(shadetell(&["devices"]).env("WGPU_BACKEND", "glide")).expect(NO_DEVICE);
-    assert!(told.stderr.contains("vulkan, metal, dx12 and gl"), "{told:#?}");
-    let told = run_without_adapter(&["devices", "--json"]).expect(NO_DEVICE);
-    assert_eq!(told.stdout.trim(), "[]");
-    let told = run_without_adapter(&["caption", "--device", "gpu", &photo]).expect(NO_DEVICE);
-    assert!(told.stdout.is_empty() && told.stderr.contains("--device cpu"), "{told:#?}");
+    let output = outcome(shadetell(&["devices"]).env("WGPU_BACKEND", "glide")).expect(NO_DEVICE);
+    assert!(output.stderr.contains("vulkan, metal, dx12 and gl"), "{output:#?}");
+    let output = run_without_adapter(&["devices", "--json"]).expect(NO_DEVICE);
+    assert_eq!(output.stdout.trim(), "[]");
+    let output = run_without_adapter(&["caption", "--device", "gpu", &photo]).expect(NO_DEVICE);
+    assert!(output.stdout.is_empty() && output.stderr.contains("--device cpu"), "{output:#?}");
 
     let said = run_without_adapter(&[&short, [photo.as_str()].as_slice()].concat()).expect(0);
     assert_eq!(said.lines().len(), 1);
@@ -309,7 +313,7 @@ fn without_an_adapter_the_cpu_steps_in_and_says_so() {
 }
 
 #[test]
-fn an_adapter_says_what_the_cpu_says() {
+fn an_adapter_gives_the_same_captions_as_the_cpu() {
     let folder = Folder::new();
     let photos = [("a.jpg", ImageFormat::Jpeg), ("b.png", ImageFormat::Png)].map(|(n, f)| folder.photo(n, f));
     for decoder in ["show-tell", "show-attend-tell"] {
@@ -329,7 +333,7 @@ fn an_adapter_says_what_the_cpu_says() {
 }
 
 #[test]
-fn attention_is_drawn_one_picture_a_photo() {
+fn attention_is_drawn_into_one_picture_per_photo() {
     let folder = Folder::new();
     fs::create_dir(folder.path("other")).unwrap();
     let photos = ["dog.jpg", "other/dog.jpg"].map(|name| folder.photo(name, ImageFormat::Jpeg));
@@ -347,17 +351,17 @@ fn attention_is_drawn_one_picture_a_photo() {
         let cells = record["tokens"].as_array().unwrap().len() as u32 + 1;
         assert_eq!(rows, cells.div_ceil(columns), "{columns} columns for {cells} cells");
     }
-    // Of a photo that is cropped, only the middle is drawn.
+    // If the photo is cropped, only its middle is drawn.
     let cropped = folder.name("cropped");
     let options = ["--preset", "resize256-crop224", "--max-length", "5", "--attention", &cropped, &photos[0]];
     on_cpu(&options).expect(0);
     let sheet = image::open(Path::new(&cropped).join("dog.attention.png")).unwrap();
     assert_eq!([(sheet.width() - 8) % 232, (sheet.height() - 8) % 264], [0, 0], "cells are square");
-    let told = on_cpu(&["--decoder", "show-tell", "--attention", &seen, &photos[0]]).expect(USAGE);
-    assert!(told.stderr.contains("no attention"), "{told:#?}");
-    let told =
+    let output = on_cpu(&["--decoder", "show-tell", "--attention", &seen, &photos[0]]).expect(USAGE);
+    assert!(output.stderr.contains("no attention"), "{output:#?}");
+    let output =
         on_cpu(&["--decoder", "show-attend-tell", "--attention", &photos[0], &photos[0]]).expect(USAGE);
-    assert!(told.stderr.contains("cannot create the folder"), "{told:#?}");
+    assert!(output.stderr.contains("cannot create the folder"), "{output:#?}");
 }
 
 #[test]
@@ -372,7 +376,7 @@ fn devices_are_listed() {
         assert!(adapter["limits"]["maxStorageBufferBindingSize"].is_u64(), "{adapter}");
         assert!(adapter["features"]["timestamp-query"].is_boolean(), "{adapter}");
         let [name, driver] = ["name", "driver_info"].map(|key| adapter[key].as_str().unwrap());
-        // Scripts look for both in one line.
+        // Scripts expect both in one line.
         assert!(text.lines().iter().any(|line| line.contains(name) && line.contains(driver)), "{text:#?}");
     }
 }
@@ -396,7 +400,7 @@ fn a_plan_needs_no_adapter() {
 }
 
 #[test]
-fn shells_learn_the_options() {
+fn completion_scripts_contain_the_options() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let script = run(&["completions", shell]).expect(0);
         assert!(script.stdout.contains("length-penalty"), "{shell}");
@@ -405,7 +409,7 @@ fn shells_learn_the_options() {
 }
 
 #[test]
-fn help_teaches_by_example() {
+fn help_has_examples() {
     for command in ["caption", "devices", "plan", "completions"] {
         let help = run(&[command, "--help"]).expect(0);
         assert!(help.stdout.contains("Examples:\n  shadetell "), "{command}: {}", help.stdout);
@@ -415,7 +419,7 @@ fn help_teaches_by_example() {
 }
 
 #[test]
-fn a_reader_that_leaves_ends_the_command_quietly() {
+fn a_closed_pipe_ends_the_command_without_an_error() {
     let mut command = shadetell(&["plan", "--full"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());

@@ -1,9 +1,9 @@
-//! Who may connect, and for how long.
+//! Access to the server, and timeouts.
 
 use super::*;
 
 #[test]
-fn the_token_opens_the_api() {
+fn the_api_requires_the_token() {
     let server = Server::start(&["--token", "open-sesame"]);
     let camera = photo("camera.jpg");
     let refused = server.post("/v1/caption", "image/jpeg", &camera);
@@ -45,14 +45,14 @@ fn pages_of_other_sites_are_refused_unless_they_are_named() {
     assert_eq!(own.header("access-control-allow-origin"), "");
 }
 
-/// The status and the body of an answer as it came.
+/// The status and the body of a raw answer.
 fn parts(answer: &str) -> (&str, Value) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap(), serde_json::from_str(body).unwrap())
 }
 
 #[test]
-fn nobody_is_led_here_by_another_name() {
+fn requests_with_an_unknown_host_name_are_refused() {
     let called = |server: &Server, host: &str| {
         server.raw(format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes())
     };
@@ -74,8 +74,8 @@ fn nobody_is_led_here_by_another_name() {
 }
 
 #[test]
-fn what_cannot_be_asked_of_clients_is_told_at_once() {
-    for (args, told) in [
+fn unusable_sites_and_tokens_are_refused_at_the_start() {
+    for (args, message) in [
         (["--allow-origin", "*"], "'*' for '--allow-origin <ORIGIN>': expected scheme://host"),
         (["--allow-origin", "https://example.org/page"], "expected scheme://host"),
         (["--token", " "], "--token: expected a secret, found nothing"),
@@ -84,12 +84,12 @@ fn what_cannot_be_asked_of_clients_is_told_at_once() {
         let output = Command::new(env!("CARGO_BIN_EXE_shadetell")).arg("serve").args(args).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(told) && !said.contains("sesame"), "{said}");
+        assert!(said.contains(message) && !said.contains("sesame"), "{said}");
     }
 }
 
 #[test]
-fn the_page_may_load_nothing_from_elsewhere() {
+fn the_page_may_load_nothing_from_other_servers() {
     let server = Server::start(&[]);
     let page = server.get("/");
     assert_eq!(page.header("content-type"), "text/html; charset=utf-8");
@@ -99,11 +99,11 @@ fn the_page_may_load_nothing_from_elsewhere() {
         "{policy}"
     );
     assert_eq!(page.header("x-content-type-options"), "nosniff");
-    assert!(!page.text.contains("http"), "no address of anybody else");
+    assert!(!page.text.contains("http"), "no address of another server");
 }
 
 #[test]
-fn slow_clients_are_given_up() {
+fn slow_clients_time_out() {
     let server = Server::start(&["--timeout", "1"]);
     let mut head = server.connect();
     head.write_all(b"POST /v1/caption HTTP/1.1\r\nHost: localhost\r\n").unwrap();
@@ -115,37 +115,40 @@ fn slow_clients_are_given_up() {
     let mut idle = server.connect();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     assert!(read_all(&mut body).starts_with("HTTP/1.1 408 Request Timeout\r\n"));
-    assert!(read_all(&mut idle).starts_with("HTTP/1.1 200 OK\r\n"), "and is closed when nothing follows");
+    assert!(
+        read_all(&mut idle).starts_with("HTTP/1.1 200 OK\r\n"),
+        "the connection is closed when no request follows"
+    );
     read_all(&mut head);
 }
 
 #[test]
-fn clients_that_do_not_read_are_given_up() {
+fn clients_that_do_not_read_time_out() {
     const REQUESTS: usize = 4000;
     let server = Server::start(&["--connections", "1", "--timeout", "1"]);
     let mut idle = server.connect();
-    // The server reads no more than it can answer.
+    // The server stops reading when it cannot write answers.
     idle.set_nonblocking(true).unwrap();
     let _ = idle.write_all(&b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(REQUESTS));
     idle.set_nonblocking(false).unwrap();
-    assert_eq!(server.get("/healthz").status, 200, "another one gets its place");
+    assert_eq!(server.get("/healthz").status, 200, "another client gets the place");
     let answers = read_all(&mut idle);
     assert!(answers.starts_with("HTTP/1.1 200 OK\r\n"), "{answers:.100}");
     assert!(answers.matches("HTTP/1.1 200 OK\r\n").count() < REQUESTS);
 }
 
 #[test]
-fn there_are_only_so_many_connections() {
+fn the_number_of_connections_is_limited() {
     let server = Server::start(&["--connections", "2", "--timeout", "2"]);
     let [_first, _second] = [server.connect(), server.connect()];
     let clock = Instant::now();
-    assert_eq!(server.get("/healthz").status, 200, "the third one waits until the others are given up");
+    assert_eq!(server.get("/healthz").status, 200, "the third one waits until the others time out");
     assert!(clock.elapsed() > Duration::from_millis(500));
 }
 
 #[cfg(unix)]
 #[test]
-fn what_was_accepted_is_answered_before_the_end() {
+fn accepted_photos_are_answered_before_the_server_ends() {
     let mut server = Server::start(&[]);
     let answers: Vec<_> = (0..12)
         .map(|_| {
@@ -157,7 +160,7 @@ fn what_was_accepted_is_answered_before_the_end() {
         })
         .collect();
     let clock = Instant::now();
-    // One that is done may hold its place for a moment, so those are counted first.
+    // A finished photo may keep its place for a moment, so finished photos are counted first.
     let accepted = || {
         let done = answers.iter().filter(|answer| answer.is_finished()).count();
         done + server.metric("shadetell_accepted_photos") as usize
@@ -175,7 +178,7 @@ fn what_was_accepted_is_answered_before_the_end() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_told() {
+fn a_port_in_use_is_reported() {
     let server = Server::start(&[]);
     let output = Command::new(env!("CARGO_BIN_EXE_shadetell"))
         .args(["serve", "--listen", &server.address, "--device", "cpu"])

@@ -1,9 +1,9 @@
-//! What the routes answer.
+//! Answers of the API.
 
 use super::*;
 
 #[test]
-fn a_photo_gets_what_the_command_line_says() {
+fn a_photo_gets_the_caption_of_the_command_line() {
     let server = Server::start(&[]);
     for (name, args, query) in [
         ("camera.jpg", &[][..], ""),
@@ -13,17 +13,17 @@ fn a_photo_gets_what_the_command_line_says() {
         let record = server.post(&format!("/v1/caption{query}"), "image/jpeg", &photo(name)).record();
         assert_eq!(record["path"], "-");
         assert!(record["timings_ms"]["encode"].as_f64().unwrap() > 0.0);
-        assert_eq!(told(record), told(command_line(name, args)));
+        assert_eq!(comparable(record), comparable(command_line(name, args)));
     }
 }
 
 #[test]
-fn a_body_is_known_by_its_content() {
+fn a_photo_is_recognised_by_its_content() {
     let server = Server::start(&[]);
-    let expected = told(command_line("camera.jpg", &[]));
+    let expected = comparable(command_line("camera.jpg", &[]));
     for media_type in ["image/png", "application/octet-stream", "application/x-www-form-urlencoded"] {
         let record = server.post("/v1/caption", media_type, &photo("camera.jpg")).record();
-        assert_eq!(told(record), expected, "{media_type}");
+        assert_eq!(comparable(record), expected, "{media_type}");
     }
 }
 
@@ -45,9 +45,13 @@ fn several_photos_get_an_array_in_their_order() {
     let paths: Vec<_> = records.as_array().unwrap().iter().map(|record| &record["path"]).collect();
     assert_eq!(paths, ["camera.jpg", "broken.jpg", "-"]);
     for (index, name) in [(0, "camera.jpg"), (2, "astronaut.jpg")] {
-        let mut expected = told(command_line(name, &["--beam", "1"]));
+        let mut expected = comparable(command_line(name, &["--beam", "1"]));
         expected.as_object_mut().unwrap().remove("alternatives");
-        assert_eq!(told(records[index].clone()), expected, "the form's beam counts, not the query's");
+        assert_eq!(
+            comparable(records[index].clone()),
+            expected,
+            "the beam of the form overrides that of the query"
+        );
     }
     assert_eq!(records[1]["error"]["code"], "corrupt");
     assert_eq!(records[1].get("caption"), None);
@@ -58,12 +62,12 @@ fn several_photos_get_an_array_in_their_order() {
     let none =
         server.post_form("/v1/caption", &[("a", Some("a"), b"text"), ("b", Some("b"), b"\xff\xd8\xff")]);
     none.problem(415, "not_an_image");
-    // In a query nobody leaves anything empty by accident.
+    // An empty parameter in a query is an error.
     server.post("/v1/caption?decoder=", "image/jpeg", &camera).problem(400, "bad_request");
 }
 
 #[test]
-fn attention_is_told_when_it_is_asked_for() {
+fn attention_is_included_on_request() {
     let server = Server::start(&[]);
     let record = server.post("/v1/caption?attention=true", "image/jpeg", &photo("camera.jpg")).record();
     let grid = &record["attention_grid"];
@@ -90,7 +94,7 @@ fn events(text: &str) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn words_are_streamed_as_they_come() {
+fn words_are_streamed_as_they_are_found() {
     let server = Server::start(&[]);
     let request = agent().post(server.url("/v1/caption?beam=1")).header("Accept", "text/event-stream");
     let answer = Answer::of(request.content_type("image/jpeg").send(&photo("camera.jpg")[..]).unwrap());
@@ -99,7 +103,7 @@ fn words_are_streamed_as_they_come() {
     let (last, words) = events.split_last().unwrap();
     assert_eq!(last.0, "caption");
     let expected = command_line("camera.jpg", &["--beam", "1"]);
-    assert_eq!(told(last.1.clone()), told(expected.clone()));
+    assert_eq!(comparable(last.1.clone()), comparable(expected.clone()));
     let sentences: Vec<&str> = words.iter().map(|(_, data)| data["caption"].as_str().unwrap()).collect();
     let caption = expected["caption"].as_str().unwrap();
     assert!(words.iter().all(|(name, data)| name == "words" && data["photo"] == 0));
@@ -112,7 +116,7 @@ fn words_are_streamed_as_they_come() {
 }
 
 #[test]
-fn a_stream_of_several_photos_tells_each() {
+fn a_stream_of_several_photos_has_an_event_for_each() {
     let server = Server::start(&[]);
     let mut body = Vec::new();
     for content in [&photo("camera.jpg")[..], b"text"] {
@@ -129,12 +133,12 @@ fn a_stream_of_several_photos_tells_each() {
     let mut ends: Vec<_> = events(&answer.text).into_iter().filter(|(name, _)| name != "words").collect();
     ends.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(ends.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["caption", "error"]);
-    assert_eq!(told(ends[0].1.clone()), told(command_line("camera.jpg", &[])));
+    assert_eq!(comparable(ends[0].1.clone()), comparable(command_line("camera.jpg", &[])));
     assert_eq!(ends[1].1["error"]["code"], "not_an_image");
 }
 
 #[test]
-fn clients_of_the_max_service_find_its_shapes() {
+fn answers_for_max_clients_have_the_shape_of_the_max_service() {
     let server = Server::start(&[]);
     let answer = server.post_form("/model/predict", &[("image", Some("camera.jpg"), &photo("camera.jpg"))]);
     let expected = command_line("camera.jpg", &[]);
@@ -160,7 +164,7 @@ fn clients_of_the_max_service_find_its_shapes() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told() {
+fn unusable_requests_get_an_error() {
     let server = Server::start(&["--max-pixels", "1", "--max-body", "1"]);
     let caption = |media_type, body: &[u8]| server.post("/v1/caption", media_type, body);
     caption("image/jpeg", b"").problem(422, "empty_file");
@@ -176,13 +180,13 @@ fn what_cannot_be_used_is_told() {
     let detail = caption("image/png", png.get_ref()).problem(413, "too_large");
     assert!(detail.contains("at most 1000000 pixels, found 1001 x 1000"), "{detail}");
 
-    for (query, told) in [
+    for (query, detail) in [
         ("beam=0", "beam: expected a whole number from 1 to 32, found \"0\""),
         ("model=none", "model: expected one of flickr8k, found \"none\""),
         ("beems=3", "expected model, decoder, beam, alternatives or attention, found \"beems\""),
     ] {
         let answer = server.post(&format!("/v1/caption?{query}"), "image/jpeg", b"");
-        assert_eq!(answer.problem(400, "bad_request"), told);
+        assert_eq!(answer.problem(400, "bad_request"), detail);
     }
     server.post("/v1/caption", "multipart/form-data", b"").problem(400, "bad_request");
     server.post_form("/v1/caption", &[("beam", None, b"1")]).problem(400, "bad_request");
@@ -193,7 +197,7 @@ fn what_cannot_be_used_is_told() {
 }
 
 #[test]
-fn operators_are_told_how_it_goes_without_what_photos_show() {
+fn metrics_count_requests_and_contain_no_captions() {
     let server = Server::start(&[]);
     assert_eq!(server.get("/healthz").record()["status"], "ok");
     assert!(server.get("/readyz").record()["adapter"].as_str().is_some_and(|name| !name.is_empty()));
@@ -219,7 +223,7 @@ fn operators_are_told_how_it_goes_without_what_photos_show() {
 }
 
 #[test]
-fn the_description_names_every_route_of_the_api() {
+fn the_description_lists_every_route_of_the_api() {
     let server = Server::start(&[]);
     let api = server.get("/openapi.json").record();
     let paths: Vec<&str> = api["paths"].as_object().unwrap().keys().map(String::as_str).collect();

@@ -1,10 +1,10 @@
-//! Clients that mean harm.
+//! Hostile clients.
 
 use super::*;
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Requests of the quick test; `cargo test --test serve -- --ignored` sends as many as 10,000.
+/// Number of requests of the quick test; `cargo test --test serve -- --ignored` sends 10,000.
 const FEW: usize = 600;
 const MANY: usize = 10_000;
 
@@ -28,19 +28,19 @@ impl Random {
     }
 }
 
-/// A PNG file that claims 60,000 by 60,000 pixels.
+/// A PNG file that declares 60,000 by 60,000 pixels.
 fn bomb() -> Vec<u8> {
     let mut png = std::io::Cursor::new(Vec::new());
     image::RgbImage::new(1, 1).write_to(&mut png, image::ImageFormat::Png).unwrap();
     let mut png = png.into_inner();
     png[16..24].copy_from_slice(&[0, 0, 0xea, 0x60, 0, 0, 0xea, 0x60]);
-    // The checksum of this head.
+    // The checksum of this header.
     png[29..33].copy_from_slice(&[0x0f, 0xb0, 0xe2, 0x15]);
     png
 }
 
-/// Sends one hostile request of the kind that its number says. It is refused; where the server may close the connection while
-/// something is on its way, the refusal may be lost.
+/// Sends one hostile request, whose kind depends on its number, and expects it to be refused. The refusal may be lost if the
+/// server closes the connection while the client is still sending.
 fn attack(server: &Server, number: usize, camera: &[u8]) {
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (number as u64 + 1).wrapping_mul(0x2545_f491_4f6c_dd1d));
     let head = |path: &str, media_type: &str, length: &str| {
@@ -69,7 +69,7 @@ fn attack(server: &Server, number: usize, camera: &[u8]) {
             (server.raw(&with_body("image/jpeg", &random.bytes(count))), &["415"])
         }
         2 => {
-            // Without its end; what is cut off are not only the last bytes, which decoders forgive.
+            // Truncated by more than the last bytes, which decoders tolerate.
             let end = 2 + random.below(camera.len() / 2);
             (server.raw(&with_body("image/jpeg", &camera[..end])), &["415", "422"])
         }
@@ -79,26 +79,26 @@ fn attack(server: &Server, number: usize, camera: &[u8]) {
             (server.raw(&with_body("multipart/form-data; boundary=x", &random.bytes(count))), &["400"])
         }
         5 => {
-            // Never sends the rest, and goes.
+            // Closes the connection without sending the rest.
             let mut stream = server.connect();
             let request = head("/v1/caption", "image/jpeg", "Content-Length: 100000");
             stream.write_all(&request[..1 + random.below(request.len())]).unwrap();
             return;
         }
         6 => {
-            // Nothing of it is sent.
+            // Sends no byte of the body.
             let mut stream = server.connect();
             stream.write_all(&head("/v1/caption", "image/jpeg", "Content-Length: 99999999999")).unwrap();
             stream.shutdown(Shutdown::Write).unwrap();
             (read_all(&mut stream), &["413"])
         }
         7 => {
-            // A body without end.
+            // An endless body.
             let mut stream = server.connect();
             stream.write_all(&head("/v1/caption", "image/jpeg", "Transfer-Encoding: chunked")).unwrap();
             let chunk = [b"10000\r\n", &[0; 0x10000][..], b"\r\n"].concat();
             let sent = (0..400).take_while(|_| stream.write_all(&chunk).is_ok()).count();
-            assert!(sent < 400, "more than 25 MB were taken");
+            assert!(sent < 400, "the server read more than 25 MB");
             (read_all(&mut stream), &["413", CLOSED])
         }
         8 => {
@@ -120,8 +120,9 @@ fn attack(server: &Server, number: usize, camera: &[u8]) {
 fn attack_many(count: usize) {
     let mut server = Server::start(&["--max-body", "1", "--timeout", "3"]);
     let camera = photo("camera.jpg");
-    let expected = told(command_line("camera.jpg", &[]));
-    let right = || assert_eq!(told(server.post("/v1/caption", "image/jpeg", &camera).record()), expected);
+    let expected = comparable(command_line("camera.jpg", &[]));
+    let right =
+        || assert_eq!(comparable(server.post("/v1/caption", "image/jpeg", &camera).record()), expected);
     right();
     let next = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -136,7 +137,7 @@ fn attack_many(count: usize) {
                 }
             });
         }
-        // Others are served meanwhile.
+        // Other clients are served meanwhile.
         (0..5).for_each(|_| right());
     });
     right();

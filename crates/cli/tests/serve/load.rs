@@ -1,13 +1,13 @@
-//! Many at a time.
+//! Many requests at a time.
 
 use super::*;
 
 #[test]
-fn every_answer_under_load_is_the_command_lines() {
+fn answers_under_load_equal_those_of_the_command_line() {
     let server = Server::start(&[]);
     let names = ["camera.jpg", "astronaut.jpg"];
     let photos = names.map(photo);
-    let expected = names.map(|name| told(command_line(name, &["--beam", "1"])));
+    let expected = names.map(|name| comparable(command_line(name, &["--beam", "1"])));
     thread::scope(|scope| {
         for connection in 0..8 {
             let (server, photos, expected) = (&server, &photos, &expected);
@@ -15,7 +15,7 @@ fn every_answer_under_load_is_the_command_lines() {
                 for request in 0..8 {
                     let index = (connection + request) % 2;
                     let answer = server.post("/v1/caption?beam=1", "image/jpeg", &photos[index]);
-                    assert_eq!(told(answer.record()), expected[index]);
+                    assert_eq!(comparable(answer.record()), expected[index]);
                 }
             });
         }
@@ -25,7 +25,7 @@ fn every_answer_under_load_is_the_command_lines() {
 }
 
 #[test]
-fn what_is_too_much_is_refused_and_what_was_accepted_is_done() {
+fn excess_photos_are_refused_and_accepted_ones_are_captioned() {
     let server = Server::start(&["--queue", "4", "--max-batch", "1"]);
     let camera = photo("camera.jpg");
     let statuses: Vec<(u16, String)> = thread::scope(|scope| {

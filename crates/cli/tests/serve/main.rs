@@ -1,6 +1,6 @@
-//! `shadetell serve` as its clients meet it, over real connections.
+//! Tests of `shadetell serve` over real connections.
 //!
-//! It runs on the adapter that the machine has, and fails without one: `cargo xtask test` brings one.
+//! They run on the adapter of the machine, and fail without one: `cargo xtask test` installs one.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod access;
@@ -18,7 +18,7 @@ use std::{fs, thread};
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
-/// A server on a free port, which ends with this value.
+/// A server on a free port. It is killed when this value is dropped.
 struct Server {
     process: Child,
     /// Address and port.
@@ -41,7 +41,7 @@ impl Server {
             Some(line.strip_prefix("listening on http://")?.trim_end_matches('/').to_owned())
         });
         let Some(address) = address else { panic!("the server does not start:\n{said}") };
-        // What nobody reads would stop it once the pipe is full.
+        // Keep reading: the server would block once the pipe is full.
         thread::spawn(move || lines.for_each(drop));
         let server = Server { process, address };
         let clock = Instant::now();
@@ -78,10 +78,10 @@ impl Server {
         self.post(path, "multipart/form-data; boundary=cut", &body)
     }
 
-    /// Sends bytes as they are, and reads all that comes back until the server closes.
+    /// Sends raw bytes, and reads the answer until the server closes the connection.
     fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect();
-        // The server may close before it has read everything.
+        // The server may close the connection before it has read everything.
         let _ = stream.write_all(bytes);
         read_all(&mut stream)
     }
@@ -92,7 +92,7 @@ impl Server {
         stream
     }
 
-    /// A number of `/metrics`.
+    /// A value from `/metrics`.
     fn metric(&self, name: &str) -> f64 {
         let text = self.get("/metrics").text;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -107,11 +107,11 @@ impl Drop for Server {
     }
 }
 
-/// All that comes back until the server closes, which it has to do.
+/// The answer until the server closes the connection, which it has to do.
 #[track_caller]
 fn read_all(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
-    // A connection that is reset ends the answer too.
+    // A reset of the connection also ends the answer.
     let ended = stream.read_to_end(&mut answer).map_err(|error| error.kind());
     let answer = String::from_utf8_lossy(&answer).into_owned();
     assert!(
@@ -127,7 +127,7 @@ fn agent() -> Agent {
     config.build().into()
 }
 
-/// What a server answered.
+/// An answer of a server.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -149,14 +149,14 @@ impl Answer {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// The record of a photo that was captioned.
+    /// The record of a captioned photo.
     #[track_caller]
     fn record(&self) -> Value {
         assert_eq!((self.status, self.header("content-type")), (200, "application/json"), "{}", self.text);
         self.json()
     }
 
-    /// Checks that it is a problem, and gives its detail.
+    /// Checks that the answer is a problem, and returns its detail.
     #[track_caller]
     fn problem(&self, status: u16, code: &str) -> String {
         assert_eq!(
@@ -176,7 +176,7 @@ fn photo(name: &str) -> Vec<u8> {
     fs::read(format!("{}/../../photos/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-/// What `caption --json` says of a photo.
+/// The record of a photo by `caption --json`.
 fn command_line(name: &str, args: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_shadetell"))
         .args(["caption", "--quiet", "--json", "--device", "gpu"])
@@ -188,10 +188,10 @@ fn command_line(name: &str, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// All of a record but how long it took and where the photo came from.
-fn told(mut record: Value) -> Value {
+/// A record without timings and path, which differ between the command line and the server.
+fn comparable(mut record: Value) -> Value {
     let record_ = record.as_object_mut().unwrap();
-    record_.remove("timings_ms").expect("timings are told");
-    record_.remove("path").expect("the path is told");
+    record_.remove("timings_ms").expect("the record has timings");
+    record_.remove("path").expect("the record has a path");
     record
 }

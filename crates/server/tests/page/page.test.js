@@ -1,5 +1,5 @@
-// The page as its users meet it, in headless Chromium. `SHADETELL` names the command to test; `SCREENSHOTS`, if set, the folder
-// for pictures.
+// Tests of the web page in headless Chromium. `SHADETELL` is the path of the command to test; `SCREENSHOTS`, if set, is the folder
+// for screenshots.
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -17,11 +17,11 @@ let address;
 let browser;
 let context;
 let page;
-/** Everything that the page asks for, and the servers that it may ask. */
+/** All requests of the page, and the servers that it may send them to. */
 let requests;
 let own;
 let complaints;
-/** Set by tests in which the server refuses something: Chromium reports such answers on its console. */
+/** Set by tests in which the server refuses requests: Chromium reports such answers on its console. */
 let refusals;
 
 async function start(...args) {
@@ -63,16 +63,16 @@ beforeEach(async () => {
 afterEach(async () => {
   const foreign = requests.filter((url) => ![...own, "blob:", "data:"].some((start) => url.startsWith(start)));
   await context.close();
-  assert.deepEqual(foreign, [], "the page asks nobody but its server");
+  assert.deepEqual(foreign, [], "the page sends requests to its own server only");
   assert.deepEqual(complaints.filter((text) => !refusals || !text.startsWith("Failed to load resource")), []);
 });
 
 const captions = () => page.locator(".photo .caption:not(.waiting)");
 const shot = (name) => process.env.SCREENSHOTS && page.screenshot({ path: `${process.env.SCREENSHOTS}/${name}.png`, fullPage: true });
 
-/** Serious violations that axe finds, in a word each. */
+/** The ids of serious violations that axe finds. */
 async function violations() {
-  // A content security policy keeps scripts of others out of the page; this one comes in through the debugger.
+  // The content security policy blocks foreign scripts; this one is injected through the debugger.
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run());
   return violations.filter(({ impact }) => ["serious", "critical"].includes(impact)).map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
@@ -97,13 +97,13 @@ async function answerWith(answer) {
 }
 const refuse = (route, status, code, headers = {}) =>
   route.fulfill({ status, headers, contentType: "application/problem+json", body: JSON.stringify({ status, code, detail: `This is ${code}.` }) });
-/** Resolves when the page has asked for so many captions. */
+/** Resolves when the page has requested `count` captions. */
 async function asked(count) {
   while (captionRequests() < count) await page.waitForEvent("request");
 }
 const captionRequests = () => requests.filter((url) => url.includes("/v1/caption?")).length;
 
-/** Drops files, each a name, a type and its bytes, or pastes them. */
+/** Drops or pastes files, each given by name, type and bytes. */
 async function give(how, ...files) {
   await page.evaluate(([how, files]) => {
     const data = new DataTransfer();
@@ -113,7 +113,7 @@ async function give(how, ...files) {
   }, [how, files]);
 }
 
-test("a chosen photo gets the sentence that the API gives, alternatives and timings", async () => {
+test("a chosen photo gets its caption, alternatives and timings from the API", async () => {
   await choose("camera.jpg");
   await captions().waitFor();
   const answer = await fetch(`${address}/v1/caption`, { method: "POST", body: await readFile(photo("camera.jpg")), headers: { "Content-Type": "image/jpeg" } });
@@ -153,7 +153,7 @@ test("pointing at a word lights the photo, by mouse and by keyboard", async () =
   assert.deepEqual(await shade(), second, "a chosen word stays");
 });
 
-test("a word tells what it is for, and its light stays over the picture in another window", async () => {
+test("a word has an accessible name, and its attention stays over the picture when the window is resized", async () => {
   await choose("camera.jpg");
   const word = page.getByRole("button", { name: "man: where the model looked" });
   assert.equal(await word.textContent(), "man");
@@ -181,11 +181,11 @@ test("a word tells what it is for, and its light stays over the picture in anoth
   assert.notEqual(seen[1][2], seen[0][2]);
   assert.equal(seen[3][2], seen[2][2]);
   assert.notEqual(seen[3][0], seen[2][0]);
-  await page.click("#clear"); // A light whose picture is gone does no harm.
+  await page.click("#clear"); // Attention of a removed picture causes no error.
   assert.equal(await page.locator(".photo").count(), 0);
 });
 
-test("many photos fill a gallery, and one that is none is told beside it", async () => {
+test("many photos fill a gallery, and invalid ones show their errors", async () => {
   const broken = { name: "broken.jpg", mimeType: "image/jpeg", buffer: (await readFile(photo("camera.jpg"))).subarray(0, 3000) };
   const text = { name: "=notes.png", mimeType: "image/png", buffer: Buffer.from("not a picture") };
   refusals = true;
@@ -197,7 +197,7 @@ test("many photos fill a gallery, and one that is none is told beside it", async
   assert.match(errors[0], /expected a whole JPEG picture/);
   assert.match(errors[1], /expected a photo .* found text/);
   assert.deepEqual(await violations(), []);
-  assert.equal(await page.locator("#gallery :is([aria-live], [role=alert])").count(), 0, "of many photos the count alone is spoken");
+  assert.equal(await page.locator("#gallery :is([aria-live], [role=alert])").count(), 0, "for many photos only the count is announced");
   await shot("gallery");
 
   const download = async (id) => {
@@ -224,13 +224,13 @@ test("photos are pasted and dropped", async () => {
   assert.equal(sentences[0], sentences[1]);
 });
 
-test("what is no picture is told where it is dropped, and beside it where it is pasted", async () => {
+test("dropped files that are not pictures are left out with a notice, pasted ones show an error", async () => {
   refusals = true;
   const text = ["notes.txt", "text/plain", [...Buffer.from("not a picture")]];
   await give("drop", text);
   const status = page.getByRole("status");
   assert.ok(await status.isVisible());
-  assert.equal(await status.innerText(), "No pictures in what was dropped.");
+  assert.equal(await status.innerText(), "No pictures among the dropped files.");
   assert.deepEqual(await violations(), []);
   assert.equal(await page.locator(".photo").count(), 0);
 
@@ -259,7 +259,7 @@ test("a refused photo is tried again", async () => {
   assert.equal(captionRequests(), 2);
 });
 
-test("a busy server is asked again when it says", async () => {
+test("a request to a busy server is repeated after its Retry-After", async () => {
   refusals = true;
   const times = [];
   await answerWith((route, number) => {
@@ -273,7 +273,7 @@ test("a busy server is asked again when it says", async () => {
   assert.ok(times[1] - times[0] > 900, `${times[1] - times[0]} ms`);
 });
 
-test("Clear ends what is under way, and new photos need not wait for it", async () => {
+test("Clear cancels pending requests, and new photos need not wait for them", async () => {
   refusals = true;
   let answer;
   await answerWith((route) => answer(route));
@@ -281,11 +281,11 @@ test("Clear ends what is under way, and new photos need not wait for it", async 
   let cut = 0;
   page.on("response", (response) => { refused += response.status() === 429; });
   page.on("requestfailed", (request) => { cut += request.url().includes("/v1/caption?"); });
-  // No answer at all, and one that lets the page wait for a minute.
+  // First no answer at all, then one that makes the page wait for a minute.
   for (const busy of [() => {}, (route) => refuse(route, 429, "queue_full", { "Retry-After": "60" })]) {
     answer = busy;
     const before = captionRequests();
-    // The page asks for eight at a time; two more wait for their turn.
+    // The page sends eight requests at a time; two more photos wait.
     await choose(...Array(10).fill("camera.jpg"));
     await asked(before + 8);
     if (before > 0) while (refused < 8) await page.waitForEvent("response");
@@ -300,7 +300,7 @@ test("Clear ends what is under way, and new photos need not wait for it", async 
     assert.equal(captionRequests(), before + 9);
     await page.click("#clear");
   }
-  assert.equal(cut, 8, "those without an answer were given up");
+  assert.equal(cut, 8, "requests without an answer were cancelled");
 });
 
 test("decoder and beam are chosen", async () => {
@@ -328,7 +328,7 @@ test("the camera is captioned live, and a picture of it is kept", async () => {
   assert.ok(await page.locator("#camera").isHidden());
 });
 
-/** Keeps the streams that the page gets; a promise in `gate`, if set, holds them back. */
+/** Records the camera streams of the page; a promise in `gate`, if set, delays them. */
 const watchStreams = () => page.evaluate(() => {
   const devices = navigator.mediaDevices;
   const real = devices.getUserMedia.bind(devices);
@@ -340,13 +340,13 @@ const watchStreams = () => page.evaluate(() => {
     return stream;
   };
 });
-/** What the tracks of each stream are: live or ended. */
+/** The state of each stream's tracks: live or ended. */
 const tracks = () => page.evaluate(() => globalThis.streams.map((stream) => stream.getTracks().map(({ readyState }) => readyState).join()));
 
 test("the camera is captioned at its interval until it is closed", async () => {
   await watchStreams();
   refusals = true;
-  // A refused picture does not come again in a minute: the next one comes at the interval. The fourth gets no answer.
+  // A refused picture is not sent again: the next one is sent at the interval. The fourth gets no answer.
   await answerWith((route, number) => {
     if (number === 1) return refuse(route, 429, "queue_full", { "Retry-After": "60" });
     return number < 4 ? route.fulfill({ json: { caption: `picture ${number}` } }) : undefined;
@@ -362,14 +362,14 @@ test("the camera is captioned at its interval until it is closed", async () => {
   await page.click("#camera-open");
   await page.click("#camera-close");
   assert.match((await cut).url(), /v1\/caption/);
-  assert.deepEqual(await tracks(), ["ended"], "one stream, which is over");
+  assert.deepEqual(await tracks(), ["ended"], "one stream, which has ended");
   await page.clock.runFor(20_000);
   assert.equal(captionRequests(), 4);
   assert.equal(await page.textContent("#camera-caption"), "picture 3");
   assert.equal(await page.evaluate(() => document.activeElement.id), "camera-open");
 });
 
-test("a camera that is allowed after it was closed is switched off", async () => {
+test("a camera is switched off if it was closed before permission was given", async () => {
   await watchStreams();
   await page.evaluate(() => { globalThis.gate = new Promise((resolve) => { globalThis.allow = resolve; }); });
   await page.click("#camera-open");
@@ -387,7 +387,7 @@ test("a camera that is allowed after it was closed is switched off", async () =>
   assert.deepEqual(await tracks(), ["ended", "live"]);
 });
 
-test("where there is no camera, the page tells why", async () => {
+test("without a camera the page shows the reason", async () => {
   await page.evaluate(() => {
     navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("Permission denied", "NotAllowedError"); };
   });
@@ -400,7 +400,7 @@ test("where there is no camera, the page tells why", async () => {
   assert.deepEqual(await violations(), []);
 });
 
-test("a phone's width, light and dark", async () => {
+test("the page works at a phone's width, in light and dark mode", async () => {
   await page.setViewportSize({ width: 360, height: 740 });
   await choose("camera.jpg", "astronaut.jpg");
   await page.getByText("2 of 2 captioned").waitFor();
@@ -413,7 +413,7 @@ test("a phone's width, light and dark", async () => {
   }
 });
 
-test("without a mouse", async () => {
+test("the page works without a mouse", async () => {
   const [chooser] = await Promise.all([
     page.waitForEvent("filechooser"),
     (async () => {
@@ -424,11 +424,11 @@ test("without a mouse", async () => {
   ]);
   await chooser.setFiles(photo("camera.jpg"));
   await captions().waitFor();
-  assert.equal(await page.getAttribute(".photo .caption", "aria-live"), "polite", "a photo that came alone speaks for itself");
+  assert.equal(await page.getAttribute(".photo .caption", "aria-live"), "polite", "the caption of a single photo is announced");
   assert.equal(await page.getByRole("status").textContent(), " 1 of 1 captioned");
 });
 
-test("a server with a token asks for it", async () => {
+test("the page asks for the token if the server requires one", async () => {
   refusals = true;
   const [guarded, url] = await start("--token", "secret");
   own.push(url);
