@@ -1,5 +1,5 @@
-//! Checkpoints and vocabularies, as `tools/checkpoints.py` makes them, against what PyTorch reads; then the same files
-//! cut off and damaged.
+//! Checkpoints and vocabularies made by `tools/checkpoints.py`, compared with the values that PyTorch reads; then the same
+//! files, truncated and damaged.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use serde_json::Value;
@@ -60,7 +60,7 @@ fn dtype(element: ElementType) -> &'static str {
     }
 }
 
-/// Says where a tensor differs from what PyTorch reads.
+/// The difference between a tensor and the values that PyTorch reads, if there is one.
 fn difference(tensor: &Tensor<'_>, expected: &Value) -> Option<String> {
     let numbers = |key: &str| expected[key].as_array().unwrap().iter().map(|v| v.as_f64().unwrap());
     let shape: Vec<usize> = numbers("shape").map(|n| n as usize).collect();
@@ -71,7 +71,7 @@ fn difference(tensor: &Tensor<'_>, expected: &Value) -> Option<String> {
 }
 
 #[test]
-fn every_container_holds_what_pytorch_reads() {
+fn every_container_gives_the_tensors_that_pytorch_reads() {
     let expected = expected();
     for name in CHECKPOINTS {
         let checkpoint = Checkpoint::open(&path(name)).unwrap();
@@ -92,7 +92,7 @@ fn every_container_holds_what_pytorch_reads() {
 }
 
 #[test]
-fn networks_are_told_by_their_keys() {
+fn networks_are_recognised_by_their_keys() {
     let network = |file: &str, part: &str| {
         let checkpoint = Checkpoint::open(&path(file)).unwrap();
         let dicts = checkpoint.state_dicts().unwrap();
@@ -112,7 +112,7 @@ fn networks_are_told_by_their_keys() {
 }
 
 #[test]
-fn classes_of_pickled_modules_are_named() {
+fn classes_of_pickled_modules_are_reported() {
     let checkpoint = Checkpoint::open(&path("modules-zip.pth.tar")).unwrap();
     let classes: Vec<_> =
         checkpoint.state_dicts().unwrap().into_iter().filter_map(|dict| dict.class).collect();
@@ -135,7 +135,7 @@ fn vocabularies_of_every_kind_are_read() {
     }
 }
 
-/// Everything that can be read of a file's bytes, or the error.
+/// All contents of a file, or the error.
 fn read(name: &str, bytes: Vec<u8>) -> Result<Vec<(String, Vec<f32>)>, CheckpointError> {
     let flat = |dicts: &[StateDict<'_>]| {
         let tensors = dicts.iter().flat_map(|dict| dict.tensors());
@@ -148,13 +148,13 @@ fn read(name: &str, bytes: Vec<u8>) -> Result<Vec<(String, Vec<f32>)>, Checkpoin
     Checkpoint::from_bytes(name, bytes)?.state_dicts().map(|dicts| flat(&dicts))
 }
 
-/// Steps through a file so that about this many places are tried.
+/// The step at which about this many offsets of a file are tried.
 fn places(len: usize, count: usize) -> impl Iterator<Item = usize> {
     (0..len).step_by((len / count).max(1))
 }
 
 #[test]
-fn a_file_cut_anywhere_is_an_error_that_names_it() {
+fn a_truncated_file_is_an_error_with_its_name() {
     for name in CHECKPOINTS.into_iter().chain(VOCABULARIES) {
         let whole = bytes(name);
         let expected = read(name, whole.clone()).unwrap();
@@ -165,9 +165,9 @@ fn a_file_cut_anywhere_is_an_error_that_names_it() {
                     assert!(error.to_string().starts_with(&format!("{name}: ")), "{length}: {error}");
                     errors += 1;
                 }
-                // The first letters of protocol 0 are words as well as any, and a list of words may end anywhere.
+                // The first letters of a protocol 0 pickle can be read as words, and a list of words may end at any place.
                 Ok(_) if name.ends_with(".txt") || (name == "vocab-0.pkl" && length < 10) => {}
-                // The padding of a tar file may go.
+                // The padding of a tar file may be missing.
                 Ok(found) => assert!(name.ends_with(".tar") && found == expected, "{name} cut at {length}"),
             }
         }
@@ -189,7 +189,7 @@ fn damaged_bytes_never_panic() {
         for place in places(whole.len(), 2000) {
             let mut damaged = whole.clone();
             damaged[place] ^= (random() % 255 + 1) as u8;
-            // Half of the time a second byte, far away.
+            // In half of the cases, a second byte, far away.
             if random() % 2 == 0 {
                 let other = random() as usize % whole.len();
                 damaged[other] = random() as u8;
@@ -207,12 +207,12 @@ fn damaged_bytes_never_panic() {
 }
 
 #[test]
-fn what_is_no_checkpoint_is_told() {
+fn a_file_that_is_not_a_checkpoint_is_reported() {
     let message = |bytes: &[u8]| Checkpoint::from_bytes("x", bytes.to_vec()).unwrap_err().to_string();
     assert!(message(b"").contains("empty"), "{}", message(b""));
     let photo = message(b"\xFF\xD8\xFF\xE0 a photo, say");
     assert!(photo.starts_with("x: expected a PyTorch file, found"), "{photo}");
-    // What a repository holds in place of a large file.
+    // A Git LFS pointer.
     let pointer = message(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n");
     assert!(pointer.contains("git lfs"), "{pointer}");
 }

@@ -1,4 +1,4 @@
-//! The references and the kernels against PyTorch: single operations whose values `tools/golden/make.py` made.
+//! Reference kernels and GPU kernels against PyTorch: single operations with values from `tools/golden/make.py`.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -36,7 +36,7 @@ impl Golden<'_> {
         })
     }
 
-    /// A tensor as it lies in the file.
+    /// A tensor as stored in the file.
     fn raw(&self, tensor: &str) -> Option<(Vec<usize>, Data)> {
         let view = self.tensors.tensor(&format!("{}.{tensor}", self.name())).ok()?;
         let words = view.data().chunks_exact(4).map(|word| word.try_into().unwrap());
@@ -229,7 +229,7 @@ impl Golden<'_> {
         vec!["output_h", "output_c"]
     }
 
-    /// Keys by one layer, query and gate by another that holds both.
+    /// Keys from one linear layer, query and gate from another one.
     fn attention(&self, case: &mut Case, grid: TensorId) -> Vec<&'static str> {
         let operands =
             vec![grid, self.weight(case, "encoder_att_weight"), self.weight(case, "encoder_att_bias")];
@@ -270,11 +270,11 @@ fn check(execute: impl Fn(&Case) -> Vec<Data>) {
         }
     }
     assert!(cases.len() >= 48, "only {} cases", cases.len());
-    assert!(complaints.is_empty(), "PyTorch gives something else\n{}", complaints.join("\n"));
+    assert!(complaints.is_empty(), "results differ from PyTorch's\n{}", complaints.join("\n"));
 }
 
 #[test]
-fn twins_agree_with_pytorch() {
+fn references_agree_with_pytorch() {
     check(Case::expected);
 }
 

@@ -1,5 +1,4 @@
-//! Files that are made to exhaust time or memory: every one is refused, or read, within a bound that is proportional to
-//! its length.
+//! Files that are made to exhaust time or memory. Each is read or refused within bounds that are proportional to its length.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use shadetell::checkpoint::{
@@ -22,7 +21,7 @@ thread_local! {
     static PEAK: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: all memory is the system allocator's; counting allocates nothing.
+// SAFETY: all calls go to the system allocator; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         HELD.with(|held| {
@@ -43,13 +42,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// The processor time of this thread: other processes do not lengthen it.
+/// The processor time of this thread, which other processes do not affect.
 fn processor_time() -> Duration {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     Duration::from_nanos(text.split(' ').next().and_then(|ns| ns.parse().ok()).unwrap_or(0))
 }
 
-/// Memory that reading a file of this length may take, beside the file.
+/// Memory that reading a file of this length may take, in addition to the file.
 fn allowed(length: usize) -> usize {
     50_000_000 + 200 * length
 }
@@ -106,7 +105,7 @@ impl Pickler {
     }
 }
 
-/// Dictionaries, each of which holds the one before twice.
+/// Dictionaries, each of which contains the previous one twice.
 fn shared_dictionaries(levels: u8) -> Vec<u8> {
     let mut pickle = Pickler::new();
     pickle.op(b"}q\0");
@@ -117,7 +116,7 @@ fn shared_dictionaries(levels: u8) -> Vec<u8> {
     pickle.end()
 }
 
-/// Modules, each of which holds the one before twice.
+/// Modules, each of which contains the previous one twice.
 fn shared_modules(levels: u8) -> Vec<u8> {
     let mut pickle = Pickler::new();
     pickle.global("models", "Net").op(b"q\xFF0N");
@@ -128,12 +127,12 @@ fn shared_modules(levels: u8) -> Vec<u8> {
     pickle.end()
 }
 
-/// A dictionary that holds itself twice.
+/// A dictionary that contains itself twice.
 fn cycle() -> Vec<u8> {
     Pickler::new().op(b"}q\0(").text("a").get(0).text("b").get(0).op(b"u").end()
 }
 
-/// Tuples and lists, each of which holds the one before twice, where a dictionary's entries are looked for.
+/// Tuples and lists, each of which contains the previous one twice, in the place of a dictionary's entries.
 fn shared_sequences(levels: u8) -> Vec<u8> {
     let mut pickle = Pickler::new();
     pickle.op(b"]q\0");
@@ -147,7 +146,7 @@ fn shared_sequences(levels: u8) -> Vec<u8> {
     pickle.global("collections", "OrderedDict").op(b"(").get(levels).op(b"tR").end()
 }
 
-/// An `OrderedDict` of many times the same entries.
+/// An `OrderedDict` with the same entries many times.
 fn repeated_arguments(count: usize) -> Vec<u8> {
     let mut pickle = Pickler::new();
     pickle.op(b"}q\0(");
@@ -244,13 +243,13 @@ fn zip(pickle: &[u8]) -> Vec<u8> {
     [&body[..], &directory, b"PK\x05\x06\0\0\0\0\x02\0\x02\0", &length, &offset, &[0; 2]].concat()
 }
 
-/// The same in the container of before PyTorch 1.6, without memory.
+/// The same in the legacy container (before PyTorch 1.6), without memory.
 fn legacy(pickle: &[u8]) -> Vec<u8> {
     let magic = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
     [magic, &b"\x80\x02M\xe9\x03."[..], b"\x80\x02}.", pickle, b"\x80\x02]."].concat()
 }
 
-/// The same in the container of before PyTorch 0.1.10, without memory.
+/// The same in the tar container (before PyTorch 0.1.10), without memory.
 fn tar(pickle: &[u8]) -> Vec<u8> {
     let none = b"\x80\x02K\0.";
     let mut file = Vec::new();
@@ -270,7 +269,7 @@ fn tar(pickle: &[u8]) -> Vec<u8> {
     file
 }
 
-/// What is wrong with a checkpoint whose tensors are all looked at.
+/// Reads all tensors of a checkpoint; returns their number, or the error.
 fn read(bytes: &[u8]) -> Result<usize, CheckpointErrorKind> {
     let checkpoint = Checkpoint::from_bytes("hostile", bytes.to_vec()).map_err(|error| error.kind)?;
     let dicts = checkpoint.state_dicts().map_err(|error| error.kind)?;
@@ -305,7 +304,7 @@ fn shared_objects_are_refused_in_every_container() {
 }
 
 #[test]
-fn dictionaries_that_lie_too_deep_are_refused() {
+fn dictionaries_that_are_nested_too_deeply_are_refused() {
     for file in [
         zip(&cycle()),
         zip(&shared_dictionaries(33)),
@@ -367,7 +366,7 @@ fn headers_of_many_tensors_take_time_in_proportion() {
 }
 
 #[test]
-fn what_shares_tuples_and_lists_is_read_in_time() {
+fn shared_tuples_and_lists_are_read_in_time() {
     let pickle = shared_sequences(200);
     let file = zip(&pickle);
     let error = bounded("sequences", file.len(), || read(&file)).unwrap_err();
@@ -382,7 +381,7 @@ fn vocabularies_are_read_in_time() {
     let read = |name: &str, bytes: &[u8]| {
         bounded(name, bytes.len(), || Vocabulary::from_bytes("hostile", bytes)).map_err(|error| error.kind)
     };
-    // Each dictionary is looked at once: there is no end to these, and no word in them.
+    // Each dictionary is read once: visiting all paths would never end, and there is no word in them.
     for (name, pickle) in
         [("dictionaries", shared_dictionaries(200)), ("modules", shared_modules(200)), ("cycle", cycle())]
     {
@@ -396,7 +395,7 @@ fn vocabularies_are_read_in_time() {
         pickle.get(0);
     }
     is_too_much("long word", read("long word", &pickle.op(b"e").end()));
-    // Fifty thousand dictionaries that are one.
+    // Twenty thousand references to the same dictionary.
     is_too_much("arguments", read("arguments", &repeated_arguments(20_000)));
 
     for (name, text) in [
@@ -418,14 +417,14 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// A copy of a fixture that a test may change.
+/// A copy of a fixture, to be changed by a test.
 fn copied(folder: &Path, name: &str) -> PathBuf {
     let path = folder.join("copy");
     fs::copy(fixture(name), &path).unwrap();
     path
 }
 
-/// Gives every byte of a file another value, without making the file anew.
+/// Changes every byte of a file in place.
 fn overwrite(path: &Path, byte: u8) {
     use std::io::Write;
     let len = fs::metadata(path).unwrap().len() as usize;
@@ -433,7 +432,7 @@ fn overwrite(path: &Path, byte: u8) {
 }
 
 #[test]
-fn a_checkpoint_that_changes_while_it_is_open_changes_values_only() {
+fn overwriting_an_open_checkpoint_changes_only_values() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["modules-zip.pth.tar", "modules-legacy.pth.tar", "tensors.tar", "views-zip.pth"] {
         let path = copied(folder.path(), &format!("checkpoints/{name}"));
@@ -458,7 +457,7 @@ fn a_checkpoint_that_changes_while_it_is_open_changes_values_only() {
 }
 
 #[test]
-fn a_model_that_changes_while_it_is_open_changes_values_only() {
+fn overwriting_an_open_model_changes_only_values() {
     let folder = tempfile::tempdir().unwrap();
     let open = |name: &str| TensorFile::open(&fixture(&format!("parity/{name}"))).unwrap();
     let (encoder, decoder) = (open("pair-encoder.pkl"), open("pair-decoder.pkl"));
@@ -475,7 +474,7 @@ fn a_model_that_changes_while_it_is_open_changes_values_only() {
     let captioner = Captioner::new(&model, Backend::Cpu, &CaptionOptions::default()).unwrap();
     assert!(captioner.caption(&photo).is_ok());
 
-    // The header too: what it said has been copied.
+    // The header too: its contents have been copied.
     overwrite(&path, 0x3D);
     assert_eq!(*model.manifest(), manifest);
     assert_eq!(
@@ -484,7 +483,7 @@ fn a_model_that_changes_while_it_is_open_changes_values_only() {
     );
     assert!(captioner.caption(&photo).is_ok());
 
-    // What is no number is refused where weights are read first, and leaves no sentence where they are read again.
+    // NaN is refused where weights are read first, and gives no sentence where they are read again.
     overwrite(&path, 0xFF);
     let error = Captioner::new(&model, Backend::Cpu, &CaptionOptions::default()).unwrap_err();
     assert!(
@@ -496,7 +495,7 @@ fn a_model_that_changes_while_it_is_open_changes_values_only() {
     let error = model.copy(false).unwrap_err().to_string();
     assert!(error.contains("finite numbers, found NaN"), "{error}");
 
-    // Another file of the same name is another file.
+    // A new file of the same name is a different file.
     let other = folder.path().join("other");
     fs::write(&other, &whole).unwrap();
     fs::rename(&other, &path).unwrap();

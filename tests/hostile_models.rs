@@ -1,5 +1,5 @@
-//! Model files whose tensors or description are wrong: each is refused with an error that names the tensor, and none
-//! ends in a panic, on the CPU and on a GPU.
+//! Model files with wrong tensors or a wrong description. Each is refused with an error that names the tensor, and none causes
+//! a panic, on the CPU and on a GPU.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod common;
@@ -23,7 +23,7 @@ struct Stored {
     data: Vec<u8>,
 }
 
-/// A model file, taken apart.
+/// The parts of a model file.
 struct Parts {
     description: Value,
     tensors: Vec<Stored>,
@@ -45,7 +45,7 @@ impl Parts {
         }
     }
 
-    /// The file with this description and with `changed` in the place of the tensor of this index.
+    /// The file with this description and with `changed` instead of the tensor of this index.
     fn file(&self, description: &Value, index: Option<usize>, changed: &Option<Stored>) -> Vec<u8> {
         let tensors = self
             .tensors
@@ -57,7 +57,7 @@ impl Parts {
         serialize(views, Some(metadata)).unwrap()
     }
 
-    /// The description with another value at a place, which may be new.
+    /// The description with another value at a JSON pointer, which may be new.
     fn described(&self, pointer: &str, value: Value) -> Value {
         let mut description = self.description.clone();
         let (parent, key) = pointer.rsplit_once('/').unwrap();
@@ -102,15 +102,15 @@ fn small(name: &str) -> Parts {
     Parts::of(&std::fs::read(&path).unwrap())
 }
 
-/// A tensor that was changed, and what the error about it says.
+/// A changed tensor, and the check of its error.
 type Change = (&'static str, Option<Stored>, fn(&ModelErrorKind) -> bool);
 
 fn has_wrong_shape(kind: &ModelErrorKind) -> bool {
     match kind {
         ModelErrorKind::Shape { .. } => true,
-        // More rows of an embedding are words that the description lacks.
+        // An embedding with more rows has more words than the description.
         ModelErrorKind::Inconsistent(message) => message.contains("embeddings"),
-        // More channels of a block ask for a convolution in its shortcut.
+        // A block with more channels needs a convolution in its shortcut.
         ModelErrorKind::MissingTensor { name, .. } => name.contains("downsample"),
         _ => false,
     }
@@ -128,7 +128,7 @@ fn is_not_finite(kind: &ModelErrorKind) -> bool {
     matches!(kind, ModelErrorKind::NotFinite { .. })
 }
 
-/// All that can be wrong with a tensor.
+/// All changes of a tensor, with their errors.
 fn changes(stored: &Stored) -> Vec<Change> {
     let shaped = |shape: Vec<usize>| {
         let len: usize = shape.iter().product();
@@ -173,7 +173,7 @@ fn build(file: Vec<u8>, backend: Backend<'_>) -> Result<Captioner, Error> {
     Captioner::new(&Model::from_bytes("hostile", file)?, backend, &options)
 }
 
-/// Tries all changes of the tensors that `chosen` takes.
+/// Tries all changes of the tensors that `chosen` selects.
 fn refuses_changes(parts: &Parts, mut chosen: impl FnMut(&str) -> bool) {
     build(parts.file(&parts.description, None, &None), Backend::Cpu).expect("the model itself is right");
     for (index, stored) in parts.tensors.iter().enumerate().filter(|(_, stored)| chosen(&stored.name)) {
@@ -213,7 +213,7 @@ fn every_tensor_of_attention_is_checked() {
 fn tensors_of_the_bundled_model_are_checked() {
     let parts = Parts::of(shadetell_flickr8k::MODEL);
     let mut seen = BTreeSet::new();
-    // Of the encoder: the decoder is Show and Tell's.
+    // Only the encoder: the decoder is the same as in another test.
     let is_new = |name: &str| {
         name.starts_with("encoder.") && seen.insert(name.replace(|c: char| c.is_ascii_digit(), ""))
     };
@@ -221,7 +221,7 @@ fn tensors_of_the_bundled_model_are_checked() {
 }
 
 #[test]
-fn layers_without_end_are_refused() {
+fn too_many_layers_are_refused() {
     let mut parts = small("layers");
     let layer: Vec<Stored> = parts.tensors.iter().filter(|t| t.name.ends_with("_l1")).cloned().collect();
     assert_eq!(layer.len(), 4);
@@ -234,7 +234,7 @@ fn layers_without_end_are_refused() {
 }
 
 #[test]
-fn variances_are_not_negative() {
+fn negative_variances_are_refused() {
     let parts = small("pair");
     let index = parts.tensors.iter().position(|t| t.name == "encoder.layer1.0.bn1.running_var").unwrap();
     let stored = &parts.tensors[index];
@@ -289,10 +289,9 @@ fn wrong_descriptions_are_refused() {
     }
 }
 
-/// What numbers are in bounds is no reason to refuse them: beams and lengths end at the engine's own limits, a photo of
-/// a pixel is a photo.
+/// Extreme but valid values are accepted: beams and lengths are limited by the engine, and a photo may have a single pixel.
 #[test]
-fn extreme_descriptions_are_captioned_with() {
+fn models_with_extreme_descriptions_can_caption() {
     let parts = small("pair");
     let extreme = [
         ("/decoders/0/beam", json!(u32::MAX)),
@@ -314,9 +313,9 @@ fn photo() -> Rgb8 {
     Rgb8::new(4, 4, (0..4 * 4 * 3).collect()).unwrap()
 }
 
-/// Values that are finite, and sums of them that are not: an error or a caption, on every backend.
+/// Finite weights whose sums overflow: the result is an error or a caption, on every backend.
 #[test]
-fn finite_weights_may_overflow() {
+fn overflow_is_an_error_or_a_caption_without_nan() {
     let shared = shared();
     for name in ["pair", "whole"] {
         let parts = small(name);

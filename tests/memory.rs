@@ -1,4 +1,4 @@
-//! What many captions in a row leave behind: nothing. In a process of its own, whose memory is nobody else's.
+//! Many captions in a row do not increase memory. This test has a process of its own, because it measures resident memory.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -10,12 +10,12 @@ use shadetell::{Backend, CaptionOptions, Captioner, wgpu};
 use std::path::Path;
 use wgpu::util::DeviceExt;
 
-/// Captions of the quick test; `cargo test --test memory -- --ignored` asks for as many as 10,000.
+/// Number of captions of the quick test; `cargo test --test memory -- --ignored` makes 10,000.
 const FEW: usize = 250;
 const MANY: usize = 10_000;
-/// Captions after which all memory has its size.
+/// Number of captions after which memory has to be stable.
 const SETTLED: usize = 100;
-/// What allocators need for their own moods, in KiB.
+/// Allowed variation due to allocators, in KiB.
 const SLACK: usize = 4096;
 
 /// Resident memory of this process in KiB.
@@ -25,8 +25,8 @@ fn resident() -> usize {
     line.split_whitespace().next().unwrap().parse().unwrap()
 }
 
-/// Captions a photo again and again: at once and in slices of every kind, from bytes, from a texture and from a buffer, recorded
-/// to the end or given up.
+/// Captions a photo repeatedly: at once and in all kinds of slices; from bytes, from a texture and from a buffer; recorded to the
+/// end or cancelled.
 fn caption_many(count: usize) {
     let gpu = Gpu::open(&AdapterChoice::default()).expect("an adapter, such as `cargo xtask test` brings");
     let options =
@@ -80,7 +80,7 @@ fn caption_many(count: usize) {
         let given_up = index % 7 == 6;
         let caption = loop {
             gpu.queue.submit([encoder.finish()]);
-            // What a display does with a frame.
+            // Submit and wait, as for a displayed frame.
             gpu.device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
             if let Some(caption) = ticket.poll() {
                 break Some(caption.unwrap().text);
@@ -107,12 +107,12 @@ fn caption_many(count: usize) {
 }
 
 #[test]
-fn captions_in_a_row_leave_nothing_behind() {
+fn many_captions_do_not_increase_memory() {
     caption_many(FEW);
 }
 
 #[test]
 #[ignore = "takes a quarter of an hour"]
-fn ten_thousand_captions_leave_nothing_behind() {
+fn ten_thousand_captions_do_not_increase_memory() {
     caption_many(MANY);
 }

@@ -1,12 +1,12 @@
-//! The library is a house of floors: a folder of `src` imports only from floors below. And the library names no option of the
-//! command.
+//! The module layers of the library: each folder of `src` is a layer, and imports only from lower layers. Also checks that the library
+//! does not mention options of the command.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders and files of `src`, from the lowest floor to the highest, and what each may import.
-const FLOORS: &[(&str, &[&str])] = &[
+/// The folders and files of `src`, from the lowest layer to the highest, with their allowed imports.
+const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &[]),
     ("workloads", &["engine"]),
     ("image", &["engine"]),
@@ -42,7 +42,7 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 #[test]
-fn the_library_says_nothing_of_the_command() {
+fn the_library_does_not_mention_options_of_the_command() {
     let mut found = Vec::new();
     for path in sources() {
         let text = fs::read_to_string(&path).unwrap();
@@ -65,17 +65,17 @@ fn names_behind<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
         .collect()
 }
 
-/// What a file on `floor`, `depth` modules below the root, imports against the rules, with line numbers.
-fn wrong_imports(text: &str, floor: &str, allowed: &[&str], depth: usize) -> Vec<(usize, String)> {
+/// The forbidden imports of a file in `layer`, `depth` modules below the root, with line numbers.
+fn wrong_imports(text: &str, layer: &str, allowed: &[&str], depth: usize) -> Vec<(usize, String)> {
     let mut wrong = Vec::new();
     // Tests are one module deeper.
     let tests = text.lines().position(|line| line.trim() == "#[cfg(test)]").unwrap_or(usize::MAX);
     for (index, line) in text.lines().enumerate() {
         for name in names_behind(line, "crate::") {
             if name.is_empty() {
-                wrong.push((index + 1, "one `use crate::...` a floor keeps this test simple".to_owned()));
-            } else if name != floor && !allowed.contains(&name) {
-                wrong.push((index + 1, format!("`{floor}` may not import `{name}`")));
+                wrong.push((index + 1, "write one `use crate::...` per layer: this test reads no nested imports".to_owned()));
+            } else if name != layer && !allowed.contains(&name) {
+                wrong.push((index + 1, format!("`{layer}` may not import `{name}`")));
             }
         }
         let root = "super::".repeat(if index > tests { depth + 1 } else { depth });
@@ -87,11 +87,11 @@ fn wrong_imports(text: &str, floor: &str, allowed: &[&str], depth: usize) -> Vec
 }
 
 #[test]
-fn floors_import_only_from_below() {
+fn layers_import_only_from_lower_layers() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for (number, (floor, allowed)) in FLOORS.iter().enumerate() {
-        let below = |name: &&str| FLOORS[..number].iter().any(|(other, _)| other == name);
-        assert!(allowed.iter().all(below), "`{floor}` may import from below only");
+    for (number, (layer, allowed)) in LAYERS.iter().enumerate() {
+        let below = |name: &&str| LAYERS[..number].iter().any(|(other, _)| other == name);
+        assert!(allowed.iter().all(below), "`{layer}` may import from below only");
     }
     let mut wrong = Vec::new();
     for path in sources() {
@@ -101,11 +101,11 @@ fn floors_import_only_from_below() {
         if matches!(modules[..], ["lib" | "main"]) {
             continue;
         }
-        let known = FLOORS.iter().find(|(floor, _)| *floor == modules[0]);
-        let (floor, allowed) =
-            known.unwrap_or_else(|| panic!("{} is on no floor: add it to the table", path.display()));
+        let known = LAYERS.iter().find(|(layer, _)| *layer == modules[0]);
+        let (layer, allowed) =
+            known.unwrap_or_else(|| panic!("{} belongs to no layer: add it to the table", path.display()));
         let text = fs::read_to_string(&path).unwrap();
-        for (line, what) in wrong_imports(&text, floor, allowed, modules.len()) {
+        for (line, what) in wrong_imports(&text, layer, allowed, modules.len()) {
             wrong.push(format!("{}:{line}: {what}", path.display()));
         }
     }

@@ -34,7 +34,7 @@ fn photo(number: u32) -> Rgb8 {
     Rgb8::new(64, 48, (0..64 * 48).flat_map(pixel).collect()).unwrap()
 }
 
-/// A converted model, and what PyTorch says with it.
+/// A converted model, and PyTorch's captions with it.
 struct Case {
     model: Model,
     expected: Value,
@@ -83,11 +83,11 @@ impl Case {
     }
 }
 
-/// Greedy and beams of 3 and 5, alone and in batches, on the references and on the adapter.
+/// Greedy search and beams of 3 and 5, single photos and batches, on the reference kernels and on the adapter.
 fn captions_are_those_of_pytorch(name: &str) {
     let case = Case::new(name, false);
     let distinct: std::collections::HashSet<_> = case.expected(1).into_iter().collect();
-    assert!(distinct.len() > 8, "the photos can be told apart");
+    assert!(distinct.len() > 8, "the photos have different captions");
     let shared = shared();
     for beam in [1, 3, 5] {
         let expected = case.expected(beam);
@@ -115,22 +115,22 @@ fn show_attend_tell_of_whole_modules() {
 }
 
 #[test]
-fn weights_of_half_the_size_say_nearly_the_same() {
+fn weights_of_16_bits_give_nearly_the_same_captions() {
     let case = Case::new("pair", true);
     let (found, expected) = (case.captions(Backend::Gpu(&shared().gpu), 1, 20), case.expected(1));
     let equal = found.iter().zip(&expected).filter(|(a, b)| a == b).count();
     assert!(equal >= 16, "{equal} of 20 captions are equal");
 }
 
-/// Every stage within 1e-3 of PyTorch's by the stage's largest magnitude (1e-2 with f16 weights), and the features
-/// within 1e-4 in cosine distance.
+/// Every stage differs from PyTorch's by at most 1e-3 of its largest magnitude (1e-2 with f16 weights), and the features by at
+/// most 1e-4 in cosine distance.
 fn stages_are_those_of_pytorch(family: EncoderFamily, side: u32, half: bool) {
     let golden: Value = serde_json::from_str(include_str!("golden/resnet.json")).unwrap();
     let depth: u64 = family.name()["resnet".len()..].parse().unwrap();
     let mut entries = golden.as_array().unwrap().iter();
     let entry = entries.find(|e| e["depth"] == depth && e["side"] == u64::from(side)).unwrap();
 
-    // The decoder does not matter: it is as small as can be.
+    // The decoder does not matter, so it is as small as possible.
     let attends = side == 256;
     let decoder = if attends { DecoderFamily::ShowAttendTell } else { DecoderFamily::ShowTell };
     let folder = tempfile::tempdir().unwrap();
@@ -180,7 +180,7 @@ fn stages_are_those_of_pytorch(family: EncoderFamily, side: u32, half: bool) {
     }
 }
 
-/// The result of a stage: that of the last convolution of its last block.
+/// The result of a stage is that of the last convolution of its last block.
 fn stage_of(graph: &shadetell::engine::graph::Graph, stage: &str) -> TensorId {
     let is_it = |name: &str| match stage {
         "grid" | "pooled" => name == stage,
@@ -221,7 +221,7 @@ fn resnet152_with_half_the_bytes() {
 }
 
 #[test]
-fn files_that_make_no_model_are_told() {
+fn files_that_do_not_fit_each_other_are_reported() {
     let message = |encoder: &str, decoder: &str, vocabulary: &str| {
         let open = |name: &str| TensorFile::open(&fixture(name)).unwrap();
         let words = Vocabulary::open(&fixture(vocabulary)).unwrap();
@@ -241,9 +241,9 @@ fn files_that_make_no_model_are_told() {
     assert!(projection.contains("a weight [12, 32] with its bias"), "{projection}");
 }
 
-/// torchvision's own weights have no projection: the decoder brings it.
+/// torchvision's own weights have no projection; it may be in the decoder's file.
 #[test]
-fn a_decoder_may_bring_the_projection() {
+fn the_projection_may_be_in_the_decoders_file() {
     let folder = tempfile::tempdir().unwrap();
     let joined = folder.path().join("decoder.safetensors");
     let (encoder, decoder) = (

@@ -1,5 +1,5 @@
-//! What `Graph` refuses: for every operation each operand of another type, computed where a constant is needed, missing, too many;
-//! sizes of zero; tensors of other graphs. No adapter is needed.
+//! Invalid graphs are refused: for every operation, operands of another type, computed operands where a constant is needed, missing
+//! operands and extra ones; sizes of zero; tensors of other graphs. No adapter is needed.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use shadetell::engine::graph::{DType, Graph, TensorId};
@@ -10,7 +10,7 @@ use shadetell::engine::ops::{
     Slice, Softmax, TopK, Transpose,
 };
 
-/// An operand: its sizes, and what it is.
+/// An operand: its kind and its sizes.
 #[derive(Clone, Copy)]
 enum Operand {
     F32(&'static [usize]),
@@ -41,13 +41,13 @@ impl Operand {
     }
 }
 
-/// Every operation with operands that fit; how many of them are optional; and one operand (its place, other sizes) that does not.
+/// Every operation with valid operands, the number of optional ones, and one invalid operand (its place and its sizes).
 struct Row {
     op: Op,
     operands: Vec<Operand>,
     optional: usize,
     misfit: (usize, &'static [usize]),
-    /// Whether it takes floats and ids alike, as long as all operands are of one type.
+    /// Whether it accepts both floats and ids, as long as all operands have the same type.
     words: bool,
     /// Whether any number of operands may follow.
     repeats: bool,
@@ -156,7 +156,7 @@ fn operands_that_do_not_fit_are_refused() {
             let more = [&operands[..], &[operands[0]]].concat();
             refused(&more, "an operand more");
         }
-        // Operations that take any shape have no misfit.
+        // Operations that accept any shape have no invalid operand.
         let (place, shape) = misfit;
         if !shape.is_empty() {
             let mut changed = operands.clone();

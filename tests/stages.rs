@@ -41,7 +41,7 @@ fn node_of(stage: &str) -> String {
     }
 }
 
-/// Runs a graph through the references and on the adapter.
+/// Runs a graph with the reference kernels and on the adapter.
 fn run_both(graph: &Graph, inputs: &[Data]) -> [(&'static str, Vec<Data>); 2] {
     let references = cpu::run(graph, inputs).unwrap();
     let gpu = shared().run(graph, &Target::baseline(AdapterClass::Software), inputs);

@@ -1,23 +1,23 @@
-//! How near two results have to be, and what is said when they are not.
+//! Comparison of results within tolerances, with a report of the differences.
 
 use shadetell::engine::graph::{Data, Shape};
 use std::ops::Range;
 
-/// How far a result may be from the expected one.
+/// The allowed difference from the expected result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tolerance {
-    /// Not at all: values are copied, compared, or rounded once.
+    /// None: values are copied, compared, or rounded once.
     Exact,
-    /// A few roundings, an exponential, a short sum.
+    /// For a few roundings, an exponential, or a short sum.
     Close,
-    /// Sums of many products, in another order.
+    /// For sums of many products in another order.
     Approximate,
 }
 
 impl Tolerance {
     /// The largest allowed difference from `expected`, in a tensor whose largest finite magnitude is `scale`.
     ///
-    /// The part that does not depend on `expected` is for sums that cancel.
+    /// The part that does not depend on `expected` allows for cancellation in sums.
     fn allowed(self, expected: f32, scale: f32) -> f32 {
         let (absolute, relative) = match self {
             Tolerance::Exact => (0.0, 0.0),
@@ -28,10 +28,10 @@ impl Tolerance {
     }
 }
 
-/// Neighbours that are printed on each side of a wrong value.
+/// Number of neighbours that are printed on each side of a wrong value.
 const NEIGHBOURS: usize = 3;
 
-/// Compares a result with the expected one. NaN and infinities have to be met as they are; 0 and -0 are equal.
+/// Compares a result with the expected one. NaN and infinities have to match exactly; 0 and -0 are equal.
 pub(crate) fn compare(
     found: &Data,
     expected: &Data,

@@ -1,4 +1,4 @@
-//! The one device of a test process: opened once, every kernel compiled once.
+//! The device of a test process. It is opened once, and every kernel is compiled once.
 
 use shadetell::engine::gpu::{AdapterChoice, Executor, Gpu};
 use shadetell::engine::graph::{Data, Graph};
@@ -7,14 +7,14 @@ use shadetell::engine::run_guarded;
 use shadetell::wgpu;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// What plans are made for: both families of kernels, and grids that have to be split over two dimensions.
+/// The targets of plans: both families of kernels, and grids that have to be split over two dimensions.
 pub(crate) const TARGETS: [Target; 3] = [
     Target::baseline(AdapterClass::Software),
     Target::baseline(AdapterClass::Hardware),
     Target { max_workgroups: 2, ..Target::baseline(AdapterClass::Software) },
 ];
 
-/// What every device can run, what suits this one best, and what a GPU with its features would run.
+/// Kernels that every device can run, kernels that this device would use, and kernels of a GPU with the same features.
 pub(crate) fn targets() -> Vec<Target> {
     let own = shared().gpu.target();
     let like_a_gpu = Target { class: AdapterClass::Hardware, ..own };
@@ -27,15 +27,15 @@ pub(crate) fn targets() -> Vec<Target> {
     targets
 }
 
-/// A device with what has been compiled on it.
+/// A device with its compiled kernels.
 pub(crate) struct Shared {
     pub(crate) gpu: Gpu,
 }
 
 /// The device of this process, for one test at a time.
 ///
-/// It has the limits that every WebGPU device has, and no more; and subgroup operations, if its adapter has them. A test without an adapter fails: it would have
-/// shown nothing.
+/// It has the default limits of WebGPU, and subgroup operations if its adapter has them. Without an adapter, a test fails
+/// instead of passing without having run.
 pub(crate) fn shared() -> MutexGuard<'static, Shared> {
     static SHARED: OnceLock<Mutex<Shared>> = OnceLock::new();
     let open = || {
@@ -45,7 +45,7 @@ pub(crate) fn shared() -> MutexGuard<'static, Shared> {
         eprintln!("adapter: {} ({:?}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info);
         Mutex::new(Shared { gpu })
     };
-    // A test that failed has not harmed the device.
+    // A failed test leaves the device usable.
     SHARED.get_or_init(open).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -65,8 +65,8 @@ impl Shared {
         let executor = self.executor(graph, target);
         executor.run(inputs).unwrap_or_else(|error| panic!("{error}")).outputs
     }
-    /// The results of one run in which every tensor has a guard behind it: what a kernel reads there is NaN, and a
-    /// kernel that writes there fails the test. Drivers hide both where nothing belongs to the binding any more.
+    /// The results of one run in which every tensor is followed by a guard: a kernel that reads beyond a tensor gets NaN, and a
+    /// kernel that writes there fails the test. Without guards drivers would hide such accesses beyond the end of a binding.
     pub(crate) fn run_guarded(&mut self, graph: &Graph, target: &Target, inputs: &[Data]) -> Vec<Data> {
         let plan = Plan::new(graph, target).expect("every operation has a kernel");
         self.run_plan_guarded(plan, inputs)

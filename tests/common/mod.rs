@@ -1,4 +1,4 @@
-//! What the test suites share: one device, seeded values, graphs of few nodes, and one comparison.
+//! Common parts of the test suites: one device, seeded values, small graphs, and the comparison of results.
 #![allow(dead_code, reason = "each suite uses a part")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -17,11 +17,11 @@ use shadetell::engine::ops::Op;
 use shadetell::engine::plan::{Plan, TuningTable};
 use std::collections::HashSet;
 
-/// A graph of few nodes with values for its inputs.
+/// A small graph with values for its inputs.
 pub(crate) struct Case {
     pub(crate) graph: Graph,
     pub(crate) inputs: Vec<Data>,
-    /// Where values that are not given come from.
+    /// The source of random values.
     pub(crate) random: Random,
 }
 
@@ -75,7 +75,7 @@ impl Case {
         self.weight(shape, values)
     }
 
-    /// Appends a node; gives its results, which are not yet results of the graph.
+    /// Appends a node and returns its results, without making them results of the graph.
     #[track_caller]
     pub(crate) fn node(&mut self, op: impl Into<Op>, inputs: Vec<TensorId>) -> Vec<TensorId> {
         self.graph.add_node("node", op, inputs).expect("the test's operands fit")
@@ -89,7 +89,7 @@ impl Case {
         }
     }
 
-    /// The kernels that every target runs, by their labels.
+    /// The labels of the kernels that each target runs.
     pub(crate) fn kernels(&self) -> Vec<String> {
         let plans = targets()
             .into_iter()
@@ -100,19 +100,19 @@ impl Case {
         plans.flat_map(labels).collect()
     }
 
-    /// What the references give.
+    /// The results of the reference kernels.
     pub(crate) fn expected(&self) -> Vec<Data> {
         cpu::run(&self.graph, &self.inputs).expect("the references run")
     }
 
-    /// Runs the graph on the GPU with the kernels of every target, with guards behind its tensors and without, and
-    /// compares all results with the references'.
+    /// Runs the graph on the GPU with the kernels of every target, with and without guards behind its tensors, and compares all
+    /// results with those of the reference kernels.
     #[track_caller]
     pub(crate) fn check(&self, label: &str, tolerance: Tolerance) {
         let expected = self.expected();
         let mut complaints = Vec::new();
         for target in targets() {
-            // Once without guards, as everything else runs.
+            // Once without guards, as in normal use.
             let run = if target == TARGETS[2] { Shared::run } else { Shared::run_guarded };
             let found = run(&mut shared(), &self.graph, &target, &self.inputs);
             for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
@@ -125,7 +125,7 @@ impl Case {
         assert!(complaints.is_empty(), "GPU and reference differ\n{}", complaints.join("\n"));
     }
 
-    /// The same with every kernel that could be timed against the usual one, on every target.
+    /// The same with every candidate kernel on every target.
     #[track_caller]
     pub(crate) fn check_candidates(&self, label: &str, tolerance: Tolerance) {
         let expected = self.expected();
@@ -137,7 +137,7 @@ impl Case {
                     let mut choices = TuningTable::default();
                     choices.insert(candidates.key.clone(), name.clone());
                     let plan = Plan::tuned(&self.graph, &target, &choices).expect("the graph has a plan");
-                    // Targets have candidates in common.
+                    // Targets share candidates.
                     let steps = plan.steps().iter().map(|step| format!("{:?}", step.dispatch));
                     if !done.insert(steps.collect()) {
                         continue;

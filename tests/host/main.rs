@@ -87,12 +87,12 @@ fn captioner(gpu: &Gpu, decoder: DecoderFamily) -> Captioner {
     Captioner::new(model(), Backend::Gpu(gpu), &options).unwrap()
 }
 
-/// What a host's handler hears from now on.
+/// The errors that reach a host's error handler from now on.
 fn heard(device: &wgpu::Device) -> Arc<Mutex<Vec<String>>> {
     let heard: Arc<Mutex<Vec<String>>> = Arc::default();
-    let told = Arc::clone(&heard);
+    let errors = Arc::clone(&heard);
     device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-        told.lock().unwrap().push(error.to_string())
+        errors.lock().unwrap().push(error.to_string())
     }));
     heard
 }
@@ -107,7 +107,7 @@ fn rgba(photo: &Rgb8, alpha: u8) -> Vec<u8> {
     photo.data().chunks_exact(3).flat_map(|p| [p[0], p[1], p[2], alpha]).collect()
 }
 
-/// Equal to the last bit: what came in was.
+/// Checks that captions are equal to the last bit, so the inputs were equal.
 #[track_caller]
 fn same(found: &Caption, expected: &Caption) {
     assert_eq!(found.text, expected.text);

@@ -1,11 +1,11 @@
-//! Pictures as hosts have them: the same pixels give the same caption.
+//! Pictures of hosts: the same pixels give the same caption in any form.
 
 use super::*;
 use half::f16;
 use shadetell::weights::Preset;
 
 #[test]
-fn a_photo_is_the_same_through_texture_buffer_and_bytes() {
+fn texture_buffer_and_bytes_give_the_same_caption() {
     let host = Host::new(DecoderFamily::ShowAttendTell);
     let photo = photo("camera.jpg");
     let expected = host.captioner.caption(&photo).unwrap();
@@ -73,7 +73,7 @@ fn a_photo_is_the_same_through_texture_buffer_and_bytes() {
 }
 
 #[test]
-fn a_part_of_a_flipped_picture_with_a_background() {
+fn a_part_of_a_flipped_picture_is_composited_over_a_background() {
     let host = Host::new(DecoderFamily::ShowTell);
     let whole = photo("camera.jpg");
     // A part of 200x150 at (30, 20), half transparent over red.
@@ -101,12 +101,12 @@ fn a_part_of_a_flipped_picture_with_a_background() {
     };
     let found = host.caption(Input::Texture(TextureInput { window, ..TextureInput::new(&view) }));
     assert_eq!(found.text, expected.text);
-    // A value that lies between two levels may be rounded either way.
+    // A value halfway between two levels may be rounded up or down.
     assert!((found.log_prob - expected.log_prob).abs() < 0.05, "{} {}", found.log_prob, expected.log_prob);
 }
 
 #[test]
-fn inputs_that_cannot_be_used_are_told() {
+fn unusable_inputs_are_reported() {
     let host = Host::new(DecoderFamily::ShowTell);
     let view = host.texture(wgpu::TextureFormat::Rgba8Unorm, [4, 4], &[0; 64]);
     let window = Window { part: Some([2, 2, 3, 1]), ..Window::default() };
@@ -130,7 +130,7 @@ fn inputs_that_cannot_be_used_are_told() {
 }
 
 #[test]
-fn every_way_of_resizing_is_that_of_the_cpu() {
+fn every_way_of_resizing_gives_the_same_result_as_on_the_cpu() {
     let gpu = Host::new(DecoderFamily::ShowTell).gpu;
     let whole = photo("astronaut.jpg");
     let buffer = gpu.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
@@ -169,7 +169,7 @@ fn every_way_of_resizing_is_that_of_the_cpu() {
 }
 
 #[test]
-fn what_is_refused_leaves_the_frame_of_the_host_as_it_was() {
+fn a_refused_input_leaves_the_frame_of_the_host_unchanged() {
     let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
     let heard = heard(&gpu.device);
     let host = Host { captioner: captioner(&gpu, DecoderFamily::ShowTell), gpu };
@@ -217,7 +217,7 @@ fn what_is_refused_leaves_the_frame_of_the_host_as_it_was() {
     inputs.push(Input::Buffer(buffer(&no_storage, 4, 4)));
     inputs.push(Input::Buffer(buffer(&tall, 1, 300)));
     for input in inputs {
-        // The host's own work stands in the same encoder, before and after.
+        // The host records its own work into the same encoder, before and after.
         let [first, second] = [(); 2].map(|()| {
             device.create_buffer(&wgpu::BufferDescriptor {
                 label: None,
@@ -238,7 +238,7 @@ fn what_is_refused_leaves_the_frame_of_the_host_as_it_was() {
             assert_eq!(copy.get_mapped_range(..).unwrap()[..], [7; 8]);
         }
     }
-    assert_eq!(*heard.lock().unwrap(), [""; 0], "the host's handler hears of nothing");
+    assert_eq!(*heard.lock().unwrap(), [""; 0], "the host's error handler is not called");
     let photo = photo("camera.jpg");
     same(&host.caption(Input::Photo(&photo)), &host.captioner.caption(&photo).unwrap());
 }

@@ -1,9 +1,9 @@
-//! Captions on their way: slices, words as they are found, waiting.
+//! Tickets: slices, words as they are found, waiting.
 
 use super::*;
 
 #[test]
-fn slices_over_frames_change_nothing_and_two_captioners_do_not_meet() {
+fn slices_of_two_captioners_give_the_same_captions_as_whole_runs() {
     let hosts = [DecoderFamily::ShowAttendTell, DecoderFamily::ShowTell].map(Host::new);
     let photo = photo("astronaut.jpg");
     let expected = [0, 1].map(|i| hosts[i].captioner.caption(&photo).unwrap());
@@ -27,12 +27,12 @@ fn slices_over_frames_change_nothing_and_two_captioners_do_not_meet() {
         for (found, expected) in captions.iter().zip(&expected) {
             same(found.as_ref().unwrap(), expected);
         }
-        assert!(tickets.iter_mut().all(|ticket| ticket.poll().is_none()), "a caption is given once");
+        assert!(tickets.iter_mut().all(|ticket| ticket.poll().is_none()), "a caption is returned once");
     }
 }
 
 #[test]
-fn one_caption_is_recorded_at_a_time_and_dropping_it_makes_room() {
+fn one_caption_is_recorded_at_a_time_and_dropping_its_ticket_unlocks_the_captioner() {
     let host = Host::new(DecoderFamily::ShowTell);
     let photo = photo("camera.jpg");
     let expected = host.captioner.caption(&photo).unwrap();
@@ -44,7 +44,7 @@ fn one_caption_is_recorded_at_a_time_and_dropping_it_makes_room() {
     assert_eq!(busy.cause(), Cause::Busy);
     assert_eq!(host.captioner.caption(&photo).unwrap_err().cause(), Cause::Busy);
     assert!(ticket.wait().unwrap_err().to_string().contains("is_recorded"));
-    // The ticket is gone: there is room again. Several that are recorded whole follow each other.
+    // The ticket was dropped, so the captioner is free. Several captions that are recorded whole may follow each other.
     let tickets = [(); 3].map(|()| host.ticket(Input::Photo(&photo), Budget::Whole));
     for ticket in tickets {
         same(&ticket.wait().unwrap(), &expected);
@@ -81,24 +81,24 @@ fn words_can_be_followed_as_they_are_found() {
     assert!(seen.len() >= expected.tokens.len() / 2, "{seen:?}");
     let mut alone = host.ticket(Input::Photo(&photo), Budget::Whole);
     while alone.poll().is_none() {}
-    assert!(alone.so_far().is_none(), "nobody follows it");
+    assert!(alone.so_far().is_none(), "the ticket is not followed");
 }
 
 #[test]
 fn a_ticket_can_be_awaited() {
-    struct Nobody;
-    impl Wake for Nobody {
+    struct Idle;
+    impl Wake for Idle {
         fn wake(self: Arc<Self>) {}
     }
     let host = Host::new(DecoderFamily::ShowTell);
     let photo = photo("camera.jpg");
     let expected = host.captioner.caption(&photo).unwrap();
     let mut ticket = std::pin::pin!(host.ticket(Input::Photo(&photo), Budget::Whole));
-    let waker = Waker::from(Arc::new(Nobody));
+    let waker = Waker::from(Arc::new(Idle));
     let caption = loop {
         match ticket.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(caption) => break caption.unwrap(),
-            // What a host's frame does.
+            // The work of a host's frame.
             Poll::Pending => std::thread::sleep(std::time::Duration::from_millis(1)),
         }
     };
@@ -106,14 +106,14 @@ fn a_ticket_can_be_awaited() {
 }
 
 #[test]
-fn what_is_not_recorded_or_not_submitted_is_told() {
+fn waiting_without_recording_or_submitting_is_an_error() {
     let host = Host::new(DecoderFamily::ShowTell);
     let photo = photo("camera.jpg");
     let mut unrecorded = host.ticket(Input::Photo(&photo), Budget::micros(1000));
     let Poll::Ready(Err(error)) =
         std::pin::Pin::new(&mut unrecorded).poll(&mut Context::from_waker(Waker::noop()))
     else {
-        panic!("nobody could ever wake it");
+        panic!("it would never be woken");
     };
     assert!(error.to_string().contains("is_recorded"), "{error}");
     let other = Host { captioner: captioner(&host.gpu, DecoderFamily::ShowTell), gpu: host.gpu.clone() };

@@ -1,9 +1,9 @@
-//! Activations on their own.
+//! Activations as separate operations.
 
 use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Activation;
 
-/// Every activation, with how near its kernel has to come to the reference.
+/// Every activation, with the tolerance of its kernel.
 const ALL: [(Activation, Tolerance); 9] = [
     (Activation::Identity, Tolerance::Exact),
     (Activation::Relu, Tolerance::Exact),
@@ -16,11 +16,11 @@ const ALL: [(Activation, Tolerance); 9] = [
     (Activation::HardSwish, Tolerance::Close),
 ];
 
-/// Those that other operations apply in their last step.
+/// The activations that other operations can apply in their last step.
 pub(crate) const FUSED: [Activation; 3] = [Activation::Identity, Activation::Relu, Activation::Relu6];
 
 #[test]
-fn any_length() {
+fn any_length_agrees_with_the_reference() {
     for (activation, tolerance) in ALL {
         for len in [1, 3, 63, 64, 65, 1000, 1024] {
             let mut case = Case::new(len as u64);
@@ -33,14 +33,14 @@ fn any_length() {
 }
 
 #[test]
-fn extremes_saturate() {
+fn activations_saturate_at_extreme_values() {
     let inf = f32::INFINITY;
     let magnitudes =
         [0.0, 1e-30, 1e-6, 1e-3, 0.5, 1.0, 5.999_999_5, 6.0, 20.0, 88.0, 89.0, 104.0, 1e4, f32::MAX, inf];
     let values: Vec<f32> = magnitudes.iter().flat_map(|&v| [v, -v]).chain([f32::NAN, 1.0]).collect();
     assert!(values.len().is_multiple_of(4));
     for (activation, tolerance) in ALL {
-        // In fours, and one at a time.
+        // Four values at a time, and one at a time.
         for values in [&values[..], &values[1..]] {
             let mut case = Case::new(0);
             let x = case.input([values.len()], values.to_vec());
@@ -50,7 +50,7 @@ fn extremes_saturate() {
     }
 }
 
-/// The approximation of the error function, over all that does not round to 0 or to `x`.
+/// The approximation of the error function, over all values whose result does not round to 0 or to `x`.
 #[test]
 fn gelu_is_the_exact_form() {
     let mut case = Case::new(0);

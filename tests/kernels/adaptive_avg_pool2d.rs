@@ -4,7 +4,7 @@ use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::AdaptiveAvgPool2d;
 
 #[test]
-fn table_of_sizes() {
+fn chosen_sizes_agree_with_the_reference() {
     let table = [
         ([1, 1, 1, 1], [1, 1]),
         ([2, 7, 7, 5], [1, 1]),
@@ -25,7 +25,7 @@ fn table_of_sizes() {
 }
 
 #[test]
-fn random_sizes() {
+fn random_sizes_agree_with_the_reference() {
     for seed in 0..20 {
         let mut case = Case::new(seed);
         let x = [3, 12, 12, 9].map(|bound| 1 + case.random.below(bound));

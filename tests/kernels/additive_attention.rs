@@ -1,4 +1,4 @@
-//! Additive attention: where each row looks, and what it sees.
+//! Additive attention: weights and context.
 
 use crate::common::{Case, Tolerance};
 use shadetell::engine::graph::TensorId;
@@ -17,11 +17,11 @@ const TABLE: [[usize; 6]; 12] = [
     [1, 20, 3, 4, 130, 7],
     [2, 22, 49, 4, 132, 0],
     [3, 24, 9, 8, 64, 1],
-    // As large as the model of the paper: some drivers end a loop early that runs too often.
+    // As large as the model of the paper: some drivers end very long loops early.
     [1, 1, 196, 512, 24, 0],
 ];
 
-/// Adds weights and context for these sizes; gives the query's columns.
+/// Adds weights and context for these sizes; returns the columns of the query.
 fn both([images, rows, pixels, keys, channels, extra]: [usize; 6], case: &mut Case, query: TensorId) {
     let operands = vec![
         case.random_input([images, pixels, keys]),
@@ -37,7 +37,7 @@ fn both([images, rows, pixels, keys, channels, extra]: [usize; 6], case: &mut Ca
 }
 
 #[test]
-fn table_of_sizes() {
+fn chosen_sizes_agree_with_the_reference() {
     for (seed, sizes) in (0..).zip(TABLE) {
         let [_, rows, _, keys, channels, extra] = sizes;
         let mut case = Case::new(seed);
@@ -47,10 +47,10 @@ fn table_of_sizes() {
     }
 }
 
-/// A model that is certain, and one that is certain of nothing.
+/// Scores of a very certain and of a very uncertain model.
 #[test]
-fn extreme_scores() {
-    // Whole numbers times a power of two: the scores are exact, however large.
+fn extreme_scores_agree_with_the_reference() {
+    // Whole numbers times a power of two: the scores are exact at any magnitude.
     for magnitude in [0.0, 8192.0, -8192.0, 1e18f32.log2().floor().exp2()] {
         let mut case = Case::new(3);
         let mut whole =

@@ -5,7 +5,7 @@ use crate::max_pool2d::{TABLE, random_pool};
 use shadetell::engine::ops::{AvgPool2d, Pool2d};
 
 #[test]
-fn table_of_sizes() {
+fn chosen_sizes_agree_with_the_reference() {
     for (seed, (x, kernel, stride, padding)) in (0..).zip(TABLE) {
         for count_include_pad in [false, true] {
             let mut case = Case::new(seed);
@@ -18,7 +18,7 @@ fn table_of_sizes() {
 }
 
 #[test]
-fn random_sizes() {
+fn random_sizes_agree_with_the_reference() {
     for seed in 0..30 {
         let mut case = Case::new(seed);
         let (x, pool) = random_pool(&mut case.random);

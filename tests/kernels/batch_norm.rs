@@ -4,7 +4,7 @@ use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::BatchNorm;
 
 #[test]
-fn table_of_sizes() {
+fn chosen_sizes_agree_with_the_reference() {
     for x in [vec![1, 1, 1, 1], vec![2, 5, 7, 3], vec![1, 4, 4, 5], vec![3, 3, 3, 64], vec![6, 65], vec![130]]
     {
         let mut case = Case::new(x.len() as u64);

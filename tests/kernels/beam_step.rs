@@ -15,11 +15,11 @@ fn check(label: &str, scores: Vec<f32>, values: Vec<f32>, ids: Vec<u32>, beams: 
         case.ids([images * beams, beams], ids),
     ];
     case.last(BeamStep { end: END }, operands);
-    // Ties are decided by sums that are rounded once: the order has to be the same.
+    // Sums are rounded once, so ties are exact and have to be resolved in the same order.
     case.check(label, Tolerance::Exact);
 }
 
-/// A row of log-probabilities as `top_k` gives it: descending, at times with empty places behind.
+/// A row of log-probabilities as returned by `top_k`: descending, sometimes with empty places at the end.
 fn continuations(random: &mut Random, beams: usize, step: f32) -> Vec<f32> {
     let mut row: Vec<f32> = (0..beams).map(|_| -(random.below(12) as f32) * step).collect();
     row.sort_by(|a, b| b.total_cmp(a));
@@ -29,11 +29,11 @@ fn continuations(random: &mut Random, beams: usize, step: f32) -> Vec<f32> {
 }
 
 #[test]
-fn random_states() {
+fn random_states_agree_with_the_reference() {
     let mut random = Random::new(77);
     for round in 0..60 {
         let (images, beams) = (random.pick(&[1, 2, 3, 70]), random.pick(&[1, 2, 3, 5, 8]));
-        // Multiples of a power of two make ties, others do not.
+        // Multiples of a power of two cause ties, other values do not.
         let step = random.pick(&[0.25, 0.37]);
         let rows = images * beams;
         let live = |random: &mut Random| -(random.below(20) as f32) * step;
@@ -59,7 +59,7 @@ fn the_first_step_has_one_hypothesis() {
 
 /// The widest beam.
 #[test]
-fn many_beams() {
+fn the_widest_beam_agrees_with_the_reference() {
     let beams = BeamStep::MAX;
     let mut random = Random::new(3);
     let scores = (0..beams).map(|_| -(random.below(40) as f32)).collect();
@@ -69,7 +69,7 @@ fn many_beams() {
 }
 
 #[test]
-fn images_that_are_done() {
+fn finished_images_agree_with_the_reference() {
     check("all ended", vec![ENDED; 4], vec![-1.0; 8], vec![3; 8], 2);
     check("nothing left", vec![NOTHING; 4], vec![-1.0; 8], vec![3; 8], 2);
     check("nothing to continue with", vec![-1.0; 4], vec![NOTHING; 8], vec![0; 8], 2);

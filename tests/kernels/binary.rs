@@ -4,7 +4,7 @@ use crate::activation::FUSED;
 use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::{Binary, BinaryKind};
 
-/// Every kind, with how near its kernel has to come to the reference.
+/// Every kind, with the tolerance of its kernel.
 const ALL: [(BinaryKind, Tolerance); 6] = [
     (BinaryKind::Add, Tolerance::Exact),
     (BinaryKind::Sub, Tolerance::Exact),
@@ -22,7 +22,7 @@ fn check(kind: BinaryKind, a: &[usize], b: &[usize], tolerance: Tolerance) {
 }
 
 #[test]
-fn any_length_and_kind() {
+fn any_length_and_kind_agrees_with_the_reference() {
     for (kind, tolerance) in ALL {
         for len in [1, 3, 64, 65, 777, 1024] {
             check(kind, &[len], &[len], tolerance);
@@ -31,7 +31,7 @@ fn any_length_and_kind() {
 }
 
 #[test]
-fn any_activation() {
+fn any_activation_agrees_with_the_reference() {
     for activation in FUSED {
         for len in [65, 1024] {
             let mut case = Case::new(len as u64);
@@ -66,7 +66,7 @@ fn shapes_are_broadcast() {
 }
 
 #[test]
-fn a_tensor_and_itself() {
+fn a_tensor_can_be_used_as_both_operands() {
     let mut case = Case::new(1);
     let x = case.random_input([2, 5, 5, 3]);
     case.last(Binary::from(BinaryKind::Add), vec![x, x]);
@@ -74,13 +74,13 @@ fn a_tensor_and_itself() {
 }
 
 #[test]
-fn extremes_and_nan() {
+fn extreme_values_and_nan_agree_with_the_reference() {
     let (inf, max, nan) = (f32::INFINITY, f32::MAX, f32::NAN);
     let a = [inf, -inf, max, -max, 1e4, -1e4, inf, 2e-38, nan, 2.0, nan, nan, -inf, 1.0, 0.0, -0.0];
     let b = [1.0, 1.0, max, -max, -1e4, 1e-4, inf, 1e38, 2.0, nan, nan, inf, nan, 0.0, 0.0, 5.0];
     for (kind, tolerance) in ALL {
         for activation in FUSED {
-            // In fours, and one at a time.
+            // Four values at a time, and one at a time.
             for start in [0, 1] {
                 let mut case = Case::new(1);
                 let [a, b] =

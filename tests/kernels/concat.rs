@@ -1,4 +1,4 @@
-//! Tensors one behind the other.
+//! Concatenation of tensors.
 
 use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Concat;
@@ -16,11 +16,11 @@ fn check(sizes: &[usize], axis: usize, along: &[usize]) {
 }
 
 #[test]
-fn any_axis() {
+fn any_axis_agrees_with_the_reference() {
     for axis in 0..4 {
         check(&[2, 3, 5, 7], axis, &[1, 4, 2]);
         check(&[2, 3, 5, 8], axis, &[4, 8]);
-        // A part that begins between two fours.
+        // A part that begins inside a group of four values.
         check(&[2, 3, 5, 4], axis, &[3, 4, 1, 8]);
     }
     check(&[1], 0, &[5, 70]);
@@ -29,12 +29,12 @@ fn any_axis() {
 
 /// More than a shader may have storage buffers.
 #[test]
-fn many_operands() {
+fn more_operands_than_storage_buffers_are_supported() {
     check(&[3, 1], 1, &(1..=12).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_tensor_and_itself() {
+fn a_tensor_can_be_used_as_both_operands() {
     let mut case = Case::new(1);
     let x = case.random_input([3, 5]);
     case.last(Concat { axis: 1 }, vec![x, x, x]);
@@ -42,7 +42,7 @@ fn a_tensor_and_itself() {
 }
 
 #[test]
-fn ids_too() {
+fn ids_are_supported() {
     let mut case = Case::new(1);
     let operands = vec![case.ids([2, 2], vec![1, 2, u32::MAX, 4]), case.ids([2, 1], vec![0x7f80_0001, 6])];
     case.last(Concat { axis: 1 }, operands);
@@ -50,7 +50,7 @@ fn ids_too() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn operands_that_do_not_fit_are_refused() {
     let mut case = Case::new(1);
     let [a, b, c] = [vec![2, 3], vec![2, 4], vec![2, 3, 1]].map(|sizes| case.random_input(sizes));
     let ids = case.ids([2, 3], vec![0; 6]);

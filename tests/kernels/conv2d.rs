@@ -1,4 +1,4 @@
-//! Convolutions: every kernel, every window, every way to end.
+//! Convolutions: all kernels, windows, activations and residuals.
 
 use crate::activation::FUSED;
 use crate::common::{Case, Random, TARGETS, Tolerance};
@@ -103,15 +103,15 @@ fn table() -> Vec<Sizes> {
 }
 
 #[test]
-fn table_of_sizes() {
+fn chosen_sizes_agree_with_the_reference() {
     for (seed, sizes) in (0..).zip(table()) {
         sizes.case(seed, false, Activation::Identity).check(&format!("{sizes:?}"), Tolerance::Approximate);
     }
 }
 
-/// Channels, pixels and windows at which tiles end, with inputs that are split.
+/// Channels, pixels and windows at the ends of tiles, with inputs that are split.
 #[test]
-fn every_candidate() {
+fn every_candidate_agrees_with_the_reference() {
     let wide = [
         plain([1, 9, 8, 72], 68, 1),
         plain([1, 7, 7, 20], 64, 1),
@@ -132,7 +132,7 @@ fn every_candidate() {
 }
 
 #[test]
-fn every_end_of_every_kernel() {
+fn every_kernel_with_every_activation_agrees_with_the_reference() {
     for (seed, sizes) in (100..).zip(table()).step_by(2) {
         for activation in FUSED {
             let label = format!("{activation:?} {sizes:?}");
@@ -141,9 +141,9 @@ fn every_end_of_every_kernel() {
     }
 }
 
-/// Weights that 16 bits hold until a batch norm is folded into them.
+/// Weights that 16 bits hold exactly, until a batch norm is folded into them.
 #[test]
-fn weights_of_16_bits() {
+fn weights_of_16_bits_agree_with_the_reference() {
     for (seed, sizes) in (200..).zip(table()).filter(|(_, sizes)| sizes.groups == 1) {
         for (folds, residual) in [(false, true), (true, false)] {
             let mut case = Case::new(seed);
@@ -176,7 +176,7 @@ fn weights_of_16_bits() {
 }
 
 #[test]
-fn the_table_reaches_every_kernel() {
+fn the_chosen_sizes_use_every_kernel() {
     let kernel = |step: &Step| (step.dispatch.kernel.name().to_owned(), step.dispatch.kernel.defines());
     let mut found = HashSet::new();
     let more = [
@@ -217,7 +217,7 @@ fn the_table_reaches_every_kernel() {
 }
 
 #[test]
-fn random_sizes() {
+fn random_sizes_agree_with_the_reference() {
     let mut random = Random::new(20);
     let mut done = 0;
     while done < 60 {
@@ -253,7 +253,7 @@ fn infinite_pixels_do_not_reach_beyond_their_window() {
         let sizes = Sizes { padding: [1; 4], groups, ..plain([1, 5, 5, inputs], outputs, 3) };
         let mut case = Case::new(7);
         let mut values = vec![1.0; 25 * inputs];
-        // The first pixel is the one that a careless kernel reads in place of padding.
+        // An incorrect kernel would read the first pixel instead of padding.
         values[..inputs].fill(f32::INFINITY);
         let x = case.input(sizes.x, values);
         let weight = case.weight([outputs, inputs / groups, 3, 3], vec![0.5; outputs * inputs / groups * 9]);
@@ -264,7 +264,7 @@ fn infinite_pixels_do_not_reach_beyond_their_window() {
     }
 }
 
-/// The second channel of all pixels of the first image is NaN, and one value of the residual.
+/// The second channel of all pixels of the first image is NaN, and so is one value of the residual.
 #[test]
 fn nan_stays_nan() {
     let winograd = Sizes { padding: [1; 4], ..plain([2, 14, 14, 16], 36, 3) };

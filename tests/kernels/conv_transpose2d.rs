@@ -37,7 +37,7 @@ impl Sizes {
 }
 
 #[test]
-fn table_of_sizes() {
+fn chosen_sizes_agree_with_the_reference() {
     const NONE: [usize; 2] = [0; 2];
     let table = [
         sizes([1, 1, 1, 1], 1, [1, 1], [1, 1], NONE, NONE),
@@ -54,11 +54,11 @@ fn table_of_sizes() {
         // Windows with gaps, which show the bias.
         sizes([1, 4, 5, 3], 6, [1, 1], [3, 2], NONE, [2, 1]),
         sizes([2, 3, 1, 2], 1, [2, 1], [4, 5], NONE, [0, 4]),
-        // The stride is wider than the result; a single pixel is left.
+        // The stride is larger than the result, which is a single pixel.
         sizes([1, 1, 1, 3], 4, [3, 3], [7, 8], [1, 1], NONE),
         sizes([1, 3, 3, 3], 4, [3, 3], [1, 1], [2, 2], NONE),
         sizes([1, 1, 1, 2], 3, [3, 3], [100_000, 1 << 27], NONE, NONE),
-        // More than the window is cut off.
+        // The padding removes more than a window.
         sizes([1, 6, 7, 3], 5, [2, 2], [2, 2], [3, 4], [1, 1]),
     ];
     for (seed, sizes) in (0..).zip(table) {
@@ -67,7 +67,7 @@ fn table_of_sizes() {
 }
 
 #[test]
-fn random_sizes() {
+fn random_sizes_agree_with_the_reference() {
     for seed in 0..30 {
         let mut random = Case::new(seed).random;
         let mut pair = |least: usize, most: usize| [0; 2].map(|_| least + random.below(most + 1 - least));
@@ -82,7 +82,7 @@ fn random_sizes() {
     }
 }
 
-/// What is in no window of a value stays free of it, also where a kernel reads past a row's end.
+/// A value must not affect results outside its windows, even if a kernel reads beyond the end of a row.
 #[test]
 fn nan_and_infinity_stay_in_their_windows() {
     for (place, value) in [(0, f32::NAN), (17, f32::NAN), (47, f32::INFINITY), (25, -1e30)] {

@@ -1,4 +1,4 @@
-//! Operations of the caller's: compared with their references, checked for bounds, refused where they lie.
+//! Custom operations: compared with their references, checked for writes out of bounds, refused if they are invalid.
 
 use crate::common::shared;
 use shadetell::engine::graph::{DType, Data, Graph, Shape, Tensor};
@@ -10,7 +10,7 @@ use shadetell::engine::{Session, verify};
 #[derive(Debug)]
 struct Scale {
     factor: f32,
-    /// How far behind its result the shader writes.
+    /// How far beyond the end of its result the shader writes.
     beyond: u32,
     source: &'static str,
 }
@@ -63,7 +63,7 @@ impl CustomOperation for Scale {
 
 const SCALE: Scale = Scale { factor: 2.0, beyond: 0, source: SOURCE };
 
-/// A graph of the operation between two of the engine's, over `count` values.
+/// A graph of the operation between two operations of the engine, over `count` values.
 fn graph(scale: Scale, count: usize) -> Graph {
     let mut graph = Graph::new();
     let x = graph.input("x", [count], DType::F32).unwrap();
@@ -76,7 +76,7 @@ fn graph(scale: Scale, count: usize) -> Graph {
 }
 
 #[test]
-fn an_operation_of_ones_own_runs_between_others() {
+fn a_custom_operation_runs_between_others() {
     let gpu = shared().gpu.clone();
     let inputs = [("x", Data::F32(vec![1.0, -2.0, 0.5]))];
     let expected = Data::F32(vec![5.0, -9.0, 4.5]);
@@ -87,7 +87,7 @@ fn an_operation_of_ones_own_runs_between_others() {
 }
 
 #[test]
-fn one_call_compares_it_with_its_reference() {
+fn verify_compares_a_custom_operation_with_its_reference() {
     let gpu = shared().gpu.clone();
     let verified = |scale| {
         let inputs = [Data::F32((0..1000).map(|i| i as f32 / 7.0).collect())];
@@ -101,9 +101,9 @@ fn one_call_compares_it_with_its_reference() {
     assert!(!wrong.is_within(1e-2) && wrong.difference() > 0.1, "{wrong:?}");
 }
 
-/// The last operation of a graph writes behind its result, where there is a guard.
+/// The last operation of a graph writes beyond its result, into a guard.
 #[test]
-fn writing_behind_a_result_is_found() {
+fn writes_beyond_a_result_are_found() {
     let gpu = shared().gpu.clone();
     let mut graph = Graph::new();
     let x = graph.input("x", [8], DType::F32).unwrap();
@@ -113,9 +113,9 @@ fn writing_behind_a_result_is_found() {
     assert!(comparison.results[0].is_overrun && !comparison.is_within(f32::INFINITY), "{comparison:?}");
 }
 
-/// However far it reaches, a shader of the caller's changes nothing but what is bound to it.
+/// A user shader can change only its own bindings, at any index that it writes to.
 #[test]
-fn writing_out_of_bounds_harms_no_neighbour() {
+fn writes_out_of_bounds_change_no_other_tensor() {
     let gpu = shared().gpu.clone();
     for beyond in [64, 1 << 20, u32::MAX / 2] {
         let mut graph = Graph::new();
@@ -133,7 +133,7 @@ fn writing_out_of_bounds_harms_no_neighbour() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused() {
+fn operands_that_do_not_fit_are_refused() {
     let gpu = shared().gpu.clone();
     let mut graph_ = Graph::new();
     let x = graph_.input("x", [2], DType::F32).unwrap();

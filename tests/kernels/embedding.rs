@@ -4,7 +4,7 @@ use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Embedding;
 
 #[test]
-fn known_and_unknown_ids() {
+fn known_and_unknown_ids_agree_with_the_reference() {
     for (entries, width) in [(1, 1), (7, 3), (10, 5), (300, 64), (33, 129)] {
         let ids = [0, entries - 1, entries / 2, 0, entries, entries + 1, u32::MAX, 1 << 31, entries - 1];
         let mut case = Case::new(entries.into());

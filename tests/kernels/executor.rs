@@ -1,4 +1,4 @@
-//! What the executor promises of any graph: limits, large grids, repeatable results.
+//! Properties of the executor for all graphs: limits, large grids, repeatable results.
 
 use crate::common::{Case, TARGETS, Tolerance, compare, shared, targets};
 use shadetell::engine::gpu::{AdapterChoice, Executor, Gpu, GpuError};
@@ -10,9 +10,9 @@ use shadetell::engine::plan::{Plan, Target};
 use shadetell::wgpu;
 use std::ops::Range;
 
-/// What the whole suite runs on.
+/// The device of the whole suite.
 #[test]
-fn the_device_has_the_default_limits_and_no_features_but_five() {
+fn the_device_has_the_default_limits_and_at_most_five_features() {
     let shared = shared();
     assert_eq!(shared.gpu.device.limits(), wgpu::Limits::default());
     let allowed = wgpu::Features::SUBGROUP
@@ -25,7 +25,7 @@ fn the_device_has_the_default_limits_and_no_features_but_five() {
     assert_eq!(shared.gpu.lost(), None);
 }
 
-/// Runs a case whose grid is too large for one dimension with the limit that every device has.
+/// Runs a case whose grid is too large for one dimension with the default limits.
 fn check_large(label: &str, case: &Case, tolerance: Tolerance) {
     let plan = Plan::new(&case.graph, &TARGETS[0]).unwrap();
     for workgroups in plan.steps().iter().map(|step| step.dispatch.workgroups) {
@@ -57,7 +57,7 @@ fn more_than_65535_workgroups_of_rows() {
 
 #[test]
 fn more_than_65535_workgroups_of_pixels() {
-    // One value an invocation, and several.
+    // One value per invocation, and several.
     for (shape, outputs) in [([1, 259, 257, 1], 3), ([1, 1100, 1101, 4], 4)] {
         let mut case = Case::new(1);
         let operands = vec![
@@ -82,7 +82,7 @@ fn more_than_65535_workgroups_of_blocks_of_rows() {
     check_large("blocks of rows", &case, Tolerance::Approximate);
 }
 
-/// Every kernel whose grid has rows or images of its own, on devices that allow two workgroups a dimension.
+/// Every kernel with a separate grid dimension for rows or images, on devices that allow two workgroups per dimension.
 #[test]
 fn grids_are_spread_over_dimensions() {
     let conv = |x: [usize; 4], outputs: usize, window: usize, groups: usize| {
@@ -134,7 +134,7 @@ fn grids_are_spread_over_dimensions() {
     }
 }
 
-/// An input that is handed out again, beside what becomes of it.
+/// A graph with an input and a computed tensor as results.
 #[test]
 fn an_input_may_be_a_result() {
     let mut case = Case::new(4);
@@ -145,16 +145,16 @@ fn an_input_may_be_a_result() {
     assert_eq!(found, case.expected());
 }
 
-/// Makes a device differ from the default limits.
+/// Changes the limits of a device from the defaults.
 type Change = fn(&mut wgpu::Limits);
 
-/// Why a graph cannot run on a device whose limits are changed so.
+/// The error of a graph on a device with changed limits.
 fn refusal(graph: &Graph, change: Change) -> GpuError {
     let plan = Plan::new(graph, &TARGETS[0]).unwrap();
     let mut lower = wgpu::Limits::default();
     change(&mut lower);
     let gpu = Gpu::open_with(&AdapterChoice::default(), |_| lower).unwrap();
-    // Nothing is compiled on the other device: limits come first.
+    // Nothing is compiled on the other device: limits are checked first.
     Executor::new(&gpu, plan).unwrap_err()
 }
 
@@ -177,7 +177,7 @@ fn limits_that_are_too_low_are_named() {
         case.graph
     };
     let large = activation(&[(1 << 18) + 1]);
-    // Each of them below the limit of a binding, all together above that of a buffer.
+    // Each tensor is below the limit of a binding, but together they exceed that of a buffer.
     let many = activation(&[24 << 20, 24 << 20]);
     let table: [(&Graph, Change, &str, u64); 5] = [
         (
@@ -200,14 +200,14 @@ fn limits_that_are_too_low_are_named() {
     }
 }
 
-/// The most images that a mixture is made of.
+/// The number of images in the largest mixture.
 const IMAGES: usize = 3;
 
-/// A little of everything that sums, for some of [`IMAGES`] images, with rows that an image has for its beams.
+/// A graph of all operations with sums, for some of [`IMAGES`] images, with several rows per image.
 fn mixture(images: Range<usize>, beams: usize) -> Case {
     let mut case = Case::new(5);
     let batch = images.len();
-    // Values for all images, of which some are taken.
+    // Values for all images, from which some are selected.
     let input = |case: &mut Case, rows: usize, shape: &[usize]| {
         let len = rows * shape.iter().product::<usize>();
         let values = case.random.values(IMAGES * len);
@@ -252,9 +252,9 @@ fn results_repeat_bit_for_bit() {
     }
 }
 
-/// No result depends on what else is in the batch: each image alone gives the same bits.
+/// Results do not depend on the rest of the batch: each image alone gives the same bits.
 #[test]
-fn images_do_not_depend_on_their_company() {
+fn results_of_an_image_do_not_depend_on_its_batch() {
     for beams in [1, 2, 5] {
         let together = mixture(0..IMAGES, beams);
         let alone: Vec<Case> = (0..IMAGES).map(|image| mixture(image..image + 1, beams)).collect();
@@ -273,7 +273,7 @@ fn images_do_not_depend_on_their_company() {
 }
 
 #[test]
-fn wrong_inputs_are_refused_and_do_no_harm() {
+fn wrong_inputs_are_refused_and_the_executor_stays_usable() {
     let case = mixture(0..1, 2);
     let executor = shared().executor(&case.graph, &TARGETS[0]);
     let mut wrong = case.inputs.clone();
@@ -310,9 +310,9 @@ fn threads_that_share_an_executor_get_their_own_results() {
     });
 }
 
-/// Phases cut a run into submissions: the results stay the same, and each has its time.
+/// Phases divide a run into submissions. The results stay the same, and each phase is timed.
 #[test]
-fn phases_are_timed_and_change_nothing() {
+fn phases_are_timed_and_do_not_change_results() {
     let mut graph = Graph::new();
     let x = graph.input("x", [5], DType::F32).unwrap();
     graph.phase("first");

@@ -1,4 +1,4 @@
-//! A graph before and after [`Graph::fuse`](shadetell::engine::graph::Graph::fuse) gives the same.
+//! A graph gives the same results before and after [`Graph::fuse`](shadetell::engine::graph::Graph::fuse).
 
 use crate::common::{Case, Tolerance, compare, shared, targets};
 use shadetell::engine::graph::TensorId;
@@ -15,7 +15,7 @@ fn conv2d(case: &mut Case, x: TensorId, outputs: usize, conv: Conv2d) -> TensorI
 }
 
 #[test]
-fn a_residual_block() {
+fn a_fused_residual_block_gives_the_same_result() {
     for channels in [3, 8] {
         for activation in [Activation::Relu, Activation::Relu6] {
             for groups in [1, channels] {

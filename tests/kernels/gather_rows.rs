@@ -4,7 +4,7 @@ use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::GatherRows;
 
 #[test]
-fn rows_inside_and_outside() {
+fn indices_inside_and_outside_agree_with_the_reference() {
     for (rows, width) in [(1, 1), (3, 5), (15, 64), (6, 129)] {
         let indices = [rows - 1, 0, rows, u32::MAX, rows / 2, 1 << 30, 0];
         let mut case = Case::new(rows.into());

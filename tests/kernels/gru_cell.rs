@@ -17,7 +17,7 @@ fn case(rows: usize, inputs: usize, hidden: usize, scale: f32) -> Case {
 }
 
 #[test]
-fn any_number_of_rows() {
+fn any_number_of_rows_agrees_with_the_reference() {
     for rows in 1..=20 {
         case(rows, 3, 5, 1.0).check(&format!("{rows} rows"), Tolerance::Approximate);
         case(rows, 8, 12, 1.0).check(&format!("{rows} rows of fours"), Tolerance::Approximate);
@@ -25,7 +25,7 @@ fn any_number_of_rows() {
 }
 
 #[test]
-fn every_candidate() {
+fn every_candidate_agrees_with_the_reference() {
     for (rows, inputs, hidden) in [(1, 3, 5), (3, 20, 64), (9, 12, 33), (33, 12, 36)] {
         let label = format!("{rows} rows, {inputs} inputs, {hidden} units");
         case(rows, inputs, hidden, 1.0).check_candidates(&label, Tolerance::Approximate);
@@ -33,7 +33,7 @@ fn every_candidate() {
 }
 
 #[test]
-fn any_number_of_units() {
+fn any_number_of_units_agrees_with_the_reference() {
     for hidden in [1, 7, 8, 9, 63, 64, 65, 130] {
         for inputs in [1, 33, 64] {
             let label = format!("{inputs} inputs, {hidden} units");
@@ -43,7 +43,7 @@ fn any_number_of_units() {
 }
 
 #[test]
-fn weights_of_16_bits() {
+fn weights_of_16_bits_agree_with_the_reference() {
     for (rows, inputs, hidden) in [(1, 3, 5), (3, 20, 64), (9, 8, 33), (16, 8, 36)] {
         for both in [true, false] {
             let mut case = Case::new(rows as u64);
@@ -67,9 +67,9 @@ fn weights_of_16_bits() {
     }
 }
 
-/// Gates that are open or shut, far beyond where an exponential overflows.
+/// Fully open or closed gates, far beyond the overflow of the exponential.
 #[test]
-fn saturated_gates() {
+fn saturated_gates_agree_with_the_reference() {
     for scale in [1e4, 1e30] {
         let case = case(2, 4, 9, scale);
         assert!(case.expected()[0].f32().iter().all(|v| v.is_finite()));

@@ -9,7 +9,7 @@ fn weights(case: &mut Case, columns: usize) -> [TensorId; 2] {
 }
 
 #[test]
-fn any_number_of_rows_and_columns() {
+fn any_number_of_rows_and_columns_agrees_with_the_reference() {
     for [rows, columns] in
         [[1, 1], [1, 2], [3, 5], [5, 63], [2, 64], [2, 65], [7, 200], [1, 2917], [2, 30_000]]
     {
@@ -22,7 +22,7 @@ fn any_number_of_rows_and_columns() {
 }
 
 #[test]
-fn tensors_of_other_ranks() {
+fn tensors_of_any_rank_agree_with_the_reference() {
     for shape in [vec![70], vec![2, 3, 5], vec![2, 3, 2, 9]] {
         let mut case = Case::new(1);
         let columns = shape[shape.len() - 1];
@@ -33,9 +33,9 @@ fn tensors_of_other_ranks() {
     }
 }
 
-/// Far from 0, where a difference of sums of squares would be noise; constant rows, of which only the bias is left.
+/// Rows far from 0, where a difference of sums of squares would be inaccurate, and constant rows, whose result is the bias.
 #[test]
-fn rows_with_little_variance() {
+fn rows_with_little_variance_agree_with_the_reference() {
     let mut case = Case::new(2);
     let near =
         |center: f32, spread: f32| (0..64).map(|j| center + spread * (j % 8) as f32).collect::<Vec<_>>();

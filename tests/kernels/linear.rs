@@ -1,4 +1,4 @@
-//! A matrix times rows: few rows, many rows, any number of columns.
+//! Linear layers: few rows, many rows, any number of columns.
 
 use crate::activation::FUSED;
 use crate::common::{Case, Tolerance};
@@ -16,10 +16,10 @@ fn case(seed: u64, x: impl Into<Shape>, outputs: usize, activation: Activation) 
 }
 
 #[test]
-fn any_number_of_rows() {
+fn any_number_of_rows_agrees_with_the_reference() {
     for rows in 1..=20 {
         for (inputs, outputs) in [(5, 7), (8, 12), (33, 35)] {
-            // As a batch of rows, and as one item with all rows: these get different kernels.
+            // A batch of rows, and a single item with all rows, use different kernels.
             for shape in [vec![rows, inputs], vec![1, rows, inputs]] {
                 let label = format!("{shape:?} to {outputs}");
                 case(rows as u64, shape, outputs, Activation::Identity).check(&label, Tolerance::Approximate);
@@ -29,7 +29,7 @@ fn any_number_of_rows() {
 }
 
 #[test]
-fn every_candidate() {
+fn every_candidate_agrees_with_the_reference() {
     for (rows, inputs, outputs) in [(1, 5, 7), (3, 64, 33), (8, 16, 35), (9, 12, 7), (20, 520, 36)] {
         for shape in [vec![rows, inputs], vec![1, rows, inputs]] {
             let label = format!("{shape:?} to {outputs}");
@@ -39,7 +39,7 @@ fn every_candidate() {
 }
 
 #[test]
-fn weights_of_16_bits() {
+fn weights_of_16_bits_agree_with_the_reference() {
     for (rows, inputs, outputs) in [(1, 5, 7), (2, 33, 258), (8, 16, 32), (9, 7, 35)] {
         let mut case = Case::new(rows as u64);
         let operands = vec![
@@ -56,7 +56,7 @@ fn weights_of_16_bits() {
 }
 
 #[test]
-fn any_number_of_columns() {
+fn any_number_of_columns_agrees_with_the_reference() {
     for outputs in [1, 2, 3, 4, 31, 32, 33, 34, 255, 256, 257, 258] {
         for inputs in [1, 3, 64, 130] {
             let label = format!("{inputs} to {outputs}");
@@ -66,14 +66,14 @@ fn any_number_of_columns() {
     }
 }
 
-/// Longer sums than some software drivers let an invocation compute.
+/// Sums that are too long for a single loop on some software drivers.
 #[test]
-fn very_long_rows() {
+fn very_long_rows_agree_with_the_reference() {
     case(3, [2, 70_000], 5, Activation::Identity).check("[2, 70000] to 5", Tolerance::Approximate);
 }
 
 #[test]
-fn rows_of_grids_and_single_vectors() {
+fn grids_and_single_vectors_agree_with_the_reference() {
     for shape in [vec![6], vec![2, 3, 6], vec![2, 2, 3, 8], vec![1, 7, 7, 12]] {
         let label = format!("{shape:?}");
         case(1, shape, 20, Activation::Identity).check(&label, Tolerance::Approximate);
@@ -81,9 +81,9 @@ fn rows_of_grids_and_single_vectors() {
 }
 
 #[test]
-fn every_activation() {
+fn every_activation_agrees_with_the_reference() {
     for activation in FUSED {
-        // Few rows, many rows as they are, many rows as a matrix product.
+        // Few rows, many rows with a row kernel, many rows as a matrix product.
         for (rows, outputs) in [(3, 9), (11, 9), (11, 8)] {
             let label = format!("{activation:?}, {rows} rows");
             case(2, [1, rows, 12], outputs, activation).check(&label, Tolerance::Approximate);
@@ -92,7 +92,7 @@ fn every_activation() {
 }
 
 #[test]
-fn large_values() {
+fn large_values_agree_with_the_reference() {
     for rows in [1, 12] {
         let mut case = Case::new(5);
         let values = (0..rows * 16).map(|_| case.random.value() * 1e4).collect();
@@ -105,7 +105,7 @@ fn large_values() {
     }
 }
 
-/// In the rows that have one, and in no others.
+/// NaN stays in its row.
 #[test]
 fn nan_stays_nan() {
     for activation in FUSED {

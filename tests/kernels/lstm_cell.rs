@@ -19,7 +19,7 @@ fn case(rows: usize, hidden: usize, inputs: &[usize], scale: f32) -> Case {
 }
 
 #[test]
-fn any_number_of_rows() {
+fn any_number_of_rows_agrees_with_the_reference() {
     for rows in 1..=20 {
         case(rows, 5, &[3], 1.0).check(&format!("{rows} rows"), Tolerance::Approximate);
         case(rows, 5, &[3, 4], 1.0).check(&format!("{rows} rows of two inputs"), Tolerance::Approximate);
@@ -28,7 +28,7 @@ fn any_number_of_rows() {
 }
 
 #[test]
-fn every_candidate() {
+fn every_candidate_agrees_with_the_reference() {
     for (rows, hidden, inputs) in [(1, 5, &[3][..]), (3, 64, &[20]), (9, 33, &[8, 12]), (33, 36, &[8, 12])] {
         let label = format!("{rows} rows, {hidden} units, inputs {inputs:?}");
         case(rows, hidden, inputs, 1.0).check_candidates(&label, Tolerance::Approximate);
@@ -36,7 +36,7 @@ fn every_candidate() {
 }
 
 #[test]
-fn weights_of_16_bits() {
+fn weights_of_16_bits_agree_with_the_reference() {
     for (rows, hidden, columns) in [(1, 5, 3), (3, 64, 20), (9, 33, 8), (16, 36, 8)] {
         let mut case = Case::new(rows as u64);
         let operands = vec![
@@ -53,7 +53,7 @@ fn weights_of_16_bits() {
 }
 
 #[test]
-fn any_number_of_units() {
+fn any_number_of_units_agrees_with_the_reference() {
     for hidden in [1, 7, 8, 9, 63, 64, 65, 130] {
         for inputs in [&[1][..], &[64], &[5, 1], &[33, 20]] {
             let label = format!("{hidden} units, inputs {inputs:?}");
@@ -62,9 +62,9 @@ fn any_number_of_units() {
     }
 }
 
-/// Gates that are open or shut, far beyond where an exponential overflows.
+/// Fully open or closed gates, far beyond the overflow of the exponential.
 #[test]
-fn saturated_gates() {
+fn saturated_gates_agree_with_the_reference() {
     for scale in [1e4, 1e30] {
         let case = case(2, 9, &[4], scale);
         for state in case.expected() {
@@ -74,7 +74,7 @@ fn saturated_gates() {
     }
 }
 
-/// In the rows that have one, and in no others.
+/// NaN stays in its row.
 #[test]
 fn nan_stays_nan() {
     for (rows, hidden, inputs) in [(2, 5, 3), (3, 32, 8), (12, 8, 4)] {

@@ -1,6 +1,6 @@
-//! Every kernel against its reference in `cpu/`, on whatever adapter there is: `cargo xtask test` brings one.
+//! Compares every kernel with its reference in `cpu/`, on the adapter of the machine: `cargo xtask test` installs one.
 //!
-//! One file per operation, and one each for what holds of all graphs.
+//! There is one file per operation; other files test properties of all graphs.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 #[path = "../common/mod.rs"]

@@ -29,7 +29,7 @@ fn case(op: Matmul, batches: [&[usize]; 2], sizes: [usize; 3]) -> Case {
 }
 
 #[test]
-fn sizes_that_fit_no_tile() {
+fn sizes_that_fit_no_tile_agree_with_the_reference() {
     for sizes in
         [[1, 1, 1], [1, 5, 33], [7, 1, 3], [3, 16, 4], [5, 17, 31], [64, 16, 64], [65, 33, 67], [9, 130, 129]]
     {
@@ -40,7 +40,7 @@ fn sizes_that_fit_no_tile() {
 }
 
 #[test]
-fn every_candidate() {
+fn every_candidate_agrees_with_the_reference() {
     for op in LAYOUTS {
         let label = format!("{op:?}");
         case(op, [&[2], &[2]], [70, 19, 37]).check_candidates(&label, Tolerance::Approximate);
@@ -70,7 +70,7 @@ fn batches_broadcast() {
 
 /// Both operands are the same tensor, or one is a constant.
 #[test]
-fn squares_and_constants() {
+fn equal_and_constant_operands_agree_with_the_reference() {
     let mut case = Case::new(1);
     let x = case.random_input([2, 9, 9]);
     case.last(LAYOUTS[2], vec![x, x]);
@@ -81,16 +81,16 @@ fn squares_and_constants() {
     case.check("x x^T, x W and W x", Tolerance::Approximate);
 }
 
-/// A long sum, which some software drivers would cut short.
+/// A long sum, for which some software drivers would end the loop early.
 #[test]
-fn long_sums() {
+fn long_sums_agree_with_the_reference() {
     for op in [LAYOUTS[0], LAYOUTS[3]] {
         case(op, [&[], &[]], [2, 70_000, 3]).check(&format!("{op:?}"), Tolerance::Approximate);
     }
 }
 
 #[test]
-fn extremes_stay_in_their_rows_and_columns() {
+fn extreme_values_affect_only_their_rows_and_columns() {
     let (inf, nan) = (f32::INFINITY, f32::NAN);
     for op in LAYOUTS {
         let mut case = Case::new(3);

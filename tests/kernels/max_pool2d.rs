@@ -35,10 +35,10 @@ pub(crate) fn random_pool(random: &mut Random) -> ([usize; 4], Pool2d) {
 }
 
 #[test]
-fn table_of_sizes() {
+fn chosen_sizes_agree_with_the_reference() {
     for (seed, (x, kernel, stride, padding)) in (0..).zip(TABLE) {
         let mut case = Case::new(seed);
-        // Below zero, so that padding taken for zeros would win.
+        // Values below zero, so that padding counted as zeros would be the maximum.
         let values = (0..x.iter().product()).map(|_| case.random.value() - 1.5).collect();
         let operands = vec![case.input(x, values)];
         let pool = Pool2d { kernel, stride, padding, count_include_pad: false };
@@ -48,7 +48,7 @@ fn table_of_sizes() {
 }
 
 #[test]
-fn random_sizes() {
+fn random_sizes_agree_with_the_reference() {
     for seed in 0..30 {
         let mut case = Case::new(seed);
         let (x, pool) = random_pool(&mut case.random);
@@ -59,7 +59,7 @@ fn random_sizes() {
 }
 
 #[test]
-fn extremes() {
+fn extreme_values_agree_with_the_reference() {
     let (inf, min) = (f32::INFINITY, f32::MIN);
     let mut case = Case::new(0);
     let x = case.input([1, 2, 4, 1], vec![-inf, -inf, min, -1e4, -inf, -inf, inf, 1e4]);
@@ -69,7 +69,7 @@ fn extremes() {
     case.check("extremes", Tolerance::Exact);
 }
 
-/// In the windows that have one, and in no others.
+/// NaN stays in its windows.
 #[test]
 fn nan_stays_nan() {
     let (x, kernel, stride, padding) = TABLE[3];

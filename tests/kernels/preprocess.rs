@@ -7,7 +7,7 @@ const IMAGENET: Preprocess =
     Preprocess { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225], padded: false };
 
 #[test]
-fn any_number_of_pixels() {
+fn any_number_of_pixels_agrees_with_the_reference() {
     for channels in [3, 4] {
         for [n, height, width] in
             [[1, 1, 1], [1, 1, 2], [1, 3, 1], [1, 3, 5], [2, 3, 3], [3, 7, 5], [1, 16, 16]]
@@ -24,7 +24,7 @@ fn any_number_of_pixels() {
 }
 
 #[test]
-fn every_byte_in_every_channel() {
+fn every_byte_in_every_channel_agrees_with_the_reference() {
     let mut case = Case::new(0);
     let bytes = (0..=255).flat_map(|v| [v, 255 - v, v ^ 0x55]).collect();
     let pixels = case.bytes([1, 16, 16, 3], bytes);

@@ -1,4 +1,4 @@
-//! Random small graphs: the GPU gives what the references give, and the plan lets no two living tensors overlap.
+//! Small random graphs: the GPU and the reference kernels give the same results, and no two live tensors overlap in a plan.
 
 use crate::common::{Case, TARGETS, Tolerance, compare, shared, targets};
 use proptest::prelude::*;
@@ -13,12 +13,12 @@ use shadetell::engine::ops::{
 use shadetell::engine::plan::{ALIGNMENT, Plan};
 use std::collections::HashMap;
 
-/// A graph that grows by one node at a time.
+/// A graph that is built node by node.
 struct Growing {
     case: Case,
     /// All activations so far.
     tensors: Vec<TensorId>,
-    /// Those whose values are the same to the bit on all devices, so that a choice by them is the same too.
+    /// The activations whose values are equal to the bit on all devices, so that choices that depend on them are equal too.
     exact: Vec<TensorId>,
 }
 
@@ -36,7 +36,7 @@ impl Growing {
         Growing { case, exact: tensors.clone(), tensors }
     }
 
-    /// One of the tensors that fit, the later ones as likely as the earlier ones.
+    /// A random tensor among those that fit, each with the same probability.
     fn pick(&mut self, fits: impl Fn(&[usize], DType) -> bool) -> Option<TensorId> {
         let graph = &self.case.graph;
         let fitting: Vec<TensorId> =
@@ -57,7 +57,7 @@ impl Growing {
         self.pick(|_, dtype| dtype == DType::F32)
     }
 
-    /// A tensor of floats with the shape of another, at times the same one.
+    /// A tensor of floats with the shape of another tensor, sometimes the same tensor.
     fn like(&mut self, other: TensorId) -> Option<TensorId> {
         let wanted = self.case.graph.shape(other).to_vec();
         self.pick(|shape, dtype| shape == wanted && dtype == DType::F32)
@@ -93,7 +93,7 @@ impl Growing {
         self.case.graph.shape(id).last()
     }
 
-    /// Appends operation number `kind`; `None` where no tensors fit it.
+    /// Appends operation number `kind`; `None` if no tensors fit it.
     fn grow(&mut self, kind: usize) -> Option<()> {
         match kind {
             0 | 1 => self.conv2d(kind == 1),
@@ -181,7 +181,7 @@ impl Growing {
         }
     }
 
-    /// Of a tensor, and one like it or some of its channels.
+    /// Arithmetic on a tensor and another one of the same shape, or a row with a value for each channel.
     fn binary(&mut self) -> Option<()> {
         let a = self.floats()?;
         let channels = self.channels(a);
@@ -195,7 +195,7 @@ impl Growing {
         Some(())
     }
 
-    /// Turns the sizes round.
+    /// A view with reversed sizes.
     fn reshape(&mut self) -> Option<()> {
         let x = self.pick(|_, _| true)?;
         let mut shape = self.case.graph.shape(x).to_vec();
@@ -228,7 +228,7 @@ impl Growing {
 
     fn concat(&mut self) -> Option<()> {
         let a = self.floats()?;
-        // So that graphs do not grow without bounds.
+        // Limits the growth of graphs.
         if self.case.graph.shape(a).elements() > 1000 {
             return None;
         }
@@ -256,7 +256,7 @@ impl Growing {
     }
 
     fn conv_transpose2d(&mut self) -> Option<()> {
-        // Of images that have not grown too much.
+        // Only images that are not too large.
         let x = self.pick(|shape, _| shape.len() == 4 && shape[1] < 12 && shape[2] < 12)?;
         let (channels, outputs) = (self.channels(x), self.case.random.pick(&[3, 4, 8]));
         let [kernel, stride] = [0; 2].map(|_| 1 + self.case.random.below(2));
@@ -266,12 +266,12 @@ impl Growing {
         Some(())
     }
 
-    /// The rows of a tensor by each other, or by those of another tensor of their length.
+    /// A matrix product of the rows of a tensor with each other, or with the rows of another tensor.
     fn matmul(&mut self) -> Option<()> {
         let a = self.pick(|shape, dtype| shape.len() > 1 && dtype == DType::F32)?;
         let width = self.channels(a);
         let b = self.pick(|shape, dtype| shape.len() == 2 && shape[1] == width && dtype == DType::F32)?;
-        // Products of values that have grown would grow faster and faster.
+        // Products of large values would grow too fast.
         let [a, b] = [a, b].map(|x| self.node(Softmax { log: false }, vec![x], false)[0]);
         self.node(Matmul { transpose_a: false, transpose_b: true }, vec![a, b], false);
         Some(())
@@ -340,7 +340,7 @@ impl Growing {
     }
 }
 
-/// A graph that grew by these operations; each result is a result of the graph where `kept` says so.
+/// A graph of these operations; `kept` decides which results become results of the graph.
 fn grown(seed: u64, images: usize, steps: &[(usize, bool)]) -> Case {
     let mut growing = Growing::new(seed, images);
     for &(kind, kept) in steps {
@@ -350,7 +350,7 @@ fn grown(seed: u64, images: usize, steps: &[(usize, bool)]) -> Case {
         }
     }
     let mut case = growing.case;
-    // Something has to come out.
+    // The graph needs a result.
     if let (true, Some(node)) = (case.graph.outputs().is_empty(), case.graph.nodes().last()) {
         let id = node.outputs[0];
         case.graph.output(id).unwrap();
@@ -432,7 +432,7 @@ proptest! {
     #![proptest_config(config(200))]
 
     #[test]
-    fn no_two_living_tensors_overlap(seed: u64, images in 1usize..4, steps in steps(40)) {
+    fn no_two_live_tensors_overlap(seed: u64, images in 1usize..4, steps in steps(40)) {
         let case = grown(seed, images, &steps);
         let plan = Plan::new(&case.graph, &TARGETS[0]).unwrap();
         check_memory(&case.graph, &plan)?;
@@ -443,12 +443,12 @@ proptest! {
     #![proptest_config(config(40))]
 
     #[test]
-    fn gpu_and_twins_agree(seed: u64, images in 1usize..4, steps in steps(16)) {
+    fn gpu_and_references_agree(seed: u64, images in 1usize..4, steps in steps(16)) {
         let case = grown(seed, images, &steps);
         let expected = case.expected();
         for target in &targets() {
             let executor = shared().executor(&case.graph, target);
-            // The second run finds the arena as the first one left it.
+            // The second run starts with the arena as left by the first one.
             for run in 0..2 {
                 let found = executor.run(&case.inputs).unwrap().outputs;
                 for ((found, expected), &id) in found.iter().zip(&expected).zip(case.graph.outputs()) {

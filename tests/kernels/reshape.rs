@@ -1,4 +1,4 @@
-//! Views: other sizes for the same values.
+//! Views: the same values with other sizes.
 
 use crate::common::{Case, Tolerance, targets};
 use shadetell::engine::graph::{DType, Data, Graph, TensorId};
@@ -26,7 +26,7 @@ fn a_view_costs_neither_time_nor_memory() {
     case.check("views of a computed tensor", Tolerance::Exact);
 }
 
-/// The tensor behind a view stays for as long as the view is read.
+/// The memory of a tensor is kept for as long as a view of it is read.
 #[test]
 fn memory_lives_as_long_as_its_last_view() {
     let mut case = Case::new(2);
@@ -43,7 +43,7 @@ fn memory_lives_as_long_as_its_last_view() {
 }
 
 #[test]
-fn views_of_inputs_and_constants() {
+fn views_of_inputs_and_constants_agree_with_the_reference() {
     let mut case = Case::new(3);
     let (x, w) = (case.random_input([6, 5]), case.random_weight([30]));
     let ids = case.ids([2, 2], vec![0, 2, 1, 2]);
@@ -55,9 +55,9 @@ fn views_of_inputs_and_constants() {
     case.check("views of an input, a constant and ids", Tolerance::Exact);
 }
 
-/// A result may be a view, of whatever lies behind it, and two results may share memory.
+/// A result may be a view of any tensor, and two results may share memory.
 #[test]
-fn views_as_results() {
+fn results_may_be_views() {
     let mut case = Case::new(4);
     let (x, w) = (case.random_input([6, 5]), case.random_weight([4, 3]));
     let y = case.node(Activation::Relu, vec![x])[0];
@@ -71,7 +71,7 @@ fn views_as_results() {
 }
 
 #[test]
-fn an_input_can_be_all_there_is() {
+fn a_graph_may_consist_of_views_of_an_input() {
     let mut case = Case::new(5);
     let x = case.random_input([2, 3]);
     case.last(Reshape { shape: [3, 2].into() }, vec![x]);
@@ -79,7 +79,7 @@ fn an_input_can_be_all_there_is() {
 }
 
 #[test]
-fn bytes_too() {
+fn bytes_are_supported() {
     let mut graph = Graph::new();
     let pixels = graph.input("pixels", [1, 18], DType::U8).unwrap();
     let pixels = graph.reshape("image", pixels, [1, 2, 3, 3]).unwrap();
@@ -91,7 +91,7 @@ fn bytes_too() {
 }
 
 #[test]
-fn other_numbers_of_values_are_refused() {
+fn sizes_with_another_number_of_values_are_refused() {
     let mut case = Case::new(7);
     let x = case.random_input([2, 3]);
     let error = case.graph.reshape("y", x, [4, 2]).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! Images of another size.
+//! Resizing of images.
 
 use crate::common::{Case, Tolerance};
 use shadetell::engine::graph::DType;
@@ -20,7 +20,7 @@ const SIZES: [([usize; 4], [usize; 2]); 9] = [
 ];
 
 #[test]
-fn nearest_pixels() {
+fn nearest_pixels_agree_with_the_reference() {
     for (x, size) in SIZES {
         let mut case = Case::new(1);
         let operands = vec![case.random_input(x)];
@@ -30,7 +30,7 @@ fn nearest_pixels() {
 }
 
 #[test]
-fn bilinear() {
+fn bilinear_interpolation_agrees_with_the_reference() {
     for (x, size) in SIZES {
         for interpolation in BILINEAR {
             let mut case = Case::new(2);
@@ -42,9 +42,9 @@ fn bilinear() {
     }
 }
 
-/// A NaN reaches the pixels that it is a neighbour of; a nearest one reaches those that show it.
+/// With bilinear interpolation a NaN affects neighbouring pixels; with nearest pixels, only those that copy it.
 #[test]
-fn extremes_stay_near() {
+fn extreme_values_affect_only_neighbouring_pixels() {
     for interpolation in [Interpolation::Nearest, BILINEAR[0], BILINEAR[1]] {
         let mut case = Case::new(3);
         let mut values = case.random.values(2 * 5 * 5);

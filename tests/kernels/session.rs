@@ -1,4 +1,4 @@
-//! Whole graphs on the device and on the CPU: constants wherever tensors may be, names, threads, plans of other devices.
+//! Whole graphs on the device and on the CPU: constants as operands and results, names, threads, plans of other devices.
 
 use crate::common::{Case, TARGETS, Tolerance, shared};
 use shadetell::engine::gpu::Executor;
@@ -8,9 +8,9 @@ use shadetell::engine::plan::{Plan, Target};
 use shadetell::engine::{Input, Recording, Session};
 use shadetell::wgpu;
 
-/// Positional embeddings, initial states and tables are constants that are read as computed tensors are.
+/// Constants, such as positional embeddings, initial states and tables, are read like computed tensors.
 #[test]
-fn constants_are_operands() {
+fn constants_can_be_operands() {
     let mut case = Case::new(1);
     let x = case.random_input([3, 5]);
     let constant = case.random_weight([3, 5]);
@@ -23,9 +23,9 @@ fn constants_are_operands() {
     case.check("constants", Tolerance::Approximate);
 }
 
-/// The places of all results stay those of their names.
+/// The order of results stays the same, also after fusing.
 #[test]
-fn constants_and_inputs_are_results() {
+fn constants_and_inputs_can_be_results() {
     let mut case = Case::new(2);
     let x = case.input([2], vec![-1.0, 2.0]);
     let constant = case.weight([3], vec![3.0, 4.0, 5.0]);
@@ -84,7 +84,7 @@ fn inputs_and_results_have_names() {
     assert_eq!(refused(graph), "y: expected results of different names, found two of this one");
 }
 
-/// An executor has one memory for activations, and any number of threads that use it.
+/// An executor has one arena for activations, and any number of threads may use it.
 #[test]
 fn threads_get_their_own_results() {
     const THREADS: usize = 4;
@@ -110,7 +110,7 @@ fn threads_get_their_own_results() {
     });
 }
 
-/// Kernels for subgroups of another size would read other lanes than they think.
+/// Kernels for subgroups of another size would exchange values with the wrong lanes.
 #[test]
 fn plans_of_other_devices_are_refused() {
     let gpu = shared().gpu.clone();
@@ -121,7 +121,7 @@ fn plans_of_other_devices_are_refused() {
     assert!(error.to_string().contains("expected a plan for this device"), "{error}");
 }
 
-/// A host records two runs of a network into its own encoder; the second reads the first one's result where it lies.
+/// A host records two runs of a network into its own encoder; the second reads the result of the first from the device.
 #[test]
 fn results_stay_on_the_device() {
     let gpu = shared().gpu.clone();
@@ -142,7 +142,7 @@ fn results_stay_on_the_device() {
     let inputs = [("a", vec![1.0, 2.0].into()), ("b", vec![10.0, 20.0].into())];
     let recording = first.record(&mut encoder, &inputs).unwrap();
     assert!(recording.result("z").is_none());
-    // The memory is taken until the recording is dropped.
+    // The arena is locked until the recording is dropped.
     first.run(&[("a", vec![0.0; 2].into()), ("b", vec![0.0; 2].into())]).unwrap_err();
     first.record(&mut encoder, &inputs).unwrap_err();
     copy(&mut encoder, &recording, &between);

@@ -1,4 +1,4 @@
-//! Parts of axes.
+//! Slices of tensors.
 #![expect(
     clippy::type_complexity,
     clippy::single_range_in_vec_init,
@@ -10,7 +10,7 @@ use shadetell::engine::ops::Slice;
 use std::ops::Range;
 
 #[test]
-fn any_part() {
+fn any_slice_agrees_with_the_reference() {
     let parts: [(&[usize], &[Range<usize>], &[usize]); 10] = [
         (&[9], &[2..9], &[1]),
         (&[200], &[1..200], &[3]),
@@ -33,7 +33,7 @@ fn any_part() {
 }
 
 #[test]
-fn ids_too() {
+fn ids_are_supported() {
     let mut case = Case::new(1);
     let ids = case.ids([3, 2], vec![1, 2, 3, u32::MAX, 0x7f80_0001, 6]);
     case.last(Slice { starts: vec![1, 0], ends: vec![3, 1], steps: vec![1, 1] }, vec![ids]);
@@ -41,7 +41,7 @@ fn ids_too() {
 }
 
 #[test]
-fn what_is_no_part_is_refused() {
+fn ranges_outside_of_the_axis_are_refused() {
     let mut case = Case::new(1);
     let x = case.random_input([2, 3]);
     for (range, step) in [(0..4, 1), (2..2, 1), (3..3, 1), (0..3, 0)] {

@@ -4,7 +4,7 @@ use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Softmax;
 
 #[test]
-fn any_number_of_rows_and_columns() {
+fn any_number_of_rows_and_columns_agrees_with_the_reference() {
     for log in [false, true] {
         for [rows, columns] in
             [[1, 1], [1, 2], [3, 5], [5, 63], [2, 64], [2, 65], [7, 200], [1, 2917], [2, 30_000]]
@@ -19,7 +19,7 @@ fn any_number_of_rows_and_columns() {
 }
 
 #[test]
-fn rows_of_tensors_of_other_ranks() {
+fn tensors_of_any_rank_agree_with_the_reference() {
     for shape in [vec![70], vec![2, 3, 5], vec![1, 2, 2, 9]] {
         let mut case = Case::new(1);
         let x = case.random_input(shape.clone());
@@ -29,7 +29,7 @@ fn rows_of_tensors_of_other_ranks() {
 }
 
 #[test]
-fn extremes() {
+fn extreme_values_agree_with_the_reference() {
     let (inf, max) = (f32::INFINITY, f32::MAX);
     let rows = [
         [1e4, -1e4, 0.0, 1e4 - 1.0],
@@ -49,9 +49,9 @@ fn extremes() {
     }
 }
 
-/// A long row in which a single value counts, wherever it lies.
+/// A long row with a single large value at any place.
 #[test]
-fn one_large_value() {
+fn a_single_large_value_in_a_long_row_agrees_with_the_reference() {
     for place in [0, 1, 63, 64, 100, 128] {
         let mut case = Case::new(0);
         let mut values = vec![-1e4; 129];
@@ -62,7 +62,7 @@ fn one_large_value() {
     }
 }
 
-/// In the rows that have one, and in no others.
+/// NaN stays in its row.
 #[test]
 fn nan_stays_nan() {
     for (log, columns) in [(false, 3), (true, 3), (false, 100), (true, 100)] {

@@ -14,7 +14,7 @@ fn check(label: &str, shape: [usize; 2], values: Vec<f32>, k: usize, suppressed:
 }
 
 #[test]
-fn any_number_of_rows_columns_and_places() {
+fn any_number_of_rows_columns_and_entries_agrees_with_the_reference() {
     for [rows, columns] in [[1, 1], [2, 3], [3, 63], [2, 64], [1, 65], [5, 200], [2, 2917]] {
         for k in [1, 2, 3, 5, 20, 64] {
             if k <= columns {
@@ -25,9 +25,9 @@ fn any_number_of_rows_columns_and_places() {
     }
 }
 
-/// A softmax before it, on its own and as part of it.
+/// A softmax before the operation, separate or fused.
 #[test]
-fn log_probabilities() {
+fn log_probabilities_agree_with_a_separate_softmax() {
     let inf = f32::INFINITY;
     let random = |n| Case::new(3).random.values(n);
     let table = [
@@ -79,7 +79,7 @@ fn suppressed_columns_are_never_chosen() {
 }
 
 #[test]
-fn extremes_have_their_order() {
+fn extreme_values_are_sorted_as_by_the_reference() {
     let (inf, nan) = (f32::INFINITY, f32::NAN);
     let row = vec![nan, -inf, 1e4, inf, -1e4, f32::MIN, f32::MAX, -nan, inf, -3e38, 1e-38, 0.0];
     for k in [1, 5, 12] {
@@ -89,9 +89,9 @@ fn extremes_have_their_order() {
     check("nothing but -inf", [2, 65], vec![-inf; 130], 64, [NONE; 4]);
 }
 
-/// In the rows that have one, and in no others.
+/// NaN stays in its row.
 #[test]
-fn nan_among_a_row_makes_its_log_probs_nan() {
+fn nan_in_a_row_makes_its_log_probabilities_nan() {
     for columns in [4, 70] {
         let mut case = Case::new(2);
         let mut values = case.random.values(2 * columns);

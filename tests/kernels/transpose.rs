@@ -1,10 +1,10 @@
-//! Axes in another order.
+//! Permutation of axes.
 
 use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Transpose;
 
 #[test]
-fn any_order() {
+fn any_order_of_axes_agrees_with_the_reference() {
     let orders: [(&[usize], &[usize]); 12] = [
         (&[7], &[0]),
         (&[5, 3], &[1, 0]),
@@ -27,9 +27,9 @@ fn any_order() {
     }
 }
 
-/// Values are moved as they are: ids, NaN, infinities.
+/// Ids, NaN and infinities keep their bits.
 #[test]
-fn any_value() {
+fn values_are_moved_unchanged() {
     let mut case = Case::new(1);
     let ids = case.ids([2, 3], vec![0, 1, u32::MAX, 0x7fc0_0001, 0x7f80_0001, 1 << 31]);
     let x = case.input([2, 2], vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-40]);
@@ -39,7 +39,7 @@ fn any_value() {
 }
 
 #[test]
-fn there_and_back() {
+fn two_opposite_transpositions_give_the_input() {
     let mut case = Case::new(1);
     let x = case.random_input([2, 5, 6, 3]);
     let y = case.graph.transpose("y", x, &[0, 3, 1, 2]).unwrap();

@@ -1,5 +1,5 @@
-//! What a browser says to our shaders: a page is served to Chromium, which compiles every kernel that the zoo plans, with its
-//! constants, and sends back what it did not like.
+//! Compiles all shaders in a browser: a page is served to Chromium, which compiles every kernel that the zoo plans, with its
+//! constants, and sends back the errors.
 
 use crate::zoo;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ struct Kernel {
     constants: BTreeMap<&'static str, u32>,
 }
 
-/// What the page sends.
+/// The report of the page.
 #[derive(Debug, Deserialize)]
 struct Answer {
     adapter: String,
@@ -36,7 +36,7 @@ struct Browser(Child);
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The browser may have ended by itself.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -66,7 +66,7 @@ fn kernels() -> Vec<Kernel> {
     kernels
 }
 
-/// What brings a host's pictures to their size, on a device where captions are made too.
+/// The kernels that resize a host's pictures.
 const RESAMPLE: Shader = Shader {
     name: "resample",
     source: include_str!("../../src/host/resample.wgsl"),
@@ -74,12 +74,12 @@ const RESAMPLE: Shader = Shader {
     variants: &[&["TEXTURE"], &[]],
 };
 
-/// Browsers want to be told of subgroups, by a directive that naga 30 refuses (gfx-rs/wgpu issue 5555).
+/// Browsers require a directive to enable subgroups, which naga 30 does not support (gfx-rs/wgpu issue 5555).
 fn for_browsers(code: String) -> String {
     if code.contains("subgroup") { format!("enable subgroups;\n{code}") } else { code }
 }
 
-/// Integers of 64 bits are not in WebGPU: kernels with them are chosen where a native device has them.
+/// WebGPU has no 64-bit integers: kernels with them are used only on native devices.
 fn is_native(code: &str) -> bool {
     code.contains("u64")
 }

@@ -1,4 +1,4 @@
-//! What lies in the folders of the repository.
+//! Files in the folders of the repository.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ pub(crate) fn folder(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// The names of the files in a folder that have this extension, without it.
+/// The names, without extension, of the files in a folder that have this extension.
 pub(crate) fn stems(path: &str, extension: &str) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     let paths = entries.map(|entry| entry.unwrap().path());

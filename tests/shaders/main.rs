@@ -1,6 +1,6 @@
-//! Every shader in every variant, read and checked by naga: no adapter is needed.
+//! Checks every variant of every shader with naga. No adapter is needed.
 //!
-//! All complaints are reported at once, each with the file and the line that it is about.
+//! All complaints are reported at once, each with its file and line.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod browser;
@@ -20,7 +20,7 @@ fn report(complaints: &[String]) {
     assert!(complaints.is_empty(), "{} complaints\n{}", complaints.len(), complaints.join("\n"));
 }
 
-/// Collects what `check` says of every variant that naga understands.
+/// Collects the complaints of `check` about every valid variant.
 #[track_caller]
 fn each(check: impl Fn(&Variant, &mut Vec<String>)) {
     let mut complaints = Vec::new();
@@ -37,7 +37,7 @@ fn every_variant_is_valid() {
 }
 
 #[test]
-fn complaints_name_the_line_of_the_file() {
+fn complaints_state_the_line_of_the_file() {
     static BROKEN: shadetell::engine::plan::Shader = shadetell::engine::plan::Shader {
         name: "broken",
         source: "#import flat\n#ifdef X\nfn unused() {}\n#endif\n@compute @workgroup_size(1)\nfn main() { let a = 1u + 1.0f; }\n",
@@ -49,7 +49,7 @@ fn complaints_name_the_line_of_the_file() {
 }
 
 #[test]
-fn params_are_the_words_that_the_planner_writes() {
+fn params_match_the_words_that_the_planner_writes() {
     each(|variant, complaints| {
         let declared = variant.params();
         let expected: Vec<(String, u32)> =
@@ -69,7 +69,7 @@ fn bindings_follow_the_rules() {
     });
 }
 
-/// 16 KiB of workgroup memory and 8 storage buffers are what every WebGPU device has.
+/// Every WebGPU device has 16 KiB of workgroup memory and 8 storage buffers.
 #[test]
 fn resources_stay_below_the_default_limits() {
     each(|variant, complaints| {
@@ -94,7 +94,7 @@ fn overrides_are_the_known_ones() {
     });
 }
 
-/// What the planner makes of a graph with every operation fits what the shaders declare.
+/// The dispatches of a graph with every operation match the declarations of the shaders.
 #[test]
 fn dispatches_fit_their_shaders() {
     let mut complaints = Vec::new();
@@ -178,10 +178,10 @@ fn every_file_is_registered_and_every_snippet_imported() {
 
 /// The same stem runs through `shaders/`, `src/engine/ops/`, `src/engine/cpu/` and `tests/kernels/`.
 #[test]
-fn the_columns_match() {
+fn every_operation_has_a_file_in_each_folder() {
     let operations: BTreeSet<String> =
         zoo::plans().iter().flat_map(|plan| plan.steps()).map(|step| step.op.to_owned()).collect();
-    // What carries no operation of its own.
+    // Files without an operation of their own.
     let helpers = BTreeMap::from([
         ("src/engine/ops", vec!["axes", "mod", "custom", "operation", "pool2d", "reshape"]),
         ("src/engine/cpu", vec!["mod", "executor", "gemm", "positions", "test_data"]),

@@ -1,4 +1,4 @@
-//! A shader in one variant, as naga reads it.
+//! A variant of a shader, as parsed by naga.
 
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Expression, Handle, Literal, Module, StorageAccess, TypeInner};
@@ -7,7 +7,7 @@ use shadetell::engine::ops::SHADERS;
 use shadetell::engine::plan::Shader;
 use std::fmt;
 
-/// A shader in one variant, parsed and validated.
+/// A variant of a shader, parsed and validated.
 pub(crate) struct Variant {
     pub(crate) shader: &'static Shader,
     defines: &'static [&'static str],
@@ -20,7 +20,7 @@ pub(crate) struct Storage {
     pub(crate) is_written: bool,
 }
 
-/// Every variant of every shader, or what is wrong with it.
+/// Every variant of every shader, or its error.
 pub(crate) fn variants() -> Vec<Result<Variant, String>> {
     let all =
         SHADERS.iter().flat_map(|&shader| shader.variants.iter().map(move |&defines| (shader, defines)));
@@ -39,7 +39,7 @@ impl Variant {
             let line = error.location(&text).map(|l| l.line_number);
             format!("{}: {defines:?} {}", at(line), error.emit_to_string(&text))
         })?;
-        // Every WebGPU device reads 16-bit floats out of words; the rest is asked for.
+        // Every WebGPU device can unpack 16-bit floats from words; other capabilities are optional.
         let capabilities =
             Capabilities::SUBGROUP | Capabilities::SHADER_INT64 | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);

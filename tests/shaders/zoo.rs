@@ -1,4 +1,4 @@
-//! One of each: a graph that reaches every operation and every variant of every shader.
+//! The zoo: a graph with every operation, whose plans use every variant of every shader.
 
 use shadetell::engine::graph::{DType, Graph, GraphError, Shape, TensorId};
 use shadetell::engine::ops::{
@@ -13,7 +13,7 @@ use shadetell::engine::plan::{AdapterClass, Plan, Target};
 pub(crate) fn plans() -> Vec<Plan> {
     let [software, hardware] = [AdapterClass::Software, AdapterClass::Hardware].map(Target::baseline);
     let mut plans = Vec::new();
-    // Of these values, 16 bits hold the first exactly.
+    // 16 bits hold only the first of these values exactly.
     for value in [0.5, 0.1] {
         let graph = graph(value).expect("the operands fit");
         let vectors = Target { subgroup: 8, has_subgroups: true, int64: true, ..software };
@@ -28,7 +28,7 @@ pub(crate) fn plans() -> Vec<Plan> {
 
 struct Zoo {
     graph: Graph,
-    /// Of every weight.
+    /// The value of every weight.
     value: f32,
 }
 
