@@ -1,14 +1,14 @@
-//! A program that draws with wgpu asks what its camera sees, on the same device, within its frames.
+//! A program that draws with wgpu captions the picture of its camera, on the same device, within its frames.
 //!
-//! Renders a moving scene off screen: a photo that drifts past the camera. Every so many frames the camera's texture goes to a
-//! captioner, which spends at most a budget in each frame. Prints captions as they come, and frame times without captioning and
-//! with it.
+//! It renders a moving scene off screen: a photo that drifts past the camera. At a fixed interval the camera's texture goes to a
+//! captioner, which uses at most a budget of each frame. The program prints captions as they are ready, and frame times without
+//! and with captioning.
 //!
 //! ```sh
 //! cargo run --release --example host -- [FRAMES] [BUDGET IN MICROSECONDS] [FRAMES BETWEEN TWO LOOKS]
 //! ```
 
-#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use shadetell::engine::gpu::Gpu;
 use shadetell::host::{Budget, Input, TextureInput};
@@ -40,7 +40,7 @@ struct Vertex { @builtin(position) position: vec4<f32>, @location(0) at: vec2<f3
 }
 ";
 
-/// What a host has anyway: a device, and something to draw.
+/// The host: a device, and a scene to draw.
 struct Host {
     device: wgpu::Device,
     queue: wgpu::Queue,
@@ -88,7 +88,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
             Ok(())
         })?;
-        // The first caption tells the captioner how long things take.
+        // During the first caption, the captioner measures the times of its steps.
         match carries {
             true if captions > 0 => carrying.push(time),
             true => {}
@@ -111,7 +111,7 @@ impl Host {
     fn new(model: &Model, options: &CaptionOptions) -> Result<Host, Box<dyn Error>> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
         let adapter = pollster::block_on(instance.request_adapter(&Default::default()))?;
-        // The host's own needs would be merged here.
+        // A host would merge its own limits here.
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("host"),
             required_features: Gpu::helpful_features(&adapter),
@@ -186,7 +186,7 @@ impl Host {
         Ok(Host { device, queue, pipeline, group, scene, camera })
     }
 
-    /// Draws a frame, lets `more` record into its encoder, and waits for it, as a display would: gives what it took.
+    /// Draws a frame, lets `more` record into its encoder, and waits for the frame, as a display would. Returns the time.
     fn frame(
         &self,
         number: usize,

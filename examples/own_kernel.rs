@@ -1,7 +1,7 @@
-//! An operation of one's own inside a graph: its WGSL, its shape rule and its reference in Rust, compared by one call.
+//! A custom operation in a graph: its WGSL, its shape rule and its reference in Rust. One call compares shader and reference.
 //!
 //! `cargo run --release --example own_kernel` exits with 1 if GPU and CPU differ.
-#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::engine::graph::{DType, Data, Graph, Shape, Tensor};
@@ -30,7 +30,7 @@ struct Params { rows: u32, width: u32, epsilon: f32 }
 
 #import flat
 
-// One row an invocation.
+// One row per invocation.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -87,7 +87,7 @@ impl CustomOperation for RmsNorm {
     }
 }
 
-/// How far GPU and CPU may differ, by the largest value.
+/// The largest allowed difference between GPU and CPU, relative to the largest value.
 const TOLERANCE: f32 = 1e-5;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {

@@ -1,8 +1,8 @@
-//! A network of one's own: a U-Net (Ronneberger, Fischer and Brox, arXiv 1505.04597) with random weights, built with `Graph`, run on a GPU and
-//! on the CPU, compared and timed.
+//! A custom network: a U-Net (Ronneberger, Fischer and Brox, arXiv 1505.04597) with random weights. It is built with `Graph`, run on
+//! a GPU and on the CPU, compared and timed.
 //!
 //! `cargo run --release --example small_cnn` exits with 1 if the results differ.
-#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+#![expect(clippy::print_stdout, reason = "an example prints its results")]
 
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::engine::graph::{DType, Data, Graph, GraphError, TensorId};
@@ -16,15 +16,15 @@ use std::time::{Duration, Instant};
 const SIZE: [usize; 3] = [2, 96, 64];
 /// Classes, whose probabilities the network gives for every pixel.
 const CLASSES: usize = 5;
-/// How far GPU and CPU may differ, by the largest value.
+/// The largest allowed difference between GPU and CPU, relative to the largest value.
 const TOLERANCE: f32 = 1e-4;
-/// Runs that are timed; the median counts.
+/// Timed runs; the median is printed.
 const RUNS: usize = 5;
 
 /// A graph whose weights are random.
 struct Network {
     graph: Graph,
-    /// Of the weights so far.
+    /// The number of weights so far, as a seed.
     seed: u64,
 }
 
@@ -96,7 +96,7 @@ fn network() -> Result<Graph, GraphError> {
     let quarter = net.down("quarter", middle)?;
     let coarse = net.block("coarse", quarter, 64)?;
 
-    // Back up: once by weights, once by interpolation, each beside what was there on the way down.
+    // Upsample, first by a transposed convolution, then by interpolation, and join each result with the features of the same size.
     let up = net.up("up", coarse, 32)?;
     let joined = net.graph.concat("middle.joined", &[middle, up], 3)?;
     let decoded = net.block("middle.decoded", joined, 32)?;
@@ -109,7 +109,7 @@ fn network() -> Result<Graph, GraphError> {
     let scores = net.conv("scores", decoded, CLASSES, 1)?;
     let probabilities = net.graph.softmax("probabilities", scores)?;
     net.graph.output(probabilities)?;
-    // Convolutions apply the relu behind them.
+    // Convolutions absorb the relu after them.
     net.graph.fuse();
     Ok(net.graph)
 }

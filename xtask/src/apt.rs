@@ -1,14 +1,14 @@
-//! Debian's package sources as text, and what to do as root for a software Vulkan driver.
+//! Parses Debian's package sources, and plans the commands that install a software Vulkan driver as root.
 //!
-//! Debian 12 carries a Mesa whose software driver is several times slower than the one in its backports, so the
-//! plan enables those, on the mirror and with the key that the machine uses already.
+//! The software driver of Mesa in Debian 12 is several times slower than the one in its backports. The plan therefore enables
+//! backports, with the mirror and the key that the machine already uses.
 
 use std::fmt;
 
-/// From this major version on, Mesa's software driver is the fast one.
+/// From this major version on, Mesa's software driver is fast.
 pub const FAST_MESA: u32 = 25;
 
-/// Where the plan writes the source for backports.
+/// The file of the source for backports that the plan writes.
 pub const BACKPORTS_FILE: &str = "/etc/apt/sources.list.d/shadetell-backports.sources";
 
 const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
@@ -18,11 +18,11 @@ const PACKAGES: [&str; 2] = ["mesa-vulkan-drivers", "libvulkan1"];
 pub struct Source {
     pub uris: Vec<String>,
     pub suites: Vec<String>,
-    /// The value of Signed-By as a deb822 field; it may go on over several indented lines.
+    /// The value of Signed-By as a deb822 field, which may have several indented lines.
     pub signed_by: Option<String>,
 }
 
-/// Reads the one-line format: `deb [option=value ...] uri suite component...`.
+/// Parses the one-line format: `deb [option=value ...] uri suite component...`.
 pub fn parse_list(text: &str) -> Vec<Source> {
     text.lines().filter_map(parse_line).collect()
 }
@@ -46,7 +46,7 @@ fn parse_line(line: &str) -> Option<Source> {
     })
 }
 
-/// Reads the deb822 format: stanzas of `Field: value`, parted by empty lines.
+/// Parses the deb822 format: stanzas of `Field: value`, separated by empty lines.
 pub fn parse_deb822(text: &str) -> Vec<Source> {
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     lines.split(|line| line.trim().is_empty()).filter_map(parse_stanza).collect()
@@ -74,13 +74,13 @@ fn parse_stanza(lines: &[&str]) -> Option<Source> {
     })
 }
 
-/// How backports of a release stand on this machine.
+/// The state of a release's backports on this machine.
 #[derive(Debug, PartialEq)]
 pub enum Backports {
     Enabled,
     /// Not enabled yet; the text enables them.
     Missing(String),
-    /// No source of the release itself is known, so there is no mirror to take them from.
+    /// No source of the release itself is known, so the mirror is unknown too.
     NoMirror,
 }
 
@@ -102,7 +102,7 @@ pub fn backports(sources: &[Source], codename: &str) -> Backports {
     Backports::Missing(text)
 }
 
-/// One thing to do as root; printed, it is a line for a root shell.
+/// One command to run as root; it is printed as a line for a root shell.
 #[derive(Debug, PartialEq)]
 pub enum Step {
     Run(Vec<String>),
@@ -128,12 +128,12 @@ pub fn update() -> Step {
     apt_get(&["update"])
 }
 
-/// Takes the source for backports away again.
+/// Removes the source for backports.
 pub fn forget_backports() -> Step {
     Step::Run(vec!["rm".into(), "-f".into(), BACKPORTS_FILE.into()])
 }
 
-/// Installs the release's own driver, or, `from` a suite, that one's.
+/// Installs the driver of the release, or that of the suite `from`.
 pub fn install(from: Option<&str>) -> Step {
     let mut args = vec!["install", "-y", "--no-install-recommends"];
     args.extend(from.iter().flat_map(|suite| ["-t", suite]));
@@ -145,7 +145,7 @@ pub fn install_packages(names: &[&str]) -> Step {
     apt_get(&[&["install", "-y", "--no-install-recommends"], names].concat())
 }
 
-/// Installs the driver from backports; `None` where there are none to be had. The package lists have been fetched.
+/// Installs the driver from backports; `None` if they are not available. The package lists have to be up to date.
 pub fn install_from_backports(sources: &[Source], codename: &str) -> Option<Vec<Step>> {
     let mut steps = match backports(sources, codename) {
         Backports::NoMirror => return None,
@@ -162,7 +162,7 @@ pub fn major(version: &str) -> Option<u32> {
     upstream.trim().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
-/// The version that `apt-cache policy PACKAGE` would install.
+/// The candidate version in the output of `apt-cache policy PACKAGE`.
 pub fn candidate(policy: &str) -> Option<&str> {
     policy.lines().find_map(|line| line.trim().strip_prefix("Candidate:")).map(str::trim)
 }
@@ -225,13 +225,13 @@ Components: main
     }
 
     #[test]
-    fn the_alias_of_the_release_names_its_mirror_too() {
+    fn the_mirror_is_found_by_the_alias_of_the_release() {
         let text = missing(&parse_list("deb http://mirror.example/debian stable main"));
         assert!(text.contains("Suites: bookworm-backports"), "{text}");
     }
 
     #[test]
-    fn enabled_backports_are_left_alone() {
+    fn enabled_backports_are_not_added_again() {
         let with = format!("{DEB822}\nTypes: deb\nURIs: http://m.example/\nSuites: bookworm-backports\n");
         assert_eq!(backports(&parse_deb822(&with), "bookworm"), Backports::Enabled);
         let off = format!("{with}Enabled: no\n");
@@ -263,7 +263,7 @@ env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120 instal
     }
 
     #[test]
-    fn versions_are_told_by_their_major_number() {
+    fn major_version_numbers_are_parsed() {
         assert_eq!(major("22.3.6-1+deb12u1"), Some(22));
         assert_eq!(major("1:25.0.7-2~bpo12+1\n"), Some(25));
         assert_eq!(major("(none)"), None);

@@ -1,4 +1,4 @@
-//! Every check of the project, one stage after the other, with a summary of what each one said and took.
+//! Runs every check of the project in stages, and prints a summary with the outcome and the time of each.
 
 use std::ffi::OsString;
 use std::process::{Command, ExitCode};
@@ -10,7 +10,7 @@ use crate::serve;
 use crate::setup;
 use crate::shell::{self, Cargo, Program, Result, note};
 
-/// What `cargo xtask test` was asked for.
+/// The options of `cargo xtask test`.
 #[derive(Debug, Default, PartialEq)]
 pub struct Options {
     quick: bool,
@@ -28,7 +28,7 @@ impl Options {
                 Some("--quick") => options.quick = true,
                 Some("--mesa22") => options.mesa22 = true,
                 Some("--") => options.filter = args.by_ref().cloned().collect(),
-                _ => return Err(format!("unknown option {arg:?}: `cargo xtask help` tells the options")),
+                _ => return Err(format!("unknown option {arg:?}: `cargo xtask help` lists the options")),
             }
         }
         if options.quick && options.mesa22 {
@@ -38,7 +38,7 @@ impl Options {
     }
 }
 
-/// Runs every check; a stage that fails does not keep those from running that do not need it.
+/// Runs every check. If a stage fails, all stages that do not depend on it still run.
 pub fn test(options: &Options) -> Result<ExitCode> {
     let checks = Checks {
         cargo: Cargo::in_workspace(),
@@ -47,7 +47,7 @@ pub fn test(options: &Options) -> Result<ExitCode> {
     };
     let mut report = Report::default();
     let on_drivers = cfg!(target_os = "linux") && !options.quick;
-    // Where a driver cannot be had, its stage here has failed, and the tests on it are left out.
+    // If a driver cannot be set up, its set-up stage has failed, and the tests on it are left out.
     let drivers = if on_drivers { checks.drivers(&mut report, options.mesa22) } else { Vec::new() };
     checks.read_the_code(&mut report, options.quick);
     if report.stage("build", || shell::run(&mut checks.cargo_test(&["--no-run"]))).is_none() {
@@ -80,7 +80,7 @@ pub fn test(options: &Options) -> Result<ExitCode> {
     Ok(report.print())
 }
 
-/// Runs the stages about publishing alone.
+/// Runs only the stages about publishing.
 pub fn release(cargo: &Cargo) -> Result<ExitCode> {
     let mut report = Report::default();
     report.release(cargo);
@@ -89,14 +89,14 @@ pub fn release(cargo: &Cargo) -> Result<ExitCode> {
 
 struct Checks<'a> {
     cargo: Cargo,
-    /// The command as the tests build it.
+    /// The command as built for the tests.
     shadetell: Program,
-    /// What `cargo test` is given besides.
+    /// Further arguments of `cargo test`.
     filter: &'a [OsString],
 }
 
 impl Checks<'_> {
-    /// The drivers to test on, each with the targets to test there; none means all of them.
+    /// The drivers to test on, each with its test targets; an empty list means all targets.
     fn drivers(&self, report: &mut Report, mesa22: bool) -> Vec<(Driver, &'static [&'static str])> {
         const ALL: &[&str] = &[];
         const KERNELS: &[&str] = &["--test", "kernels"];
@@ -108,7 +108,7 @@ impl Checks<'_> {
         wanted.into_iter().filter_map(|(driver, targets)| Some((driver?, targets))).collect()
     }
 
-    /// The checks that run nothing.
+    /// The checks that run no tests.
     fn read_the_code(&self, report: &mut Report, quick: bool) {
         let cargo = &self.cargo;
         report.stage("format", || {
@@ -134,7 +134,7 @@ impl Checks<'_> {
 
     /// Runs the tests of some targets on one driver.
     fn test_on(&self, driver: &Driver, targets: &[&str]) -> Result {
-        // A driver that does not load would leave the tests to another adapter, or to none.
+        // If the driver does not load, the tests would use another adapter, or none.
         let list = self.shadetell.devices(Some(driver))?.unwrap_or_default();
         let Some(adapter) = list.lines().find(|line| line.contains(driver.mark)) else {
             let icd = driver.icd.display();
@@ -158,20 +158,20 @@ impl Checks<'_> {
         }
     }
 
-    /// `cargo test` with everything switched on.
+    /// `cargo test` with all features.
     fn cargo_test(&self, args: &[&str]) -> Command {
         self.cargo.command(&[&["test", "--workspace", "--all-features", "--no-fail-fast"], args].concat())
     }
 }
 
-/// What the stages said.
+/// The outcomes of the stages.
 #[derive(Default)]
 struct Report {
     stages: Vec<(String, Option<String>, Duration)>,
 }
 
 impl Report {
-    /// Runs one stage and notes its outcome; what it gives is `None` where it failed.
+    /// Runs one stage and records its outcome; returns its result, or `None` if it failed.
     fn stage<T>(&mut self, name: &str, work: impl FnOnce() -> Result<T>) -> Option<T> {
         eprintln!("\n== {name}");
         let start = Instant::now();
@@ -184,14 +184,14 @@ impl Report {
         outcome.ok()
     }
 
-    /// Checks what is published.
+    /// Checks of published packages.
     fn release(&mut self, cargo: &Cargo) {
         self.stage("packages", || release::packages(cargo));
         self.stage("dependencies", || release::deny(cargo));
         self.stage("public interface", || release::semver(cargo));
     }
 
-    /// Prints a line for each stage; the exit code says whether all of them went well.
+    /// Prints a line for each stage; the exit code is 0 if all stages passed.
     fn print(&self) -> ExitCode {
         eprintln!("\n== summary");
         for (name, problem, took) in &self.stages {
@@ -202,7 +202,7 @@ impl Report {
         if failed == 0 {
             return ExitCode::SUCCESS;
         }
-        eprintln!("{failed} of {} stages failed; what they said stands above", self.stages.len());
+        eprintln!("{failed} of {} stages failed; see their output above", self.stages.len());
         ExitCode::FAILURE
     }
 }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn options_are_told_from_what_cargo_test_gets() {
+    fn options_are_separated_from_the_arguments_of_cargo_test() {
         let options = parse(&["--mesa22", "--", "--quick", "lstm"]).unwrap();
         assert!(options.mesa22 && !options.quick);
         assert_eq!(options.filter, ["--quick", "lstm"]);
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failed_stage_fails_the_whole() {
+    fn a_failed_stage_makes_the_whole_run_fail() {
         let mut report = Report::default();
         assert_eq!(report.stage("good", || Ok(1)), Some(1));
         assert_eq!(report.stage::<()>("bad", || Err("no".into())), None);

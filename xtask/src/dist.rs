@@ -11,7 +11,7 @@ use crate::metadata::Metadata;
 use crate::notices::notices;
 use crate::shell::{self, Cargo, Program, Result, note};
 
-/// Shells with completions, and the names that they look for.
+/// Shells with completions, and the file names that they expect.
 const COMPLETIONS: [(&str, &str); 4] = [
     ("bash", "shadetell.bash"),
     ("fish", "shadetell.fish"),
@@ -19,7 +19,7 @@ const COMPLETIONS: [(&str, &str); 4] = [
     ("zsh", "_shadetell"),
 ];
 
-/// Names that cargo gives to the C library: of Linux and others, macOS, Windows.
+/// File names of the C library: on Linux and others, macOS, Windows.
 const LIBRARIES: [&str; 6] = [
     "libshadetell_c.a",
     "libshadetell_c.so",
@@ -52,7 +52,7 @@ pub fn dist(cargo: &Cargo, debug: bool) -> Result {
     Ok(())
 }
 
-/// The folder that an archive is made of.
+/// The folder to be packed.
 struct Tree<'a> {
     /// The repository.
     root: &'a Path,
@@ -124,7 +124,7 @@ impl Tree<'_> {
         write(&self.place(to)?, content)
     }
 
-    /// The path of a file, whose folder is made.
+    /// The path of a file, after creating its folder.
     fn place(&self, to: &str) -> Result<PathBuf> {
         let path = self.to.join(to);
         let folder = path.parent().unwrap_or(self.to);
@@ -137,7 +137,7 @@ fn write(path: &Path, content: &[u8]) -> Result {
     fs::write(path, content).map_err(|e| format!("cannot write {}: {e}", path.display()))
 }
 
-/// The system that is built for, such as `x86_64-unknown-linux-gnu`.
+/// The target system, such as `x86_64-unknown-linux-gnu`.
 fn host() -> Result<String> {
     let text = shell::output(Command::new("rustc").arg("-vV")).unwrap_or_default();
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

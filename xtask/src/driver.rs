@@ -10,17 +10,17 @@ use crate::shell::{self, Result, note};
 /// A Vulkan driver that the tests can be run on.
 pub struct Driver {
     pub name: &'static str,
-    /// What names it in the list that `shadetell devices` prints.
+    /// Text that identifies it in the output of `shadetell devices`.
     pub mark: &'static str,
-    /// The file that tells the Vulkan loader where its library is.
+    /// The ICD file, which gives the Vulkan loader the path of the library.
     pub icd: PathBuf,
 }
 
 impl Driver {
-    /// Makes a command see this driver and no other.
+    /// Makes a command use only this driver.
     pub fn apply<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        // The loader reads VK_DRIVER_FILES; older ones know it as VK_ICD_FILENAMES.
-        // Without Vulkan's own name the tests might go on through OpenGL where the driver does not load.
+        // The loader reads VK_DRIVER_FILES; older loaders read VK_ICD_FILENAMES.
+        // Without WGPU_BACKEND the tests might use OpenGL if the driver does not load.
         let icd = &self.icd;
         command.env("VK_DRIVER_FILES", icd).env("VK_ICD_FILENAMES", icd).env("WGPU_BACKEND", "vulkan")
     }
@@ -31,7 +31,7 @@ pub fn lavapipe() -> Result<Driver> {
     Ok(Driver { name: "lavapipe", mark: "llvmpipe", icd: setup::lavapipe()? })
 }
 
-/// Where the files that describe installed Vulkan drivers stand.
+/// The folders of the ICD files of installed Vulkan drivers.
 const ICD_FOLDERS: [&str; 4] = [
     "/usr/local/share/vulkan/icd.d",
     "/usr/share/vulkan/icd.d",
@@ -39,7 +39,7 @@ const ICD_FOLDERS: [&str; 4] = [
     "/run/opengl-driver/share/vulkan/icd.d",
 ];
 
-/// The file that describes the installed lavapipe for this processor.
+/// The ICD file of the installed lavapipe for this processor.
 pub fn lavapipe_icd() -> Option<PathBuf> {
     let names = ["lvp_icd.json".to_string(), format!("lvp_icd.{}.json", std::env::consts::ARCH)];
     let paths =
@@ -50,7 +50,7 @@ pub fn lavapipe_icd() -> Option<PathBuf> {
 /// A driver that is unpacked from a Debian package without installing it.
 struct Unpacked {
     name: &'static str,
-    /// The packages that may hold it, as `apt-get download` takes them; the first that does is used.
+    /// The packages that may contain it, as arguments of `apt-get download`; the first that contains it is used.
     packages: &'static [&'static str],
     library: &'static str,
 }
@@ -64,7 +64,7 @@ const SWIFTSHADER: Unpacked = Unpacked {
 const MESA22: Unpacked =
     Unpacked { name: "mesa22", packages: &["mesa-vulkan-drivers/bookworm"], library: "libvulkan_lvp.so" };
 
-/// Where an installed Chromium or Chrome keeps SwiftShader.
+/// The folders in which an installed Chromium or Chrome has SwiftShader.
 const SWIFTSHADER_FOLDERS: [&str; 6] = [
     "/usr/lib/chromium",
     "/usr/lib64/chromium-browser",
@@ -74,7 +74,7 @@ const SWIFTSHADER_FOLDERS: [&str; 6] = [
     "/opt/google/chrome",
 ];
 
-/// Google's software driver: from an installed Chromium, else unpacked from its package.
+/// Google's software driver: from an installed Chromium, or else unpacked from its package.
 pub fn swiftshader(drivers: &Path) -> Result<Driver> {
     let advice = || Release::of_this_machine().swiftshader_advice();
     let mut installed = SWIFTSHADER_FOLDERS.iter().map(|folder| Path::new(folder).join(SWIFTSHADER.library));
@@ -89,7 +89,7 @@ pub fn swiftshader(drivers: &Path) -> Result<Driver> {
     Ok(Driver { name: "SwiftShader", mark: "SwiftShader", icd })
 }
 
-/// The lavapipe that Debian 12 came with, beside the installed one.
+/// The lavapipe of Debian 12, in addition to the installed one.
 pub fn mesa22(drivers: &Path) -> Result<Driver> {
     if Release::of_this_machine().debian() != Some("bookworm") {
         return Err(
@@ -110,13 +110,13 @@ pub fn mesa22(drivers: &Path) -> Result<Driver> {
     Ok(Driver { name: "Mesa 22", mark: "Mesa 22", icd: MESA22.describe(drivers, &library)? })
 }
 
-/// Whether packages come from apt here.
+/// Whether this machine uses apt.
 pub fn has_apt() -> bool {
     shell::output(Command::new("apt-get").arg("--version")).is_some()
 }
 
 impl Unpacked {
-    /// Downloads and unpacks the driver, unless that was done before, and tells where its library is.
+    /// Downloads and unpacks the driver unless that was done before; returns the path of its library.
     fn unpack(&self, drivers: &Path) -> Result<PathBuf> {
         let library = drivers.join(self.name).join(self.library);
         if !library.exists() {
@@ -128,7 +128,7 @@ impl Unpacked {
         Ok(library)
     }
 
-    /// Downloads the packages in turn until one holds the library, and moves that to its place.
+    /// Downloads the packages in turn until one contains the library, and moves the library to its place.
     fn fetch(&self, scratch: &Path, library: &Path) -> Result {
         for package in self.packages {
             note(&format!("unpacking {} from Debian's package {package}", self.name));
@@ -151,7 +151,7 @@ impl Unpacked {
         Err(format!("{} is in none of these Debian packages: {}", self.library, self.packages.join(", ")))
     }
 
-    /// Writes the file that makes the Vulkan loader load `library`.
+    /// Writes the ICD file of `library` for the Vulkan loader.
     fn describe(&self, drivers: &Path, library: &Path) -> Result<PathBuf> {
         let folder = drivers.join(self.name);
         create_folder(&folder)?;
@@ -169,16 +169,16 @@ fn create_folder(path: &Path) -> Result {
     fs::create_dir_all(path).map_err(|e| format!("cannot create {}: {e}", path.display()))
 }
 
-/// `apt-get download`, which needs no root; apt's own user is not used, as it may not write here.
+/// `apt-get download`, which needs no root. It must not switch to apt's own user, who cannot write here.
 fn download(package: &str, folder: &Path) -> bool {
     let args = ["-qq", "-o", "APT::Sandbox::User=root", "download", package];
     shell::run(Command::new("apt-get").args(args).current_dir(folder)).is_ok()
 }
 
-/// The first file under a folder whose name is asked for.
+/// The first file under a folder whose name matches.
 fn find(folder: &Path, wanted: &dyn Fn(&str) -> bool) -> Option<PathBuf> {
     fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path())).find_map(|path| {
-        // Packages hold links, some of them to folders above; only what lies in the package itself counts.
+        // Packages contain links, some to parent folders; only files in the package itself are searched.
         if path.is_dir() && !path.is_symlink() {
             return find(&path, wanted);
         }

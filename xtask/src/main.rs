@@ -1,4 +1,4 @@
-//! Set-up, checks and packaging. Two commands do for most: `cargo xtask caption` and `cargo xtask test`.
+//! Set-up, checks and packaging. The main commands are `cargo xtask caption` and `cargo xtask test`.
 
 mod apt;
 mod check;
@@ -28,7 +28,7 @@ Commands:
   test [OPTIONS] [-- CARGO_TEST_ARGS...]
                      The same set-up, then every check: format, lints, documentation, all tests on Mesa's
                      software driver (lavapipe), and the kernel tests once more on SwiftShader.
-      --quick        Only format, lints and tests, on whatever adapter this machine has
+      --quick        Only format, lints and tests, on the adapter of this machine
       --mesa22       Run the kernel tests on Debian 12's own Mesa 22 too
   release-checks     Only the stages about publishing: packages and their sizes, licences, the public interface
   dist [--debug]     Build the command and the C library, in release unless --debug is given, and pack them with manual
@@ -36,7 +36,7 @@ Commands:
   sanitize           The tests of the C interface and of file reading under AddressSanitizer
   split-model FILE   Split a model file into the parts of weights/flickr8k
 
-The set-up prints every command before running it, and asks for nothing where nothing is missing.";
+The set-up prints every command before running it, and does nothing if nothing is missing.";
 
 fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Builds the command, sees to an adapter, and captions; the exit code is the command's own.
+/// Builds the command, makes sure that there is an adapter, and captions; the exit code is that of the command.
 fn caption(args: &[OsString]) -> Result<ExitCode> {
     let cargo = Cargo::in_workspace();
     cargo.run(&["build", "--release", "-p", "shadetell-cli"])?;
@@ -89,7 +89,7 @@ fn dist(args: &[OsString]) -> Result<ExitCode> {
     dist::dist(&Cargo::in_workspace(), debug).map(|()| ExitCode::SUCCESS)
 }
 
-/// Splits the model file that is named.
+/// Splits a model file into parts.
 fn split_model(args: &[OsString]) -> Result<ExitCode> {
     let [file] = args else {
         return Err("expected a model file, as in `cargo xtask split-model flickr8k.safetensors`".to_owned());

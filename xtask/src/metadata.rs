@@ -1,4 +1,4 @@
-//! The packages of the workspace and all that they depend on, as `cargo metadata` lists them.
+//! The packages of the workspace and all their dependencies, from `cargo metadata`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -14,25 +14,25 @@ pub struct Package {
     pub version: String,
     /// As an SPDX expression.
     pub licence: Option<String>,
-    /// A file with the licence, where no expression says it.
+    /// A file with the licence, if there is no expression.
     pub licence_file: Option<PathBuf>,
     pub repository: Option<String>,
-    /// Where its files are.
+    /// The folder of its files.
     pub folder: PathBuf,
-    /// Whether it is one of ours.
+    /// Whether it belongs to the workspace.
     pub is_member: bool,
     /// Whether it may be published.
     pub is_published: bool,
 }
 
-/// All packages of a workspace, and what each of them is linked with.
+/// All packages of a workspace, with the packages that each is linked with.
 pub struct Metadata {
     packages: BTreeMap<String, Package>,
     dependencies: HashMap<String, Vec<String>>,
 }
 
 impl Metadata {
-    /// Asks cargo, on the network if the lock file names packages that are not here yet.
+    /// Runs `cargo metadata`, which downloads packages of the lock file that are missing.
     pub fn read(cargo: &Cargo) -> Result<Metadata> {
         let text = shell::output(&mut cargo.command(&["metadata", "--format-version", "1", "--locked"]));
         let text = text.ok_or("`cargo metadata --locked` failed: run `cargo check` first")?;
@@ -62,7 +62,7 @@ impl Metadata {
         }
         let mut dependencies = HashMap::new();
         for node in json["resolve"]["nodes"].as_array()? {
-            // What tests and build scripts need is not linked.
+            // Dependencies of tests and build scripts are not linked.
             let is_linked = |dep: &&Value| {
                 dep["dep_kinds"]
                     .as_array()
@@ -75,12 +75,12 @@ impl Metadata {
         Some(Metadata { packages, dependencies })
     }
 
-    /// Our own packages that may be published.
+    /// The packages of the workspace that may be published.
     pub fn published(&self) -> impl Iterator<Item = &Package> {
         self.packages.values().filter(|package| package.is_member && package.is_published)
     }
 
-    /// All packages that are linked into some of ours, on any system, in alphabetical order.
+    /// All packages that are linked into packages of the workspace, on any system, in alphabetical order.
     pub fn linked(&self, roots: &[&str]) -> Vec<&Package> {
         let is_root = |package: &Package| package.is_member && roots.contains(&package.name.as_str());
         let mut waiting: Vec<&String> =
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_linked_is_found() {
+    fn linked_packages_are_found() {
         let package = |id: &str, publish: &str| {
             format!(
                 r#"{{"id": "{id}", "name": "{id}", "version": "1.0.0", "license": "MIT", "license_file": null, "repository": null,

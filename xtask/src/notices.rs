@@ -1,4 +1,4 @@
-//! The notices of other people's code that a binary contains: name, licence, and the text of the licence.
+//! Notices of the third-party code in a binary: name, licence, and the text of the licence.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,13 +7,13 @@ use std::path::Path;
 use crate::metadata::{Metadata, Package};
 use crate::shell::Result;
 
-/// Beginnings of the names of files that carry a licence or a notice.
+/// Prefixes of the names of files with a licence or a notice.
 const NAMES: [&str; 4] = ["license", "licence", "copying", "notice"];
 
-/// The notices for all that is linked into some of our packages.
+/// The notices of all packages that are linked into some of our packages.
 pub fn notices(metadata: &Metadata, roots: &[&str]) -> Result<String> {
     let mut list = String::new();
-    // Packages by the text that they share.
+    // Packages, grouped by the text that they share.
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in metadata.linked(roots).into_iter().filter(|package| !package.is_member) {
         let name = format!("{} {}", package.name, package.version);
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_those_of_licences() {
+    fn only_texts_of_licences_are_collected() {
         let texts = licence_texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         assert!(texts.iter().any(|text| text.contains("Apache License")), "{} texts", texts.len());
         assert!(!texts.iter().any(|text| text.contains("[workspace]")));

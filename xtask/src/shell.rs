@@ -1,4 +1,4 @@
-//! Running other programs, and saying so.
+//! Runs other programs, and prints their commands.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,20 +6,20 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use crate::driver::Driver;
 
-/// An error is one sentence that says what went wrong and what to do next.
+/// An error is one sentence that states the problem and what to do next.
 pub type Result<T = ()> = std::result::Result<T, String>;
 
-/// A notice for the person at the terminal; standard output belongs to the programs that are run.
+/// Prints a notice to standard error; standard output is reserved for the programs that are run.
 pub fn note(text: &str) {
     eprintln!("xtask: {text}");
 }
 
-/// Runs a command with its output on the terminal and gives its exit status.
+/// Runs a command with its output on the terminal and returns its exit status.
 pub fn status(command: &mut Command) -> Result<ExitStatus> {
     command.status().map_err(|e| format!("cannot start {:?}: {e}", command.get_program()))
 }
 
-/// Prints a command, runs it, and takes anything but success for an error.
+/// Prints a command and runs it; anything but success is an error.
 pub fn run(command: &mut Command) -> Result {
     let text = describe(command);
     eprintln!("> {text}");
@@ -27,7 +27,7 @@ pub fn run(command: &mut Command) -> Result {
     if status.success() { Ok(()) } else { Err(format!("`{text}` failed ({status})")) }
 }
 
-/// What a command that succeeds writes to standard output; `None` where it fails or is not installed.
+/// The standard output of a command; `None` if it fails or is not installed.
 pub fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -54,7 +54,7 @@ impl Cargo {
         &self.root
     }
 
-    /// The target folder, wherever it is: this program stands in its `debug`.
+    /// The target folder: this program is in its subfolder `debug`.
     pub fn target(&self) -> PathBuf {
         let own = std::env::current_exe().unwrap_or_default();
         own.ancestors().nth(2).map_or_else(|| self.root.join("target"), Path::to_path_buf)
@@ -70,7 +70,7 @@ impl Cargo {
     /// The same in the folder of an example that has a lock file of its own.
     pub fn in_example(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new("cargo");
-        // Bevy declares a newer Rust than it takes to build it.
+        // Bevy declares a newer Rust than it needs.
         command.args(args).args(["--locked", "--ignore-rust-version"]);
         command.current_dir(self.root.join("examples").join(name));
         command
@@ -87,16 +87,15 @@ pub struct Program {
 }
 
 impl Program {
-    /// The one that a profile's build put into this folder of the target folder: `debug`, `release`.
+    /// The command as built in a profile, from this subfolder of the target folder: `debug` or `release`.
     pub fn built_in(profile: &str) -> Result<Self> {
-        // This program stands in the target folder's `debug` itself, wherever the target folder is.
-        let own =
-            std::env::current_exe().map_err(|e| format!("cannot tell where the target folder is: {e}"))?;
+        // This program is itself in the subfolder `debug` of the target folder.
+        let own = std::env::current_exe().map_err(|e| format!("cannot find the target folder: {e}"))?;
         let target = own.ancestors().nth(2).unwrap_or(&own);
         Ok(Self { path: target.join(profile).join(format!("shadetell{}", std::env::consts::EXE_SUFFIX)) })
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -107,7 +106,7 @@ impl Program {
         command
     }
 
-    /// What `shadetell devices` prints, on one driver or on those of this machine; `None` where there is no adapter.
+    /// The output of `shadetell devices`, on one driver or on those of this machine; `None` if there is no adapter.
     pub fn devices(&self, driver: Option<&Driver>) -> Result<Option<String>> {
         const NO_ADAPTER: i32 = 4;
         let mut command = self.command("devices");

@@ -1,7 +1,7 @@
-//! Bevy cameras that say what they see.
+//! Captions of the pictures of Bevy cameras.
 //!
-//! Add [`CaptionPlugin`] to an app and [`CaptionCamera`] to a camera; observe [`Captioned`]. Everything happens on Bevy's own
-//! device: what a camera drew is looked at where it lies, a slice in each frame.
+//! Add [`CaptionPlugin`] to an app and [`CaptionCamera`] to a camera, and observe [`Captioned`]. All work is done on Bevy's own
+//! device, without copying the camera's picture to the CPU, in slices over several frames.
 
 use bevy::ecs::schedule::IntoScheduleConfigs;
 use bevy::prelude::*;
@@ -19,56 +19,56 @@ use std::collections::HashMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Gives the app's cameras the power of speech.
+/// A plugin that captions the pictures of cameras.
 #[derive(Clone)]
 pub struct CaptionPlugin {
-    /// Who speaks.
+    /// The model.
     pub model: Arc<Model>,
     /// How captions are searched.
     pub options: CaptionOptions,
-    /// What a frame may spend on it.
+    /// The budget of a frame.
     pub budget: Budget,
 }
 
-/// A camera that is asked what it sees. Whatever it draws to, a window or an image.
+/// A camera whose picture is captioned. It may draw to a window or to an image.
 #[derive(Component, ExtractComponent, Clone, Copy, Debug)]
 #[extract_app(RenderApp)]
 pub struct CaptionCamera {
-    /// Frames from one look to the next. Cameras take turns: with several, or a small budget, it may take more.
+    /// Least number of frames between two captions. Cameras take turns: with several cameras, or a small budget, it takes longer.
     pub every: u32,
 }
 
-/// A camera has said what it sees: triggered on the camera.
+/// An event with a caption, triggered on the camera.
 #[derive(EntityEvent, Clone, Debug)]
 pub struct Captioned {
     /// The camera.
     pub entity: Entity,
-    /// What it said.
+    /// The caption.
     pub caption: Caption,
 }
 
-/// What the renderer says to the app: errors in words.
+/// Messages from the renderer to the app: captions, or errors as text.
 type Said = (Entity, Result<Caption, String>);
 
 #[derive(Resource)]
 struct Heard(Mutex<Receiver<Said>>);
 
-/// The renderer's side.
+/// The state in the render world.
 #[derive(Resource)]
 struct Captioning {
     plugin: CaptionPlugin,
     state: State,
-    /// The caption that is on its way, and whose it is.
+    /// The caption in progress, and its camera.
     current: Option<(Entity, Ticket)>,
     /// Frames since the start.
     now: u64,
-    /// The frames in which cameras looked last.
+    /// The frame of each camera's last caption.
     looked: HashMap<Entity, u64>,
     said: Sender<Said>,
 }
 
 enum State {
-    /// Before there is a device, or after an error that was told.
+    /// Before there is a device, or after an error that was reported.
     Idle,
     Preparing(Prewarm),
     Ready(Box<Captioner>),
@@ -78,7 +78,7 @@ impl Plugin for CaptionPlugin {
     fn build(&self, app: &mut App) {
         let (said, heard) = channel();
         app.add_plugins(ExtractComponentPlugin::<CaptionCamera>::default());
-        app.insert_resource(Heard(Mutex::new(heard))).add_systems(PreUpdate, tell);
+        app.insert_resource(Heard(Mutex::new(heard))).add_systems(PreUpdate, report);
         let Some(renderer) = app.get_sub_app_mut(RenderApp) else {
             error!("captions need the renderer: add CaptionPlugin after RenderPlugin");
             return;
@@ -97,8 +97,8 @@ impl Plugin for CaptionPlugin {
     }
 }
 
-/// Hands on what the renderer said.
-fn tell(heard: Res<Heard>, mut commands: Commands) {
+/// Triggers events for the messages of the renderer.
+fn report(heard: Res<Heard>, mut commands: Commands) {
     for (entity, said) in heard.0.lock().unwrap_or_else(PoisonError::into_inner).try_iter() {
         match said {
             Ok(caption) => commands.trigger(Captioned { entity, caption }),
@@ -107,7 +107,7 @@ fn tell(heard: Res<Heard>, mut commands: Commands) {
     }
 }
 
-/// Begins to make the model ready on the device, which is new: at the start, or after the one before was lost.
+/// Begins to prepare the model on a new device: at the start, or after the previous device was lost.
 fn prepare(mut captioning: ResMut<Captioning>, device: Res<RenderDevice>, queue: Res<RenderQueue>) {
     let gpu = Gpu::from_host(device.wgpu_device(), &queue);
     let CaptionPlugin { model, options, .. } = captioning.plugin.clone();
@@ -121,7 +121,7 @@ fn prepare(mut captioning: ResMut<Captioning>, device: Res<RenderDevice>, queue:
     };
 }
 
-/// Once a frame, after the cameras have drawn.
+/// Runs once a frame, after the cameras have drawn.
 fn look(
     mut captioning: ResMut<Captioning>,
     cameras: Query<(&MainEntity, &CaptionCamera, &ViewTarget), With<ExtractedCamera>>,
@@ -142,7 +142,7 @@ fn look(
     }
     let State::Ready(captioner) = state else { return };
     let mut encoder = device.create_command_encoder(&Default::default());
-    // Of those whose time has come, the one that has waited longest.
+    // Of the cameras that are due, the one that has waited longest.
     let last = |camera: &MainEntity| looked.get(&camera.id()).copied();
     let is_due = |(camera, CaptionCamera { every }, _): &(&MainEntity, &CaptionCamera, &ViewTarget)| {
         last(camera).is_none_or(|frame| *now - frame >= u64::from(*every))
@@ -168,7 +168,7 @@ fn look(
     };
     if let Some((camera, caption)) = found {
         *current = None;
-        // The app is gone when nobody listens.
+        // Sending fails only if the app has ended.
         let _ = said.send((camera, caption.map_err(|problem| problem.to_string())));
     }
 }

@@ -1,4 +1,4 @@
-//! A scene without a window: a photo that drifts past a camera, which says what it sees.
+//! A scene without a window: a photo drifts past a camera, and the camera's picture is captioned.
 //!
 //! ```sh
 //! cd examples/bevy && cargo run --release -- [CAPTIONS]
@@ -38,12 +38,12 @@ fn main() -> Result<AppExit, BevyError> {
     Ok(app.run())
 }
 
-/// An app with the photo in front of a camera that looks again as soon as it can.
+/// An app with a photo in front of a camera that is captioned as often as possible.
 fn scene(drift: Drift, budget: Budget) -> Result<App, BevyError> {
     let model = Arc::new(Model::from_static("bundled model", shadetell_flickr8k::MODEL)?);
     let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
     let photo = read(Path::new(PHOTO), &DecodeOptions::default())?;
-    // Bevy takes what the adapter has beyond that.
+    // Bevy requests higher limits where the adapter has them.
     let settings =
         WgpuSettings { limits: required_limits(&model, &options, &Default::default())?, ..default() };
     let mut app = App::new();
@@ -85,7 +85,7 @@ fn place(photo: &Rgb8, mut commands: Commands, mut images: ResMut<Assets<Image>>
 }
 
 fn say(captioned: On<Captioned>, mut remaining: ResMut<Remaining>, mut exit: MessageWriter<AppExit>) {
-    #[expect(clippy::print_stdout, reason = "captions are what is asked for")]
+    #[expect(clippy::print_stdout, reason = "the captions are the output of the example")]
     {
         println!("{}", captioned.caption.text);
     }
@@ -105,7 +105,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn cameras_say_in_turns_what_the_photo_shows() {
+    fn cameras_take_turns_and_get_the_caption_of_the_photo() {
         let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
         let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
         let captioner = Captioner::new(
@@ -117,7 +117,7 @@ mod tests {
         let photo = read(Path::new(PHOTO), &DecodeOptions::default()).unwrap();
         let expected = captioner.caption(&photo).unwrap();
 
-        // The photo stands still and is drawn pixel for pixel: what the camera sees is the photo.
+        // The photo does not move and is drawn pixel for pixel, so the camera's picture equals the photo.
         let mut app = scene(Drift(0.0), Budget::dispatches(20)).unwrap();
         let found: Arc<Mutex<Vec<Captioned>>> = Arc::default();
         let list = Arc::clone(&found);
@@ -139,7 +139,7 @@ mod tests {
             assert!(start.elapsed() < Duration::from_secs(180), "{} captions", found.lock().unwrap().len());
         }
         let found = found.lock().unwrap();
-        // The first may have looked before the photo was there.
+        // The first caption may have begun before the photo was loaded.
         for captioned in &found[1..] {
             assert_eq!(captioned.caption.text, expected.text);
             assert_eq!(captioned.caption.log_prob, expected.log_prob);

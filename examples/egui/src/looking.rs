@@ -1,4 +1,4 @@
-//! The captions of a moving picture: what is known of the one that is on its way, and of the one before.
+//! The captions of a moving picture: the one in progress, and the last finished one.
 
 use eframe::wgpu;
 use shadetell::engine::gpu::Gpu;
@@ -8,16 +8,16 @@ use shadetell::{Caption, CaptionOptions, Captioner, Error, Prewarm, Ticket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What a frame may spend.
+/// The budget of a frame.
 const BUDGET: Budget = Budget::Micros(6000);
-/// How long a finished caption stays before the camera is asked again.
+/// How long a finished caption is shown before the next one begins.
 const PAUSE: Duration = Duration::from_millis(1500);
 
 pub(crate) struct Looking {
     state: State,
-    /// The part that is looked at, and what is found in it so far.
+    /// The part of the picture that is being captioned, and the words found so far.
     found: Option<([u32; 4], Caption)>,
-    /// The last caption that was finished.
+    /// The last finished caption.
     said: Option<Caption>,
 }
 
@@ -28,7 +28,7 @@ enum State {
     Failed(String),
 }
 
-/// A caption over what it is about.
+/// A caption with the part of the picture that it describes.
 pub(crate) struct View<'a> {
     pub(crate) part: [u32; 4],
     pub(crate) caption: &'a Caption,
@@ -42,7 +42,7 @@ impl Looking {
         Ok(Looking { state: State::Preparing(prewarm), found: None, said: None })
     }
 
-    /// A frame's share of the work, on a part of a texture.
+    /// Does a frame's share of the work on a part of a texture.
     pub(crate) fn frame(
         &mut self,
         device: &wgpu::Device,
@@ -78,7 +78,7 @@ impl Looking {
             next.and_then(|state| self.heard(state)).unwrap_or_else(|error| State::Failed(error.to_string()));
     }
 
-    /// Takes in what has come back.
+    /// Polls the caption in progress.
     fn heard(&mut self, state: State) -> Result<State, Error> {
         let State::Busy { captioner, mut ticket, part } = state else { return Ok(state) };
         let caption = ticket.poll();
@@ -92,12 +92,12 @@ impl Looking {
         Ok(State::Idle { captioner, since: Some(Instant::now()) })
     }
 
-    /// The last caption that was finished.
+    /// The last finished caption.
     pub(crate) fn said(&self) -> Option<&Caption> {
         self.said.as_ref()
     }
 
-    /// What is known of the newest.
+    /// The newest caption, which may be in progress.
     pub(crate) fn view(&self) -> Option<View<'_>> {
         let (State::Idle { captioner, .. } | State::Busy { captioner, .. }) = &self.state else {
             return None;
@@ -106,7 +106,7 @@ impl Looking {
         Some(View { part: *part, caption, grid: captioner.attention_grid()? })
     }
 
-    /// What it does, in words.
+    /// The current activity, in words.
     pub(crate) fn state(&self) -> &str {
         match &self.state {
             State::Preparing(_) => "getting ready",
@@ -115,7 +115,7 @@ impl Looking {
         }
     }
 
-    /// How far the making ready is, from 0 to 1.
+    /// The progress of the preparation, from 0 to 1.
     pub(crate) fn progress(&self) -> f32 {
         match &self.state {
             State::Preparing(prewarm) => prewarm.progress(),

@@ -1,7 +1,7 @@
-//! A window with the picture of a camera, what it says as the words are found, and where it looked for each.
+//! A window with the picture of a camera, the words of its caption as they are found, and the attention of each word.
 //!
-//! The camera pans over a photo. What it sees goes to a captioner on egui's own device, a slice in each frame, and the window stays
-//! as smooth as it was.
+//! The camera pans over a photo. A captioner on egui's own device captions its picture in slices over several frames, so that the
+//! window stays smooth.
 //!
 //! ```sh
 //! cd examples/egui && cargo run --release -- [PHOTO]
@@ -56,7 +56,7 @@ fn main() -> eframe::Result {
     eframe::run_native("Shade & Tell", options, Box::new(window))
 }
 
-/// egui's own needs of a device, and ours.
+/// The device limits of egui, merged with those of the captioner.
 fn setup(limits: wgpu::Limits) -> WgpuSetup {
     let base = WgpuSetupCreateNew::without_display_handle();
     let egui = Arc::clone(&base.device_descriptor);
@@ -100,7 +100,7 @@ impl Window {
         Ok(Window { photo: view, texture, size: [photo.width(), photo.height()], looking })
     }
 
-    /// Where the camera looks at a time in seconds: left, top, width and height in pixels of the photo.
+    /// The camera's part of the photo at a time in seconds: left, top, width and height in pixels of the photo.
     fn part(&self, time: f64) -> [u32; 4] {
         let sides = self.size.map(|side| (side as f32 * ZOOM).max(1.0) as u32);
         let along = |axis: usize, phase: f64| {
@@ -110,7 +110,7 @@ impl Window {
         [along(0, (0.3 * time).sin()), along(1, (0.2 * time).cos()), sides[0], sides[1]]
     }
 
-    /// Draws a part of the photo, as wide as there is room.
+    /// Draws a part of the photo at the available width.
     fn picture(&self, ui: &mut egui::Ui, [left, top, width, height]: [u32; 4]) -> Rect {
         let room = ui.available_width().min(460.0);
         let size = vec2(room, room * height as f32 / width as f32);
@@ -121,7 +121,7 @@ impl Window {
         rect
     }
 
-    /// What was looked at, dark where the word did not need it; gives the words, the one that is shown stands out.
+    /// Draws the captioned part, dark where the shown word has little attention, and the words, with the shown one highlighted.
     fn looked_at(&self, ui: &mut egui::Ui, View { part, caption, grid }: View<'_>) {
         let rect = self.picture(ui, part);
         let shown = caption.tokens.len().saturating_sub(1);
@@ -142,7 +142,7 @@ impl Window {
     }
 }
 
-/// Darkens the cells of a grid that were not looked at.
+/// Darkens the cells of a grid with little attention.
 fn shade(ui: &egui::Ui, rect: Rect, attention: &[f32], [rows, columns]: [usize; 2]) {
     let most = attention.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     let cell = vec2(rect.width() / columns as f32, rect.height() / rows as f32);
