@@ -73,7 +73,10 @@ fn wrong_imports(text: &str, layer: &str, allowed: &[&str], depth: usize) -> Vec
     for (index, line) in text.lines().enumerate() {
         for name in names_behind(line, "crate::") {
             if name.is_empty() {
-                wrong.push((index + 1, "write one `use crate::...` per layer: this test reads no nested imports".to_owned()));
+                wrong.push((
+                    index + 1,
+                    "write one `use crate::...` per layer: this test reads no nested imports".to_owned(),
+                ));
             } else if name != layer && !allowed.contains(&name) {
                 wrong.push((index + 1, format!("`{layer}` may not import `{name}`")));
             }

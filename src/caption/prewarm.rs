@@ -42,8 +42,11 @@ impl Prewarm {
     /// # Errors
     /// As [`Captioner::new`]; or [`Prewarm::poll`] has returned the captioner already.
     pub fn wait(mut self) -> Result<Captioner, Error> {
-        let given =
-            || Err(Error::invalid("expected a `Prewarm` with a captioner, found that `poll` has returned it already"));
+        let given = || {
+            Err(Error::invalid(
+                "expected a `Prewarm` with a captioner, found that `poll` has returned it already",
+            ))
+        };
         self.thread.take().map_or_else(given, joined)
     }
 }

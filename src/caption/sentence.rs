@@ -1,6 +1,6 @@
-//! Whether words make a whole sentence: beam search also finds captions that break off or repeat themselves.
+//! Recognises whole sentences: beam search also finds captions that break off or repeat themselves.
 
-/// Words that another one has to follow: articles, determiners, conjunctions, prepositions, and verbs that take an object.
+/// Words that need another word after them: articles, determiners, conjunctions, prepositions, and verbs with an object.
 const LEADING: &[&str] = &[
     "a", "an", "the", "his", "their", "its", "my", "your", "our", "this", "these", "those", "some", "each",
     "every", "another", "several", "many", "very", "and", "or", "but", "while", "as", "because", "who",
@@ -9,7 +9,7 @@ const LEADING: &[&str] = &[
     "is", "are", "was", "were", "be", "has", "have", "wearing", "holding",
 ];
 
-/// Colours: a caption may name one twice.
+/// Colours: a caption may contain one twice.
 const COLOURS: &[&str] = &[
     "black", "blonde", "blue", "brown", "golden", "gray", "green", "grey", "orange", "pink", "purple", "red",
     "tan", "white", "yellow",
@@ -45,10 +45,10 @@ const ADJECTIVES: &[&str] = &[
     "younger",
 ];
 
-/// Words that an adjective may follow at the end: "is red", "a man in black".
+/// Words before an adjective with which a caption may end: "is red", "a man in black".
 const BEFORE_ADJECTIVES: &[&str] = &["all", "are", "dressed", "in", "is", "look", "looks", "wearing"];
 
-/// Further words without a content of their own, which a caption may say twice.
+/// Other function words, which a caption may contain twice.
 const FUNCTION_WORDS: &[&str] = &[
     "on", "up", "down", "out", "off", "by", "over", "around", "through", "across", "along", "behind",
     "front", "top", "side", "back", "it", "he", "she", "they", "her", "him", "them", "one", "two", "three",
@@ -57,9 +57,9 @@ const FUNCTION_WORDS: &[&str] = &[
 
 /// Whether a caption of these words, in lower case, neither breaks off nor repeats itself.
 ///
-/// It breaks off if it ends on an article, determiner, conjunction, preposition or an adjective without its noun. It repeats itself
-/// if a word follows itself, or if it says a noun, verb or the like twice. Of the sentences of people the first rule rejects one
-/// in a hundred, the second, which is meant to choose between hypotheses, one in twenty.
+/// A caption breaks off if it ends with an article, determiner, conjunction or preposition, or with an adjective without its noun.
+/// It repeats itself if a word follows itself, or if it contains a noun, verb or other content word twice. These rules only choose
+/// between hypotheses: the first one rejects one in a hundred sentences written by people, the second one in twenty.
 pub(super) fn is_whole(words: &[&str]) -> bool {
     let has_letters = |word: &&str| word.chars().any(char::is_alphanumeric);
     let words: Vec<&str> = words.iter().copied().filter(has_letters).collect();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn whole_sentences() {
+    fn whole_sentences_are_recognised() {
         for sentence in [
             "a dog runs on the beach",
             "a man in black",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn captions_that_break_off() {
+    fn captions_that_break_off_are_rejected() {
         for sentence in [
             "a dog runs on the",
             "a dog runs on the .",
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn captions_that_repeat_themselves() {
+    fn captions_that_repeat_themselves_are_rejected() {
         for sentence in [
             "a kitchen with a kitchen",
             "a woman and a woman sit on a bench",

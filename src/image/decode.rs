@@ -153,7 +153,8 @@ fn guarded<T>(
     // Decoders are third-party code that reads untrusted bytes. A panic on one file must not end a batch of thousands or a
     // server. No state of the decoder outlives the call, so none can be inconsistent. The panic hook belongs to the host and is
     // not changed.
-    panic::catch_unwind(|| read(format, bytes, options)).unwrap_or_else(|_| Err(corrupt(format, DECODER_FAILED)))
+    panic::catch_unwind(|| read(format, bytes, options))
+        .unwrap_or_else(|_| Err(corrupt(format, DECODER_FAILED)))
 }
 
 fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {

@@ -400,7 +400,9 @@ fn flipped_bytes_never_panic() {
                     assert!(u64::from(image.width()) * u64::from(image.height()) <= options.max_pixels);
                 }
                 // The panic was caught, but it is a bug of the decoder.
-                Err(error) => assert!(!error.to_string().contains(DECODER_FAILED), "{name}: the decoder panicked"),
+                Err(error) => {
+                    assert!(!error.to_string().contains(DECODER_FAILED), "{name}: the decoder panicked")
+                }
             }
         }
     }

@@ -122,7 +122,9 @@ impl Report {
         print_table(&rows, 9, format)?;
         let note = match self.clock {
             "device" => "Times are from the device's clock.",
-            _ => "Times are wall-clock times of dispatches, with each one waited for, since the device has no clock.",
+            _ => {
+                "Times are wall-clock times of dispatches, with each one waited for, since the device has no clock."
+            }
         };
         let note = format!(
             "Errors are relative to the reference's largest value. {note} Peaks are those of `shadetell bench peaks`.\n"
