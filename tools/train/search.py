@@ -1,60 +1,113 @@
-"""Beam search as the engine does it, over many photos at once."""
-import torch
+"""Beam search over many photos at once, with the rules that end sentences well."""
+from dataclasses import dataclass
 
-from data import END, START
-from model import SUPPRESS
+import numpy as np
+import torch
+from torch import Tensor
+
+from decoder import SUPPRESS, Decoder, Seen
+from words import END, START, Tag
+
+# words that a caption may say twice
+OFTEN = frozenset("""a an the of in on at with and or to is are be being has have by for from into onto over under up down out off as that this
+it its it's his her their him them he she they while who which some other another one two three top front next side near behind through
+around each all not there between along across against""".split())
+# words that no caption ends on
+UNFINISHED = frozenset("""a an the of in on at with and or to is are be being has have by for from into onto over as that this its his her their
+while who which some another near behind through between along across against his two three four very wearing holding riding playing
+white black blue red green yellow brown pink purple grey gray tan blond blonde bright dark colored colorful large small big little tiny
+young old older tall long short different various several many few wooden stuffed striped plaid next front""".split())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Masks over the vocabulary."""
+    once: Tensor        # bool: may be said once only
+    unfinished: Tensor  # bool: <end> may not follow
+    gated: Tensor       # bool: may be said only if one of its tags was seen
+    opens: Tensor       # bool [tags, words]
+
+    @staticmethod
+    def of(words: list[str], tags: list[Tag], gated: frozenset[str]) -> "Rules":
+        """gated: names of tags that the classifier knows well."""
+        index = {w: i for i, w in enumerate(words)}
+        opens = torch.zeros(len(tags), len(words), dtype=torch.bool)
+        mask = torch.zeros(len(words), dtype=torch.bool)
+        for t, tag in enumerate(tags):
+            for i in (index[w] for w in tag.words if w in index):
+                opens[t, i] = True
+                mask[i] |= tag.name in gated
+        return Rules(torch.tensor([i > 3 and w not in OFTEN for i, w in enumerate(words)]),
+                     torch.tensor([w in UNFINISHED for w in words]), mask, opens)
+
+    def shut(self, tags: np.ndarray, scores: np.ndarray, least: float = 0.004) -> Tensor:
+        """tags, scores [p, n] of photos' first tags -> bool [p, words]: words that may not be said."""
+        out = self.gated.repeat(len(tags), 1)
+        for row, (numbers, values) in zip(out, zip(tags, scores)):
+            row &= ~self.opens[numbers[values >= least].tolist()].any(0)
+        return out
+
+
+@dataclass
+class Hypothesis:
+    ids: list[int]   # without <start>, with <end> if finished
+    score: float     # sum of log-probabilities
+    finished: bool
 
 
 @torch.no_grad()
-def beams(decoder, grid, k, longest=20):
-    """All hypotheses of each photo: [(ids with <end> if finished, sum of log-probabilities, finished)].
-
-    k rows a photo. Every step takes the best continuations by summed log-probability (as many as slots are left); those with
-    <end> are finished and their slot is gone. Log-probabilities are those of the whole softmax; suppressed words are never taken.
-    """
-    p = grid.shape[0]
-    state = decoder.start(grid)
-    spread = torch.arange(p).repeat_interleave(k)
-    state = (state[0][spread], state[1][spread], *state[2:])
-    tokens = torch.full((p * k,), START)
-    scores = torch.full((p, k), -torch.inf)
+def beams(decoder: Decoder, seen: Seen, k: int = 3, longest: int = 18, rules: Rules | None = None,
+          shut: Tensor | None = None) -> list[list[Hypothesis]]:
+    """Hypotheses of each photo. Every step takes the best continuations by summed log-probability, as many as slots are left; those
+    with <end> are finished and their slot is gone. Log-probabilities are those of the whole softmax; forbidden words are never taken."""
+    memory, p = decoder.read(seen), len(seen.grid)
+    h, c = (x.repeat_interleave(k, 0) for x in (memory.h, memory.c))
+    device = h.device
+    tokens = torch.full((p * k,), START, device=device)
+    scores = torch.full((p, k), -torch.inf, device=device)
     scores[:, 0] = 0
-    slots, paths = [k] * p, [[[]] + [None] * (k - 1) for _ in range(p)]
-    found = [[] for _ in range(p)]
+    used = torch.zeros(p * k, decoder.sizes.words, dtype=torch.bool, device=device)
+    base = torch.arange(p, device=device)[:, None] * k
+    paths: list[list[list[int]]] = [[[]] * k for _ in range(p)]
+    found: list[list[Hypothesis]] = [[] for _ in range(p)]
     for step in range(longest):
-        logits, state = decoder.step(tokens, state)
+        logits, h, c = decoder.step(tokens, h, c, memory)
         logp = torch.log_softmax(logits, 1)
         logp[:, SUPPRESS] = -torch.inf
-        total = (scores.view(-1, 1) + logp).view(p, -1)
-        best, at = total.topk(k, 1)
-        best, at, words = best.tolist(), at.tolist(), logp.shape[1]
-        rows, tokens, scores = [], [], []
+        if step == 0:
+            logp[:, END] = -torch.inf
+        if rules is not None:
+            logp.masked_fill_(used, -torch.inf)
+            logp[:, END].masked_fill_(rules.unfinished[tokens], -torch.inf)
+        if shut is not None:
+            logp.view(p, k, -1).masked_fill_(shut[:, None], -torch.inf)
+        best, at = (scores.view(-1, 1) + logp).view(p, -1).topk(k, 1)
+        rows, words = at // logp.shape[1], at % logp.shape[1]
+        ended = (words == END).tolist()
+        kept = [[paths[i][r] + [w] for r, w in zip(rs, ws)] for i, (rs, ws) in enumerate(zip(rows.tolist(), words.tolist()))]
+        values = best.tolist()
         for i in range(p):
-            live = []
-            for score, a in zip(best[i][:slots[i]], at[i]):
-                if score == -torch.inf:
-                    continue
-                row, word = divmod(a, words)
-                path = paths[i][row] + [word]
-                if word == END:
-                    found[i].append((path, score, True))
-                else:
-                    live.append((row, word, score, path))
-            slots[i] = len(live) if step else min(slots[i], len(live))
-            paths[i] = [l[3] for l in live] + [None] * (k - len(live))
-            rows += [i * k + l[0] for l in live] + [i * k] * (k - len(live))
-            tokens += [l[1] for l in live] + [END] * (k - len(live))
-            scores.append([l[2] for l in live] + [-torch.inf] * (k - len(live)))
-        rows, tokens, scores = torch.tensor(rows), torch.tensor(tokens), torch.tensor(scores)
-        state = (state[0][rows], state[1][rows], *state[2:])
-        if not any(slots):
+            slots = k - len(found[i])
+            for n in range(k):
+                if n >= slots or values[i][n] == -torch.inf:
+                    best[i, n] = -torch.inf
+                elif ended[i][n]:
+                    found[i].append(Hypothesis(kept[i][n], values[i][n], True))
+                    best[i, n] = -torch.inf
+        paths, scores, tokens = kept, best, words.flatten()
+        flat = (base + rows).flatten()
+        h, c, used = h[flat], c[flat], used[flat]
+        if rules is not None:
+            used[torch.arange(p * k, device=device), tokens] |= rules.once[tokens]
+        if all(len(f) == k for f in found) or not torch.isfinite(scores).any():
             break
     for i in range(p):
         if not found[i]:
-            found[i] = [(path, score, False) for path, score in zip(paths[i], scores[i].tolist()) if path is not None]
+            found[i] = [Hypothesis(path, score, False) for path, score in zip(paths[i], scores[i].tolist()) if score > -torch.inf]
     return found
 
 
-def winner(hypotheses, penalty):
-    """The hypothesis with the greatest sum / length^penalty (length counts <end>); the first found wins a tie."""
-    return max(hypotheses, key=lambda h: h[1] / len(h[0]) ** penalty)
+def winner(hypotheses: list[Hypothesis], penalty: float = 0.7) -> list[int]:
+    """Word ids of the hypothesis with the greatest score / length^penalty (length counts <end>), without <end>."""
+    best = max(hypotheses, key=lambda h: h.score / len(h.ids) ** penalty)
+    return best.ids[:-1] if best.finished else best.ids
