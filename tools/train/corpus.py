@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from decoder import Seen
-from encoder import pool_matrix
+from encoder import CHANNELS, pool_matrix
 from photos import Photo
 from pseudo import FIRST, Pseudo, Sights, similar
 from sight import Detectors, cross_fit, tag_scores, tag_value, truth
@@ -18,27 +18,32 @@ PLACES = 36      # of the pooled grid
 RANDOM_GRID = 0.15  # of the sentences without a photo get the grid of any photo, the others that of a similar one
 
 
-@dataclass
 class Features:
-    """Memory-mapped features of one set of photos (see encoder.extract)."""
-    grid: np.ndarray    # [n, 2, 81, 1280]
-    logits: np.ndarray  # [n, 2, 17, 1000]
+    """Features of a set of photos, or of some of it, in files that stay on disk (see encoder.extract)."""
+    def __init__(self, stem: Path, rows: np.ndarray | None = None) -> None:
+        self._grid, self._logits = (np.load(stem.with_name(f"{stem.name}.{k}.npy"), mmap_mode="r") for k in ("grid", "logits"))
+        self._rows = np.arange(len(self._grid)) if rows is None else rows
 
-    @staticmethod
-    def open(stem: Path) -> "Features":
-        return Features(*(np.load(stem.with_name(f"{stem.name}.{k}.npy"), mmap_mode="r") for k in ("grid", "logits")))
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def grids(self, first: int, count: int) -> np.ndarray:
+        """[count, 2, 81, 1280], fewer at the end."""
+        return self._grid[self._rows[first:first + count]].astype(np.float32)
+
+    def logits(self) -> np.ndarray:
+        """[n, 2, 17, 1000] float16."""
+        return self._logits[self._rows]
 
 
 def pooled(features: list[Features], file: Path) -> np.ndarray:
     """The grids of some sets, pooled to 6x6, [n, 2, 36, 1280] float16, kept in a file."""
     if not file.exists():
-        matrix = pool_matrix()
-        part = file.with_suffix(".part")
-        out = np.lib.format.open_memmap(part, "w+", np.float16, (sum(len(f.grid) for f in features), 2, PLACES, 1280))
-        at = 0
+        matrix, at, part = pool_matrix(), 0, file.with_suffix(".part")
+        out = np.lib.format.open_memmap(part, "w+", np.float16, (sum(map(len, features)), 2, PLACES, CHANNELS))
         for f in features:
-            for i in range(0, len(f.grid), 50):
-                block = f.grid[i:i + 50].astype(np.float32)
+            for i in range(0, len(f), 50):
+                block = f.grids(i, 50)
                 out[at:at + len(block)] = matrix @ block
                 at += len(block)
         out.flush()
@@ -60,7 +65,7 @@ def first_tags(logits: np.ndarray, tags: list[Tag]) -> tuple[np.ndarray, np.ndar
 def look(logits: np.ndarray, tags: list[Tag], detectors: Detectors) -> Sights:
     numbers, scores = first_tags(logits, tags)
     whole = logits[:, :, 0].astype(np.float32)
-    return Sights(numbers, scores, np.stack([detectors(whole[:, v]) for v in range(whole.shape[1])]))
+    return Sights(numbers, scores, detectors(whole).swapaxes(0, 1))
 
 
 def seen(grid: np.ndarray, tags: np.ndarray, scores: np.ndarray, attributes: np.ndarray) -> Seen:
@@ -79,14 +84,12 @@ class Corpus:
     """Training photos with captions first, then photos with labels only; sentences without photos."""
     def __init__(self, photos: list[Photo], features: list[Features], everyday: np.ndarray, sentences: list[list[list[str]]], words: list[str],
                  tags: list[Tag], attributes: list[Attribute], class_rows: np.ndarray, cache: Path, longest: int = 18,
-                 everyday_times: int = 3) -> None:
-        """everyday (bool of each photo): more alike to what the sentences are about."""
+                 everyday_times: int = 3, detectors: Detectors | None = None) -> None:
+        """everyday (bool of each photo): more alike to what the sentences are about. detectors: of attributes, if not to be trained."""
         cache.mkdir(parents=True, exist_ok=True)
         index = {w: i for i, w in enumerate(words)}
         ids = lambda captions: [encode(c, index, longest) for c in captions]
         self.grid = pooled(features, cache / "grid.npy")
-        logits = [f.logits for f in features]
-        whole = np.concatenate([x[:, :, 0] for x in logits]).astype(np.float32)
         known = np.stack([truth(p, attributes) for p in photos])
         saved = cache / "sights.npz"
         if saved.exists():
@@ -94,9 +97,11 @@ class Corpus:
             self.detectors = Detectors(z["weight"], z["bias"])
             self.sights = Sights(z["tags"], z["scores"], z["attributes"])
         else:
-            self.detectors, scores = cross_fit(whole, known, np.where(everyday, 3.0, 1.0))
-            parts = [first_tags(x, tags) for x in logits]
-            self.sights = Sights(np.concatenate([p[0] for p in parts], 1), np.concatenate([p[1] for p in parts], 1), scores.swapaxes(0, 1))
+            parts = [f.logits() for f in features]
+            whole = np.concatenate([x[:, :, 0] for x in parts]).astype(np.float32)
+            self.detectors, scores = (detectors, detectors(whole)) if detectors else cross_fit(whole, known, np.where(everyday, 3.0, 1.0))
+            numbers, values = zip(*(first_tags(x, tags) for x in parts))
+            self.sights = Sights(np.concatenate(numbers, 1), np.concatenate(values, 1), scores.swapaxes(0, 1))
             np.savez(saved, weight=self.detectors.weight, bias=self.detectors.bias, tags=self.sights.tags, scores=self.sights.scores,
                      attributes=self.sights.attributes)
         self.captioned = sum(bool(p.captions) for p in photos)

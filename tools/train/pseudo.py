@@ -75,7 +75,8 @@ class Pseudo:
         cosine = means @ means.T
         np.fill_diagonal(cosine, -1)
         self.near = np.argsort(-cosine, 1)[:, :6]
-        self.patterns = [np.flatnonzero(~everyday), np.flatnonzero(everyday)]
+        parts = [np.flatnonzero(~everyday), np.flatnonzero(everyday)]
+        self.patterns = parts if all(map(len, parts)) else [np.arange(len(everyday))] * 2
         self.everyday_share = everyday_share
         self.swap = np.zeros(len(attributes))
         self.drawn: list[list[np.ndarray]] = []  # [attribute][there]: scores

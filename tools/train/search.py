@@ -18,6 +18,8 @@ while who which some another near behind through between along across against hi
 white black blue red green yellow brown pink purple grey gray tan blond blonde bright dark colored colorful large small big little tiny
 young old older tall long short different various several many few wooden stuffed striped plaid next front""".split())
 
+LEAST = 0.004  # score of a tag below which it counts as not seen
+
 
 @dataclass(frozen=True)
 class Rules:
@@ -28,19 +30,21 @@ class Rules:
     opens: Tensor       # bool [tags, words]
 
     @staticmethod
-    def of(words: list[str], tags: list[Tag], gated: frozenset[str]) -> "Rules":
-        """gated: names of tags that the classifier knows well."""
+    def of(words: list[str], tags: list[Tag]) -> "Rules":
         index = {w: i for i, w in enumerate(words)}
         opens = torch.zeros(len(tags), len(words), dtype=torch.bool)
         mask = torch.zeros(len(words), dtype=torch.bool)
         for t, tag in enumerate(tags):
             for i in (index[w] for w in tag.words if w in index):
                 opens[t, i] = True
-                mask[i] |= tag.name in gated
+                mask[i] |= tag.sure
         return Rules(torch.tensor([i > 3 and w not in OFTEN for i, w in enumerate(words)]),
                      torch.tensor([w in UNFINISHED for w in words]), mask, opens)
 
-    def shut(self, tags: np.ndarray, scores: np.ndarray, least: float = 0.004) -> Tensor:
+    def to(self, device: torch.device) -> "Rules":
+        return Rules(*(x.to(device) for x in (self.once, self.unfinished, self.gated, self.opens)))
+
+    def shut(self, tags: np.ndarray, scores: np.ndarray, least: float = LEAST) -> Tensor:
         """tags, scores [p, n] of photos' first tags -> bool [p, words]: words that may not be said."""
         out = self.gated.repeat(len(tags), 1)
         for row, (numbers, values) in zip(out, zip(tags, scores)):

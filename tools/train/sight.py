@@ -49,7 +49,7 @@ class Detectors:
     bias: np.ndarray
 
     def __call__(self, inputs: np.ndarray) -> np.ndarray:
-        """[n, inputs] -> [n, attributes], each between -1 and 1."""
+        """[..., 1000] -> [..., attributes], each between -1 and 1."""
         return np.tanh(0.5 * (inputs @ self.weight.T + self.bias)).astype(np.float32)
 
 
