@@ -185,7 +185,8 @@ def work(rank: int, a: argparse.Namespace, meeting: str) -> None:
                 say(f"{name} {held.name}: {line(report(ordered, held.references))}; " + " | ".join(" ".join(c) for c in ordered[:3]))
 
     photos = a.batch // a.processes
-    stages = [Stage("teach", a.teach, a.rate, photos), Stage("reward", a.reward, a.reward_rate, photos // 2, warm=20, decay=0.99, clip=1.0)]
+    stages = [Stage("teach", a.teach, a.rate, photos), Stage("reward", a.reward, a.reward_rate, photos // 2, warm=20, decay=0.99, clip=1.0,
+                    sharpen=1.6 if a.teach else 1.0)]
     Trainer(decoder, data.corpus, a.run, [s for s in stages if s.steps], a.seed, say, score, a.check).fit()
     if rank == 0:
         model_file.write(a.run / "model.safetensors", decoder, data.encoder, data.corpus.detectors, data.words, data.tags, data.attributes,
