@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from decoder import Seen
-from encoder import CHANNELS, pool_matrix
+from encoder import CHANNELS, VIEWS, pool_matrix
 from photos import Photo
 from pseudo import FIRST, Pseudo, Sights, similar
 from sight import Detectors, cross_fit, tag_scores, tag_value, truth
@@ -28,19 +28,19 @@ class Features:
         return len(self._rows)
 
     def grids(self, first: int, count: int) -> np.ndarray:
-        """[count, 2, 81, 1280], fewer at the end."""
+        """[count, VIEWS, 81, 1280], fewer at the end."""
         return self._grid[self._rows[first:first + count]].astype(np.float32)
 
     def logits(self) -> np.ndarray:
-        """[n, 2, 17, 1000] float16."""
+        """[n, VIEWS, 17, 1000] float16."""
         return self._logits[self._rows]
 
 
 def pooled(features: list[Features], file: Path) -> np.ndarray:
-    """The grids of some sets, pooled to 6x6, [n, 2, 36, 1280] float16, kept in a file."""
+    """The grids of some sets, pooled to 6x6, [n, VIEWS, 36, 1280] float16, kept in a file."""
     if not file.exists():
         matrix, at, part = pool_matrix(), 0, file.with_suffix(".part")
-        out = np.lib.format.open_memmap(part, "w+", np.float16, (sum(map(len, features)), 2, PLACES, CHANNELS))
+        out = np.lib.format.open_memmap(part, "w+", np.float16, (sum(map(len, features)), VIEWS, PLACES, CHANNELS))
         for f in features:
             for i in range(0, len(f), 50):
                 block = f.grids(i, 50)
@@ -119,7 +119,7 @@ class Corpus:
         """What the decoder is given of each, views and pseudo-photos drawn anew."""
         rows = []
         for item in items:
-            view = rng.integers(2)
+            view = rng.integers(VIEWS)
             if item.number >= 0:
                 i, s = item.number, self.sights
                 rows.append((self.grid[i, view], s.tags[view, i], s.scores[view, i], s.attributes[view, i]))
@@ -127,6 +127,6 @@ class Corpus:
                 j = -1 - item.number
                 near = self.neighbours[j]
                 alike = len(near) and rng.random() >= RANDOM_GRID
-                i = near[rng.integers(len(near))] if alike else rng.integers(len(self.grid))
+                i = int(near[rng.integers(len(near))] if alike else rng.integers(len(self.grid)))
                 rows.append((self.grid[i, view], *self.pseudo.draw(self.named[j], self.said[j], rng)))
         return seen(*(np.stack(x) for x in zip(*rows)))

@@ -89,7 +89,9 @@ class Recurrence(torch.autograd.Function):
             i.sigmoid_(), f.sigmoid_(), g.tanh_(), o.sigmoid_()
             c = torch.addcmul(f * c[:n], i, g)
             h = o * torch.tanh(c)
-            hs.append(h), cs.append(c), acts.append(gates)
+            hs.append(h)
+            cs.append(c)
+            acts.append(gates)
         ctx.live = live
         ctx.save_for_backward(weight, *hs, *cs, *acts)
         return torch.cat(hs[1:])
@@ -99,7 +101,8 @@ class Recurrence(torch.autograd.Function):
         live, t_max = ctx.live, len(ctx.live)
         weight, *saved = ctx.saved_tensors
         hs, cs, acts = saved[:t_max + 1], saved[t_max + 1:2 * t_max + 2], saved[2 * t_max + 2:]
-        d_gates, grads = [None] * t_max, grad.split(live)
+        d_gates: list[Tensor] = []
+        grads = grad.split(live)
         dh, dc = torch.zeros_like(hs[0]), torch.zeros_like(cs[0])
         for t in range(t_max - 1, -1, -1):
             n = live[t]
@@ -108,10 +111,10 @@ class Recurrence(torch.autograd.Function):
             dh_t = dh[:n] + grads[t]
             dc_t = torch.addcmul(dc[:n], dh_t * o, 1 - tanh_c * tanh_c)
             d = torch.cat([dc_t * g * i * (1 - i), dc_t * cs[t][:n] * f * (1 - f), dc_t * i * (1 - g * g), dh_t * tanh_c * o * (1 - o)], 1)
-            d_gates[t] = d
+            d_gates.append(d)
             dh[:n] = d @ weight
             dc[:n] = dc_t * f
-        dx = torch.cat(d_gates)
+        dx = torch.cat(d_gates[::-1])
         before = torch.cat([h[:n] for h, n in zip(hs, live)])
         return dx, dx.t() @ before, dh, dc, None
 

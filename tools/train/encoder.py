@@ -17,6 +17,7 @@ MEAN, SCALE = 127.0, 128.0
 EPS = 1e-3
 STRIDE_TWO = (1, 4, 7, 15)  # blocks that halve the resolution
 BLOCKS = 21
+VIEWS = 4
 WINDOW, WINDOW_STRIDE = 3, 2  # the classifier is run on the mean of 3x3 windows too
 
 
@@ -50,14 +51,27 @@ def read_photo(path: str | Path) -> Image.Image:
     return Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
 
 
-def to_input(image: Image.Image, mirror: bool = False) -> np.ndarray:
-    pixels = np.asarray(ImageOps.mirror(image) if mirror else image, dtype=np.float32)
-    return ((pixels - MEAN) / SCALE).transpose(2, 0, 1)
+def to_input(image: Image.Image) -> np.ndarray:
+    return ((np.asarray(image, dtype=np.float32) - MEAN) / SCALE).transpose(2, 0, 1)
+
+
+def views(path: str | Path, rng: np.random.Generator) -> np.ndarray:
+    """[VIEWS, 3, 260, 260]: the photo, its mirror image, and a random crop of each."""
+    photo = Image.open(path).convert("RGB")
+    images = [read_photo(path)]
+    images.append(ImageOps.mirror(images[0]))
+    for mirror in (False, True):
+        w, h = (int(n * rng.uniform(0.75, 0.97)) for n in photo.size)
+        x, y = int(rng.integers(0, photo.width - w + 1)), int(rng.integers(0, photo.height - h + 1))
+        crop = photo.resize((SIZE, SIZE), Image.Resampling.BICUBIC, box=(x, y, x + w, y + h))
+        images.append(ImageOps.mirror(crop) if mirror else crop)
+    return np.stack([to_input(i) for i in images])
 
 
 class Encoder:
-    def __init__(self, weights: str | Path, threads: int = 1) -> None:
-        self.state: dict[str, torch.Tensor] = torch.load(weights, map_location="cpu", weights_only=True)
+    def __init__(self, state: dict[str, torch.Tensor], threads: int = 1) -> None:
+        """state: that of efficientnet-lite2-9656183e.pth."""
+        self.state = state
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(self._network().SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -76,7 +90,7 @@ class Encoder:
 
     def _network(self) -> onnx.ModelProto:
         s = self.state
-        weights = [numpy_helper.from_array(np.float32(0), "zero"), numpy_helper.from_array(np.float32(6), "six")]
+        weights = [numpy_helper.from_array(np.array(v, np.float32), n) for v, n in ((0, "zero"), (6, "six"))]
         nodes: list[onnx.NodeProto] = []
         size = SIZE
 
@@ -119,16 +133,15 @@ class Encoder:
 
 
 def extract(encoder: Encoder, photos: list[Path], out: Path, report: Callable[[str], None] = print) -> None:
-    """Writes OUT.grid.npy [n, 2, 81, 1280] and OUT.logits.npy [n, 2, 17, 1000] (float16; plain and mirrored view)."""
-    shapes = {"grid": (len(photos), 2, SIDE ** 2, CHANNELS), "logits": (len(photos), 2, 17, CLASSES)}
+    """Writes OUT.grid.npy [n, VIEWS, 81, 1280] and OUT.logits.npy [n, VIEWS, 17, 1000] (float16)."""
+    shapes = {"grid": (len(photos), VIEWS, SIDE ** 2, CHANNELS), "logits": (len(photos), VIEWS, 17, CLASSES)}
     files = {k: out.with_name(f"{out.name}.{k}.npy") for k in shapes}
     if all(f.exists() for f in files.values()):
         return
     parts = {k: f.with_suffix(".part") for k, f in files.items()}
     arrays = {k: np.lib.format.open_memmap(parts[k], "w+", np.float16, shapes[k]) for k in shapes}
     for i, path in enumerate(photos):
-        image = read_photo(path)
-        grid = encoder.grid(np.stack([to_input(image), to_input(image, mirror=True)]))
+        grid = encoder.grid(views(path, np.random.default_rng(i)))
         arrays["grid"][i], arrays["logits"][i] = grid, encoder.logits(grid)
         if (i + 1) % 500 == 0:
             report(f"{out.name}: {i + 1} of {len(photos)} photos")

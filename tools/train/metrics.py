@@ -1,19 +1,20 @@
 """Corpus BLEU (closest reference length) and CIDEr-D over lists of words, computed as the COCO caption tools do."""
 import math
-from collections import Counter, defaultdict
+from collections import Counter
+from collections.abc import Sequence
 
 
-def ngrams(words, most=4):
+def ngrams(words: Sequence, most: int = 4) -> Counter:
     return Counter(tuple(words[i:i + n]) for n in range(1, most + 1) for i in range(len(words) - n + 1))
 
 
-def bleu(candidates, references):
+def bleu(candidates: Sequence[Sequence], references: Sequence[Sequence[Sequence]]) -> list[float]:
     """candidates: list of word lists; references: list of lists of word lists. Returns BLEU-1..4 in percent."""
     correct, guess, length, closest = [0] * 4, [0] * 4, 0, 0
     for cand, refs in zip(candidates, references):
         length += len(cand)
         closest += min((abs(len(r) - len(cand)), len(r)) for r in refs)[1]
-        best = Counter()
+        best: Counter = Counter()
         for r in refs:
             best |= ngrams(r)
         for gram, n in ngrams(cand).items():
@@ -31,23 +32,24 @@ def bleu(candidates, references):
 
 class CiderD:
     """CIDEr-D against the references of a fixed set of photos; document frequencies are those of that set."""
-    def __init__(self, references, sigma=6.0):
+    def __init__(self, references: Sequence[Sequence[Sequence]], sigma: float = 6.0) -> None:
         self.sigma = sigma
-        self.df = Counter()
+        self.df: Counter = Counter()
         for refs in references:
             self.df.update({g for r in refs for g in ngrams(r)})
         self.log_n = math.log(max(len(references), 1))
         self.refs = [[self._vector(r) for r in refs] for refs in references]
 
-    def _vector(self, words):
-        vec, norm, length = {}, [0.0] * 4, max(len(words) - 1, 0)
+    def _vector(self, words: Sequence) -> tuple[dict[tuple, float], list[float], int]:
+        vec: dict[tuple, float] = {}
+        norm, length = [0.0] * 4, max(len(words) - 1, 0)
         for gram, n in ngrams(words).items():
             v = n * (self.log_n - math.log(max(1.0, self.df.get(gram, 0))))
             vec[gram] = v
             norm[len(gram) - 1] += v * v
         return vec, [math.sqrt(x) for x in norm], length
 
-    def score(self, photo, words):
+    def score(self, photo: int, words: Sequence) -> float:
         """CIDEr-D of one candidate (1.0 = 100 in the tables)."""
         vec, norm, length = self._vector(words)
         total = 0.0
@@ -61,16 +63,16 @@ class CiderD:
             total += value / 4 * math.exp(-(length - rlength) ** 2 / (2 * self.sigma ** 2))
         return 10 * total / len(self.refs[photo])
 
-    def corpus(self, candidates):
+    def corpus(self, candidates: Sequence[Sequence]) -> float:
         return 100 * sum(self.score(i, c) for i, c in enumerate(candidates)) / len(candidates)
 
 
-def report(candidates, references):
+def report(candidates: Sequence[Sequence], references: Sequence[Sequence[Sequence]]) -> tuple[list[float], float]:
     b = bleu(candidates, references)
     c = CiderD(references).corpus(candidates)
     return b, c
 
 
-def line(scores):
+def line(scores: tuple[list[float], float]) -> str:
     b, c = scores
     return "/".join(f"{x:.1f}" for x in b) + f" CIDEr-D {c:.1f}"

@@ -1,10 +1,9 @@
 """The model file: weights, tables and all settings in one safetensors file (README.md, "The model file")."""
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -50,12 +49,27 @@ def write(path: Path, decoder: Decoder, encoder: dict[str, Tensor], detectors: D
     save_file({k: stored(k, v) for k, v in tensors.items()}, path, {"shadetell": json.dumps(about, ensure_ascii=False, separators=(",", ":"))})
 
 
-def read(path: Path) -> tuple[Decoder, Detectors, dict[str, Any]]:
-    """Decoder and detectors of a model file, in float32, and what the file says about itself."""
+@dataclass
+class Model:
+    decoder: Decoder
+    encoder: dict[str, Tensor]
+    detectors: Detectors
+    words: list[str]
+    tags: list[Tag]
+    about: dict[str, Any]
+
+
+def read(path: Path) -> Model:
+    """A model file, its weights widened to float32."""
     with safe_open(path, "pt") as f:
         about = json.loads(f.metadata()["shadetell"])
-        state = {k: f.get_tensor(k).float() for k in f.keys() if not k.startswith("encoder.")}
+        state = {k: f.get_tensor(k).float() for k in f.keys()}
+
+    def of(prefix: str) -> dict[str, Tensor]:
+        return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
     decoder = Decoder(Sizes(**about["sizes"]))
-    decoder.load_state_dict({k.removeprefix("decoder."): v for k, v in state.items() if k.startswith("decoder.")})
-    detectors = Detectors(*(np.asarray(state[f"attributes.{k}"]) for k in ("weight", "bias")))
-    return decoder.eval(), detectors, about
+    decoder.load_state_dict(of("decoder."))
+    words = about["vocabulary"]
+    tags = [Tag(t["name"], tuple(t["classes"]), tuple(words[i] for i in t["words"]), t["sure"]) for t in about["tags"]["table"]]
+    return Model(decoder.eval(), of("encoder."), Detectors(*(of("attributes.")[k].numpy() for k in ("weight", "bias"))), words, tags, about)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 import model_file
 from corpus import Corpus, Features, look, pooled, seen
@@ -31,30 +31,30 @@ from words import read_attributes, read_tags, vocabulary
 
 
 def arguments() -> argparse.Namespace:
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("run", type=Path, help="folder for features, state, log and result")
-    a.add_argument("--encoder", type=Path, required=True, help="ImageNet weights of EfficientNet-Lite2")
-    a.add_argument("--photos", type=Path, action="append", default=[], help="captioned photos: a folder, JSONL or COCO JSON (may be repeated)")
-    a.add_argument("--everyday", type=Path, action="append", default=[], help="the same, drawn three times an epoch: few photos that matter")
-    a.add_argument("--labels", type=Path, action="append", default=[], help="folder of photos with labels.csv")
-    a.add_argument("--sentences", type=Path, help="captions of photos that nobody has: `photo,sentence`")
-    a.add_argument("--hold-out", type=Path, action="append", default=[], help="names of photos to score on, one a line: `photo.jpg` or `folder/photo.jpg`")
-    a.add_argument("--leave-out", type=Path, action="append", default=[], help="names of photos not to use at all")
-    a.add_argument("--share", type=float, default=0.1, help="of each source that is set aside to score on if --hold-out names none of it")
-    a.add_argument("--from", dest="start", type=Path, help="model file to go on from")
-    a.add_argument("--teach", type=int, default=2000, help="steps of cross-entropy")
-    a.add_argument("--reward", type=int, default=700, help="steps of self-critical training")
-    a.add_argument("--batch", type=int, default=64, help="photos a step, of all processes together")
-    a.add_argument("--rate", type=float, default=2e-3)
-    a.add_argument("--reward-rate", type=float, default=6e-5)
-    a.add_argument("--often", type=int, default=4, help="times a word must occur in the photos' captions; one less in the others")
-    a.add_argument("--check", type=int, default=250, help="steps between scores")
-    a.add_argument("--processes", type=int, default=1, help="that train together on a CPU, one thread each")
-    a.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    a.add_argument("--seed", type=int, default=1)
-    a.add_argument("--name", default="own-photos")
-    a.add_argument("--licence", default="Encoder: EfficientNet-Lite2 ImageNet weights (Apache-2.0). Decoder: as its training photos allow.")
-    return a.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder for features, state, log and result")
+    parser.add_argument("--encoder", type=Path, required=True, help="ImageNet weights of EfficientNet-Lite2")
+    parser.add_argument("--photos", type=Path, action="append", default=[], help="captioned photos: a folder, JSONL or COCO JSON (may be repeated)")
+    parser.add_argument("--everyday", type=Path, action="append", default=[], help="the same, drawn three times an epoch: few photos that matter")
+    parser.add_argument("--labels", type=Path, action="append", default=[], help="folder of photos with labels.csv")
+    parser.add_argument("--sentences", type=Path, help="captions of photos that nobody has: `photo,sentence`")
+    parser.add_argument("--hold-out", type=Path, action="append", default=[], help="names of photos to score on, one a line: `photo.jpg` or `folder/photo.jpg`")
+    parser.add_argument("--leave-out", type=Path, action="append", default=[], help="names of photos not to use at all")
+    parser.add_argument("--share", type=float, default=0.1, help="of each source that is set aside to score on if --hold-out names none of it")
+    parser.add_argument("--from", dest="start", type=Path, help="model file to go on from")
+    parser.add_argument("--teach", type=int, default=2000, help="steps of cross-entropy")
+    parser.add_argument("--reward", type=int, default=700, help="steps of self-critical training")
+    parser.add_argument("--batch", type=int, default=64, help="photos a step, of all processes together")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--reward-rate", type=float, default=6e-5)
+    parser.add_argument("--often", type=int, default=4, help="times a word must occur in the photos' captions; one less in the others")
+    parser.add_argument("--check", type=int, default=250, help="steps between scores")
+    parser.add_argument("--processes", type=int, default=1, help="that train together on a CPU, one thread each")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--name", default="own-photos")
+    parser.add_argument("--licence", default="Encoder: EfficientNet-Lite2 ImageNet weights (Apache-2.0). Decoder: as its training photos allow.")
+    return parser.parse_args()
 
 
 @dataclass
@@ -78,8 +78,8 @@ class Data:
     """Everything read from the sources; the features are computed when they are not there yet."""
     def __init__(self, a: argparse.Namespace, say: Callable[[str], None]) -> None:
         self.tags, self.attributes = read_tags(), read_attributes()
-        encoder = Encoder(a.encoder)
-        self.encoder = encoder.state
+        self.encoder: dict[str, Tensor] = torch.load(a.encoder, map_location="cpu", weights_only=True)
+        encoder = Encoder(self.encoder)
         held, left = names_of(a.hold_out), names_of(a.leave_out)
         cache = a.run / "features"
         cache.mkdir(parents=True, exist_ok=True)
@@ -109,13 +109,13 @@ class Data:
         self.sentences = without(sentences(a.sentences), taken) if a.sentences else []
         self.groups.append(([c for group in self.sentences for c in group], a.often - 1))
         start = model_file.read(a.start) if a.start else None
-        self.start = start[0] if start else None
+        self.start = start.decoder if start else None
         self.words = vocabulary(self.groups)
         if start:
-            known = start[2]["vocabulary"]
+            known = start.words
             self.words = known + [w for w in self.words if w not in set(known)]
         self.corpus = Corpus(photos, features, np.array(everyday), self.sentences, self.words, self.tags, self.attributes,
-                             encoder.state["_fc.weight"].numpy(), a.run / "prepared", detectors=start[1] if start else None)
+                             self.encoder["_fc.weight"].numpy(), a.run / "prepared", detectors=start.detectors if start else None)
         self.held = [self._hold(name, p, f, a.run / "prepared") for name, p, f in aside]
 
     def _hold(self, name: str, photos: list[Photo], features: Features, cache: Path) -> HeldOut:
@@ -204,7 +204,7 @@ def main() -> None:
         work(0, a, "")
     else:
         with tempfile.TemporaryDirectory() as folder:
-            mp.spawn(work, (a, os.path.join(folder, "meeting")), a.processes)
+            spawn(work, (a, os.path.join(folder, "meeting")), a.processes)
 
 
 if __name__ == "__main__":

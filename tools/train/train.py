@@ -1,7 +1,7 @@
 """Cross-entropy and self-critical training of the decoder, in one process or several that add up their gradients."""
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from corpus import Corpus, Item
+from corpus import Corpus
 from decoder import SUPPRESS, CrossEntropy, Decoder, Rows, Seen
 from metrics import CiderD
 from words import END, START
@@ -34,7 +34,7 @@ class Stage:
 
 class Average:
     """Moving average of the weights."""
-    def __init__(self, params: list[Tensor], decay: float) -> None:
+    def __init__(self, params: Sequence[Tensor], decay: float) -> None:
         self.params, self.decay, self.values, self.count = params, decay, [p.detach().clone() for p in params], 0
 
     def update(self) -> None:
@@ -77,7 +77,7 @@ class Trainer:
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         self.params = list(decoder.parameters())
         self.device = self.params[0].device
-        self.cider: CiderD | None = None
+        self.cider = CiderD([i.captions for i in corpus.items] if any(s.name == "reward" for s in stages) else [])
 
     def fit(self) -> None:
         last = self.run / "last.pt"
@@ -89,11 +89,11 @@ class Trainer:
 
     def _stage(self, number: int, stage: Stage, state: dict | None) -> None:
         optimiser = torch.optim.AdamW(self.params, lr=0, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        step = 0
+        begin = 0
         if state:
             self.decoder.load_state_dict(state["decoder"])
             optimiser.load_state_dict(state["optimiser"])
-            step = state["step"]
+            begin = state["step"]
         elif stage.name == "reward":
             with torch.no_grad():
                 for p in (self.decoder.out.weight, self.decoder.out.bias, self.decoder.bias):
@@ -102,11 +102,9 @@ class Trainer:
         average = Average(self.params, stage.decay)
         if state:
             average.values, average.count = state["average"], state["count"]
-        if stage.name == "reward" and self.cider is None:
-            self.cider = CiderD([i.captions for i in self.corpus.items])
-        self.report(f"{asdict(stage)}" + (f", resumed at step {step}" if step else ""))
+        self.report(f"{asdict(stage)}" + (f", resumed at step {begin}" if begin else ""))
         saved, began, seen_losses = time.time(), time.time(), []
-        for step in range(step, stage.steps):
+        for step in range(begin, stage.steps):
             batch, rng = self._batch(stage, number, step)
             torch.manual_seed(hash((self.seed, number, step, self.rank)) % 2 ** 31)
             seen_losses.append(self._reward(batch, rng, stage) if stage.name == "reward" else [self._teach(batch, rng, stage)])
@@ -154,7 +152,7 @@ class Trainer:
         rows = self._rows(batch)
         loss = CrossEntropy.apply(self.decoder.teach(seen, rows, stage.dropout), rows.target, stage.smoothing).mean()
         loss.backward()
-        return loss.item()
+        return float(loss.detach())
 
     def _reward(self, batch: list[int], rng: np.random.Generator, stage: Stage) -> list[float]:
         """Captions are drawn; the reward of one is its CIDEr-D, <end> counted as a word so that captions learn to stop where a caption
@@ -182,7 +180,7 @@ class Trainer:
         """The mean of all processes' gradients, on each."""
         if self.world == 1:
             return
-        flat = torch.cat([p.grad.flatten() for p in self.params])
+        flat = torch.cat([p.grad.flatten() for p in self.params if p.grad is not None])
         dist.all_reduce(flat)
         flat /= self.world
         for p, g in zip(self.params, flat.split([p.numel() for p in self.params])):
