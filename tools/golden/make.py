@@ -16,7 +16,8 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "train"))
+TRAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "train")
+sys.path[:0] = [os.path.join(TRAIN, "classic"), TRAIN]
 
 
 class Ops:
