@@ -1,7 +1,6 @@
 //! From the tokens of a search to sentences.
 
 use super::hypotheses::{Hypothesis, SearchSizes, SearchTrace};
-use super::sentence;
 use crate::engine::gpu::GpuError;
 use crate::engine::graph::Data;
 use crate::error::Error;
@@ -80,8 +79,7 @@ impl CaptionFormatter {
     pub(super) fn format(&self, outputs: &[Data], image: usize, timings: Timings) -> Result<Caption, Error> {
         let broken = "expected words of the vocabulary, found other results";
         let trace = SearchTrace::new(&self.sizes, outputs).ok_or(GpuError::Internal(broken.to_owned()))?;
-        let is_whole = |hypothesis: &Hypothesis| self.is_whole(hypothesis);
-        let mut found = trace.hypotheses(image, self.special.end, self.length_penalty, is_whole).into_iter();
+        let mut found = trace.hypotheses(image, self.special.end, self.length_penalty).into_iter();
         let best = found.next().ok_or(Error::Overflow)?;
         let alternatives =
             found.map(|h| Alternative { text: self.sentence(&h), log_prob: h.log_prob }).collect();
@@ -106,22 +104,12 @@ impl CaptionFormatter {
     }
 
     fn is_shown(&self, id: u32) -> bool {
-        self.keep_special || !self.is_special(id)
-    }
-
-    fn is_special(&self, id: u32) -> bool {
         let Special { pad, start, end, .. } = self.special;
-        [pad, start, end].contains(&id)
+        self.keep_special || ![pad, start, end].contains(&id)
     }
 
     fn word(&self, id: u32) -> &str {
         self.vocabulary.get(id as usize).map_or("", String::as_str)
-    }
-
-    /// Whether a hypothesis reads as a whole sentence.
-    fn is_whole(&self, hypothesis: &Hypothesis) -> bool {
-        let ids = hypothesis.words.iter().map(|w| w.id).filter(|&id| !self.is_special(id));
-        sentence::is_whole(&ids.map(|id| self.word(id)).collect::<Vec<_>>())
     }
 
     fn sentence(&self, hypothesis: &Hypothesis) -> String {

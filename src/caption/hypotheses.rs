@@ -124,16 +124,9 @@ impl<'a> SearchTrace<'a> {
         Hypothesis { words, log_prob, finished }
     }
 
-    /// All hypotheses of an image, best first: those that ended, or, if none did, those that were cut off. Whole sentences come
-    /// before others, independently of scores. Of equal scores the one found first wins. Empty if there are no steps, or if all
-    /// probabilities are NaN.
-    pub(super) fn hypotheses(
-        &self,
-        image: usize,
-        end: u32,
-        penalty: f32,
-        is_whole: impl Fn(&Hypothesis) -> bool,
-    ) -> Vec<Hypothesis> {
+    /// All hypotheses of an image, best first: those that ended, or, if none did, those that were cut off. Of equal scores the one
+    /// found first wins. Empty if there are no steps, or if all probabilities are NaN.
+    pub(super) fn hypotheses(&self, image: usize, end: u32, penalty: f32) -> Vec<Hypothesis> {
         let rows = image * self.beams..(image + 1) * self.beams;
         let live = |step: &Step<'_>, row: usize| step.totals.get(row).is_some_and(|&total| total > LIVE);
         let mut found = Vec::new();
@@ -146,7 +139,6 @@ impl<'a> SearchTrace<'a> {
             found.extend(cut.map(|row| self.follow(self.steps.len() - 1, row, false)));
         }
         found.sort_by(|a, b| b.score(penalty).total_cmp(&a.score(penalty)));
-        found.sort_by_key(|hypothesis| !is_whole(hypothesis));
         found
     }
 }
@@ -176,7 +168,7 @@ mod tests {
     const SIZES: SearchSizes = SearchSizes { images: 1, beams: 2, words: 10, cells: None };
 
     fn hypotheses(outputs: &[Data], penalty: f32) -> Vec<Hypothesis> {
-        SearchTrace::new(&SIZES, outputs).unwrap().hypotheses(0, END, penalty, |_| true)
+        SearchTrace::new(&SIZES, outputs).unwrap().hypotheses(0, END, penalty)
     }
 
     fn ids(hypothesis: &Hypothesis) -> Vec<u32> {
@@ -199,17 +191,6 @@ mod tests {
     }
 
     #[test]
-    fn whole_sentences_come_first() {
-        let outputs = outputs();
-        let trace = SearchTrace::new(&SIZES, &outputs).unwrap();
-        let is_whole = |hypothesis: &Hypothesis| hypothesis.words.len() == 3;
-        let found = trace.hypotheses(0, END, 0.0, is_whole);
-        assert_eq!(found.iter().map(ids).collect::<Vec<_>>(), [vec![4, 5, END], vec![4, END]]);
-        let none = trace.hypotheses(0, END, 0.0, |_| false);
-        assert_eq!(ids(&none[0]), [4, END], "without a whole one, the score decides");
-    }
-
-    #[test]
     fn unfinished_hypotheses_are_used_if_none_is_finished() {
         let cut = hypotheses(&outputs()[..3], 0.7);
         assert_eq!(cut.iter().map(ids).collect::<Vec<_>>(), [vec![4], vec![6]]);
@@ -229,7 +210,7 @@ mod tests {
             Data::F32(vec![0.1, 0.9, 0.6, 0.4]),
         ];
         let sizes = SearchSizes { cells: Some(2), ..SIZES };
-        let best = &SearchTrace::new(&sizes, &outputs).unwrap().hypotheses(0, END, 0.0, |_| true)[0];
+        let best = &SearchTrace::new(&sizes, &outputs).unwrap().hypotheses(0, END, 0.0)[0];
         assert_eq!(best.words[0].attention, [0.25, 0.75]);
         assert_eq!(best.words[1].attention, [0.6, 0.4]);
     }
@@ -271,6 +252,6 @@ mod tests {
             [Data::F32(vec![f32::NAN, f32::NEG_INFINITY]), Data::U32(vec![4, 5]), Data::U32(vec![0, 0])];
         assert_eq!(hypotheses(&step, 0.0), []);
         assert_eq!(hypotheses(&[], 0.0), []);
-        assert_eq!(SearchTrace::new(&SIZES, &outputs()).unwrap().hypotheses(7, END, 0.0, |_| true), []);
+        assert_eq!(SearchTrace::new(&SIZES, &outputs()).unwrap().hypotheses(7, END, 0.0), []);
     }
 }

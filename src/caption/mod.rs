@@ -6,7 +6,6 @@ mod hypotheses;
 mod options;
 mod planning;
 mod prewarm;
-mod sentence;
 mod ticket;
 
 pub use captioner::{Backend, Captioner};
