@@ -4,6 +4,7 @@
 // A workgroup per row, lanes along the pixels. FLOPs 4 R P A, bytes 4 (N P A + R A + R P).
 
 #import additive_attention
+#import nan
 #import row
 #import softmax
 
@@ -24,14 +25,13 @@ fn main(grid: Grid, place: Place) {
     for (var pixel = place.local; pixel < p.pixels; pixel += WIDTH) {
         let key = (row / p.rows_per_image * p.pixels + pixel) * p.width;
         var score = b[0];
-        // The largest absolute value as an integer, which orders NaN above infinity: max drops NaN.
-        var magnitude = 0u;
+        var largest_magnitude = 0u;
         for (var a = 0u; a < p.width; a++) {
             let energy = keys[key + a] + query[row * p.query_width + a];
             score += v[a] * max(energy, 0.0);
-            magnitude = max(magnitude, bitcast<u32>(energy) & 0x7fffffffu);
+            largest_magnitude = max(largest_magnitude, magnitude(energy));
         }
-        score = select(score, bitcast<f32>(magnitude), magnitude > 0x7f800000u);
+        score = nan_or(largest_magnitude, score);
         alpha[start + pixel] = score;
         largest = max(largest, score);
     }

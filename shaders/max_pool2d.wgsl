@@ -3,6 +3,7 @@
 // x: [N, H, W, C]; y: [N, OH, OW, C]. One invocation per output value.
 
 #import flat
+#import nan
 #import pool2d
 
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
@@ -20,14 +21,13 @@ fn main(
     }
     let window = window_of(i);
     var largest = x[place(window, window.y0, window.x0)];
-    // The largest absolute value as an integer, which orders NaN above infinity.
-    var magnitude = 0u;
+    var largest_magnitude = 0u;
     for (var row = window.y0; row < window.y1; row++) {
         for (var column = window.x0; column < window.x1; column++) {
             let value = x[place(window, row, column)];
             largest = max(largest, value);
-            magnitude = max(magnitude, bitcast<u32>(value) & 0x7fffffffu);
+            largest_magnitude = max(largest_magnitude, magnitude(value));
         }
     }
-    y[i] = select(largest, bitcast<f32>(magnitude), magnitude > 0x7f800000u);
+    y[i] = nan_or(largest_magnitude, largest);
 }

@@ -17,3 +17,13 @@ fn keep_nan(x: vec4<f32>, result: vec4<f32>) -> vec4<f32> {
 fn clamp_keeping_nan(x: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
     return keep_nan(x, clamp(x, vec4(low), vec4(high)));
 }
+
+// The absolute value as an integer, in whose order NaN is above infinity. The largest of many tells whether one is NaN.
+fn magnitude(x: f32) -> u32 {
+    return bitcast<u32>(x) & 0x7fffffffu;
+}
+
+// `result`; NaN where the largest magnitude of what it was made from is that of a NaN.
+fn nan_or(largest: u32, result: f32) -> f32 {
+    return select(result, bitcast<f32>(largest), largest > 0x7f800000u);
+}
