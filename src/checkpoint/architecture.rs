@@ -4,7 +4,7 @@
 //! most checkpoints come from. All sizes are read from the shapes of the tensors; the user need not give them.
 
 use super::{CheckpointErrorKind, StateDict, Tensor};
-use crate::weights::{DecoderFamily, EncoderFamily};
+use crate::weights::{Architecture, DecoderFamily, EncoderFamily, ResnetBlocks};
 use std::collections::BTreeMap;
 
 /// The origin of a tensor of the model.
@@ -209,7 +209,8 @@ fn encoder(dict: &StateDict<'_>, trunk: &Trunk) -> Result<Encoder, CheckpointErr
     let blocks = [1, 2, 3, 4]
         .map(|stage| (0..).take_while(|b| has(&format!("layer{stage}.{b}.conv1.weight"))).count());
     let is_bottleneck = has("layer1.0.conv3.weight");
-    let is_it = |family: &EncoderFamily| family.resnet_blocks() == Some((blocks, is_bottleneck));
+    let found = Architecture::Resnet(ResnetBlocks { blocks, is_bottleneck });
+    let is_it = |family: &EncoderFamily| family.architecture() == found;
     let Some(family) = EncoderFamily::ALL.into_iter().find(is_it) else {
         return unknown(format!(
             "expected a ResNet of depth 18, 34, 50, 101 or 152, found one with {blocks:?} {} blocks",

@@ -1,4 +1,4 @@
-//! EfficientNet-Lite0: EfficientNet (Tan and Le, arXiv 1905.11946) without squeeze-and-excitation, with ReLU6.
+//! EfficientNet-Lite0 to 4: EfficientNet (Tan and Le, arXiv 1905.11946) without squeeze-and-excitation, with ReLU6.
 //!
 //! Tensor names and `SAME` padding are those of the weights that were ported from TensorFlow.
 
@@ -6,22 +6,10 @@ use super::TensorScope;
 use crate::engine::graph::{Graph, TensorId};
 use crate::engine::ops::{Activation, Conv2d, Padding};
 use crate::error::Error;
+use crate::weights::{EfficientNetBlock, EfficientNetScale};
 
 /// Added to a batch norm's variance.
 const EPSILON: f32 = 1e-3;
-
-/// A sequence of equal blocks: number of blocks, kernel, stride of the first block, expansion, output channels.
-const STAGES: [(usize, usize, usize, usize, usize); 7] = [
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-];
-const STEM: usize = 32;
-const HEAD: usize = 1280;
 
 /// The shape of one convolution, with its batch norm and activation.
 struct Layer<'a> {
@@ -39,6 +27,7 @@ pub(super) fn build(
     graph: &mut Graph,
     tensors: &TensorScope<'_>,
     pixels: TensorId,
+    scale: EfficientNetScale,
 ) -> Result<TensorId, Error> {
     let relu6 = Activation::Relu6;
     let dense = |conv, norm, outputs, kernel, stride, activation| Layer {
@@ -50,34 +39,30 @@ pub(super) fn build(
         depthwise: false,
         activation,
     };
-    let mut x = layer(graph, tensors, "", pixels, dense("_conv_stem", "_bn0", STEM, 3, 2, relu6))?;
-    let mut block = 0;
-    for (repeats, kernel, first_stride, expansion, outputs) in STAGES {
-        for repeat in 0..repeats {
-            let stride = if repeat == 0 { first_stride } else { 1 };
-            let name = format!("_blocks.{block}.");
-            let inputs = graph.shape(x).last();
-            let mut y = x;
-            if expansion > 1 {
-                let expand = dense("_expand_conv", "_bn0", inputs * expansion, 1, 1, relu6);
-                y = layer(graph, tensors, &name, y, expand)?;
-            }
-            let depthwise = Layer {
-                depthwise: true,
-                ..dense("_depthwise_conv", "_bn1", inputs * expansion, kernel, stride, relu6)
-            };
-            y = layer(graph, tensors, &name, y, depthwise)?;
-            let project = dense("_project_conv", "_bn2", outputs, 1, 1, Activation::Identity);
-            y = layer(graph, tensors, &name, y, project)?;
-            x = if stride == 1 && inputs == outputs {
-                graph.add(&format!("{}{name}skip", tensors.prefix), y, x)?
-            } else {
-                y
-            };
-            block += 1;
+    let stem = dense("_conv_stem", "_bn0", EfficientNetScale::STEM, 3, 2, relu6);
+    let mut x = layer(graph, tensors, "", pixels, stem)?;
+    for (number, block) in scale.blocks().into_iter().enumerate() {
+        let EfficientNetBlock { inputs, expansion, kernel, stride, outputs } = block;
+        let name = format!("_blocks.{number}.");
+        let mut y = x;
+        if expansion > 1 {
+            let expand = dense("_expand_conv", "_bn0", inputs * expansion, 1, 1, relu6);
+            y = layer(graph, tensors, &name, y, expand)?;
         }
+        let depthwise = Layer {
+            depthwise: true,
+            ..dense("_depthwise_conv", "_bn1", inputs * expansion, kernel, stride, relu6)
+        };
+        y = layer(graph, tensors, &name, y, depthwise)?;
+        let project = dense("_project_conv", "_bn2", outputs, 1, 1, Activation::Identity);
+        y = layer(graph, tensors, &name, y, project)?;
+        x = if stride == 1 && inputs == outputs {
+            graph.add(&format!("{}{name}skip", tensors.prefix), y, x)?
+        } else {
+            y
+        };
     }
-    layer(graph, tensors, "", x, dense("_conv_head", "_bn1", HEAD, 1, 1, relu6))
+    layer(graph, tensors, "", x, dense("_conv_head", "_bn1", EfficientNetScale::HEAD, 1, 1, relu6))
 }
 
 /// Convolution, batch norm, activation.

@@ -5,6 +5,7 @@ use super::TensorScope;
 use crate::engine::graph::{Graph, TensorId};
 use crate::engine::ops::{Activation, Conv2d, Padding, Pool2d};
 use crate::error::Error;
+use crate::weights::ResnetBlocks;
 
 /// Added to a batch norm's variance: PyTorch's default.
 pub(super) const EPSILON: f32 = 1e-5;
@@ -14,7 +15,7 @@ pub(super) fn build(
     graph: &mut Graph,
     tensors: &TensorScope<'_>,
     pixels: TensorId,
-    (blocks, is_bottleneck): ([usize; 4], bool),
+    ResnetBlocks { blocks, is_bottleneck }: ResnetBlocks,
 ) -> Result<TensorId, Error> {
     let mut x = convolution(graph, tensors, ["conv1", "bn1"], pixels, 7, 2)?;
     x = relu(graph, tensors, "bn1", x)?;

@@ -8,7 +8,7 @@ use crate::engine::graph::{DType, Data, Graph, TensorId};
 use crate::engine::ops::TopK;
 use crate::engine::scores::NOTHING;
 use crate::error::Error;
-use crate::weights::{DecoderFamily, DecoderManifest, Model, Preprocessing};
+use crate::weights::{Architecture, DecoderFamily, DecoderManifest, Model, Preprocessing};
 
 /// Sizes of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,9 +50,9 @@ pub(crate) fn build(
     let pixels = g.input("photo", [images, height, width, 3], DType::U8)?;
     let x = g.preprocess("preprocess", pixels, mean, std)?;
     let tensors = TensorScope { model, prefix: &manifest.encoder.prefix };
-    let mut features = match manifest.encoder.family.resnet_blocks() {
-        Some(blocks) => resnet::build(g, &tensors, x, blocks)?,
-        None => efficientnet_lite::build(g, &tensors, x)?,
+    let mut features = match manifest.encoder.family.architecture() {
+        Architecture::Resnet(blocks) => resnet::build(g, &tensors, x, blocks)?,
+        Architecture::EfficientNetLite(scale) => efficientnet_lite::build(g, &tensors, x, scale)?,
     };
     if let Some(grid) = manifest.encoder.grid {
         features = g.adaptive_avg_pool2d("grid", features, grid)?;

@@ -2,6 +2,7 @@
 //! vocabulary.
 
 use super::ModelErrorKind;
+use super::architecture::{Architecture, EfficientNetScale, ResnetBlocks};
 use crate::image::{Filter, ImageError, Resize, Rgb8, fit, fitted_area};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -53,6 +54,10 @@ pub struct EncoderManifest {
 #[allow(missing_docs, reason = "the names say it")]
 pub enum EncoderFamily {
     EfficientnetLite0,
+    EfficientnetLite1,
+    EfficientnetLite2,
+    EfficientnetLite3,
+    EfficientnetLite4,
     Resnet18,
     Resnet34,
     Resnet50,
@@ -62,8 +67,12 @@ pub enum EncoderFamily {
 
 impl EncoderFamily {
     /// All architectures.
-    pub const ALL: [EncoderFamily; 6] = [
+    pub const ALL: [EncoderFamily; 10] = [
         EncoderFamily::EfficientnetLite0,
+        EncoderFamily::EfficientnetLite1,
+        EncoderFamily::EfficientnetLite2,
+        EncoderFamily::EfficientnetLite3,
+        EncoderFamily::EfficientnetLite4,
         EncoderFamily::Resnet18,
         EncoderFamily::Resnet34,
         EncoderFamily::Resnet50,
@@ -71,32 +80,33 @@ impl EncoderFamily {
         EncoderFamily::Resnet152,
     ];
 
-    /// The ResNets, which checkpoints can be converted to and random weights be made for.
-    pub const RESNETS: [EncoderFamily; 5] = [
-        EncoderFamily::Resnet18,
-        EncoderFamily::Resnet34,
-        EncoderFamily::Resnet50,
-        EncoderFamily::Resnet101,
-        EncoderFamily::Resnet152,
-    ];
-
-    /// Residual blocks of the four stages of a ResNet, and whether they are bottlenecks (He et al., arXiv 1512.03385, table 1);
-    /// `None` for another family.
-    pub(crate) fn resnet_blocks(self) -> Option<([usize; 4], bool)> {
-        Some(match self {
-            EncoderFamily::Resnet18 => ([2, 2, 2, 2], false),
-            EncoderFamily::Resnet34 => ([3, 4, 6, 3], false),
-            EncoderFamily::Resnet50 => ([3, 4, 6, 3], true),
-            EncoderFamily::Resnet101 => ([3, 4, 23, 3], true),
-            EncoderFamily::Resnet152 => ([3, 8, 36, 3], true),
-            EncoderFamily::EfficientnetLite0 => return None,
-        })
+    /// The kind of network and its sizes: ResNets of He et al., arXiv 1512.03385, table 1; EfficientNets of Tan and Le, arXiv
+    /// 1905.11946, with the multipliers of the published EfficientNet-Lite weights.
+    pub(crate) fn architecture(self) -> Architecture {
+        let resnet = |blocks, is_bottleneck| Architecture::Resnet(ResnetBlocks { blocks, is_bottleneck });
+        let lite = |width, depth| Architecture::EfficientNetLite(EfficientNetScale { width, depth });
+        match self {
+            EncoderFamily::Resnet18 => resnet([2, 2, 2, 2], false),
+            EncoderFamily::Resnet34 => resnet([3, 4, 6, 3], false),
+            EncoderFamily::Resnet50 => resnet([3, 4, 6, 3], true),
+            EncoderFamily::Resnet101 => resnet([3, 4, 23, 3], true),
+            EncoderFamily::Resnet152 => resnet([3, 8, 36, 3], true),
+            EncoderFamily::EfficientnetLite0 => lite(1.0, 1.0),
+            EncoderFamily::EfficientnetLite1 => lite(1.0, 1.1),
+            EncoderFamily::EfficientnetLite2 => lite(1.1, 1.2),
+            EncoderFamily::EfficientnetLite3 => lite(1.2, 1.4),
+            EncoderFamily::EfficientnetLite4 => lite(1.4, 1.8),
+        }
     }
 
     /// The name, as in model files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             EncoderFamily::EfficientnetLite0 => "efficientnet-lite0",
+            EncoderFamily::EfficientnetLite1 => "efficientnet-lite1",
+            EncoderFamily::EfficientnetLite2 => "efficientnet-lite2",
+            EncoderFamily::EfficientnetLite3 => "efficientnet-lite3",
+            EncoderFamily::EfficientnetLite4 => "efficientnet-lite4",
             EncoderFamily::Resnet18 => "resnet18",
             EncoderFamily::Resnet34 => "resnet34",
             EncoderFamily::Resnet50 => "resnet50",

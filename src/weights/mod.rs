@@ -1,11 +1,13 @@
 //! Model files: safetensors with a description of the model in the metadata.
 
+mod architecture;
 mod file;
 mod manifest;
 mod model;
 mod preset;
 mod synth;
 
+pub(crate) use architecture::{Architecture, EfficientNetBlock, EfficientNetScale, ResnetBlocks};
 pub use file::ModelFile;
 pub use manifest::{
     DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, Preprocessing, Source, Special,

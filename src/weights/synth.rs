@@ -6,14 +6,15 @@
 
 use super::file::Values;
 use super::{
-    DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, ModelFile, Preset, Special,
+    Architecture, DecoderFamily, DecoderManifest, EfficientNetBlock, EfficientNetScale, EncoderFamily,
+    EncoderManifest, Manifest, ModelFile, Preset, ResnetBlocks, Special,
 };
 use crate::engine::random::{RANDOM_STEP, random_value};
 
 /// The model to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SynthOptions {
-    /// A ResNet.
+    /// The encoder.
     pub encoder: EncoderFamily,
     /// The decoder.
     pub decoder: DecoderFamily,
@@ -104,7 +105,10 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
         let values = values(&name, seed, shape.iter().product(), spread);
         file.push(name, shape.to_vec(), values);
     };
-    let channels = resnet(encoder, &mut push);
+    let channels = match encoder.architecture() {
+        Architecture::Resnet(blocks) => resnet(blocks, &mut push),
+        Architecture::EfficientNetLite(scale) => efficientnet_lite(scale, &mut push),
+    };
     let mut push = |name: &str, shape: &[usize], spread| push(format!("{prefix}{name}"), shape, spread);
     match decoder {
         DecoderFamily::ShowTell => show_tell(words, options.layers, channels, &mut push),
@@ -113,17 +117,50 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
     file
 }
 
-/// The tensors of a ResNet; returns the channels of its result.
-fn resnet(family: EncoderFamily, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
-    let (blocks, is_bottleneck) = family.resnet_blocks().unwrap_or_default();
-    let mut layer = |conv: String, norm: String, [outputs, inputs, side]: [usize; 3], gain: f32| {
-        let reach = (6.0 / (inputs * side * side) as f32).sqrt();
-        push(format!("encoder.{conv}.weight"), &[outputs, inputs, side, side], around(0.0, reach));
-        push(format!("encoder.{norm}.weight"), &[outputs], around(gain, 0.2 * gain));
-        push(format!("encoder.{norm}.bias"), &[outputs], around(0.0, 0.1));
-        push(format!("encoder.{norm}.running_mean"), &[outputs], around(0.0, 0.1));
-        push(format!("encoder.{norm}.running_var"), &[outputs], around(1.0, 0.3));
+/// A convolution `[outputs, inputs, side, side]` and its batch norm, with results of order `gain`.
+fn convolution(
+    push: &mut impl FnMut(String, &[usize], Spread),
+    [conv, norm]: [String; 2],
+    [outputs, inputs, side]: [usize; 3],
+    gain: f32,
+) {
+    let reach = (6.0 / (inputs * side * side) as f32).sqrt();
+    push(format!("encoder.{conv}.weight"), &[outputs, inputs, side, side], around(0.0, reach));
+    push(format!("encoder.{norm}.weight"), &[outputs], around(gain, 0.2 * gain));
+    push(format!("encoder.{norm}.bias"), &[outputs], around(0.0, 0.1));
+    push(format!("encoder.{norm}.running_mean"), &[outputs], around(0.0, 0.1));
+    push(format!("encoder.{norm}.running_var"), &[outputs], around(1.0, 0.3));
+}
+
+/// The tensors of an EfficientNet-Lite; returns the channels of its result.
+fn efficientnet_lite(scale: EfficientNetScale, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
+    let mut layer = |scope: &str, [conv, norm]: [&str; 2], sizes, gain| {
+        convolution(push, [format!("{scope}{conv}"), format!("{scope}{norm}")], sizes, gain);
     };
+    layer("", ["_conv_stem", "_bn0"], [EfficientNetScale::STEM, 3, 3], 1.0);
+    let mut channels = EfficientNetScale::STEM;
+    for (number, block) in scale.blocks().into_iter().enumerate() {
+        let EfficientNetBlock { inputs, expansion, kernel, stride, outputs } = block;
+        let scope = format!("_blocks.{number}.");
+        let middle = inputs * expansion;
+        if expansion > 1 {
+            layer(&scope, ["_expand_conv", "_bn0"], [middle, inputs, 1], 1.0);
+        }
+        layer(&scope, ["_depthwise_conv", "_bn1"], [middle, 1, kernel], 1.0);
+        let is_residual = stride == 1 && inputs == outputs;
+        layer(&scope, ["_project_conv", "_bn2"], [outputs, middle, 1], if is_residual { 0.1 } else { 1.0 });
+        channels = outputs;
+    }
+    layer("", ["_conv_head", "_bn1"], [EfficientNetScale::HEAD, channels, 1], 1.0);
+    EfficientNetScale::HEAD
+}
+
+/// The tensors of a ResNet; returns the channels of its result.
+fn resnet(
+    ResnetBlocks { blocks, is_bottleneck }: ResnetBlocks,
+    push: &mut impl FnMut(String, &[usize], Spread),
+) -> usize {
+    let mut layer = |conv: String, norm: String, sizes, gain| convolution(push, [conv, norm], sizes, gain);
     layer("conv1".to_owned(), "bn1".to_owned(), [64, 3, 7], 1.0);
     let mut inputs = 64;
     for (stage, count) in (1..).zip(blocks) {

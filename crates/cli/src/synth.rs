@@ -17,7 +17,7 @@ Examples:
 Its captions mean nothing. The same options give the same file on every machine.")]
 pub(crate) struct SynthArgs {
     /// The encoder
-    #[arg(long, value_name = "NAME", value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
+    #[arg(long, value_name = "NAME", value_parser = named(&EncoderFamily::ALL, EncoderFamily::name))]
     arch: EncoderFamily,
 
     /// The decoder

@@ -29,7 +29,7 @@ pub(crate) struct TuneArgs {
     model: Option<PathBuf>,
 
     /// An encoder with random weights instead of a model
-    #[arg(long, value_name = "NAME", value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
+    #[arg(long, value_name = "NAME", value_parser = named(&EncoderFamily::ALL, EncoderFamily::name))]
     arch: Option<EncoderFamily>,
 
     /// The decoder; if not given, Show and Tell with --arch, or else the model's first one

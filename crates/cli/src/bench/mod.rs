@@ -123,7 +123,7 @@ impl RunArgs {
 struct NetworkArgs {
     /// The encoder, with random weights
     #[arg(long, value_name = "NAME", default_value = "resnet152",
-          value_parser = named(&EncoderFamily::RESNETS, EncoderFamily::name))]
+          value_parser = named(&EncoderFamily::ALL, EncoderFamily::name))]
     arch: EncoderFamily,
 
     /// The decoder; without it `bench model` runs the encoder alone
