@@ -1,7 +1,7 @@
 // The K largest entries of each row, in descending order, ties by the lowest column; or the logarithms of the row's softmax there:
 // x - max - log(sum(exp(x - max)))
 //
-// x: [R, V]; values, ids: [R, K]. A workgroup per row searches it K times, for the largest entry after the one before. Values
+// x: [R, V]; excluded: [R, V / 32], a set bit for a column that is not chosen; values, ids: [R, K]. A workgroup per row searches it K times, for the largest entry after the one before. Values
 // are compared as integers of the same order, in which infinities have their places whatever a driver assumes of floats, and NaN equals
 // -inf. Logarithms are float arithmetic, where infinities depend on the driver.
 // Comparisons R V K, bytes 4 R V (read K times, mostly from the cache).
@@ -12,12 +12,14 @@
 struct Params {
     rows: u32, columns: u32, k: u32,
     suppressed_0: u32, suppressed_1: u32, suppressed_2: u32, suppressed_3: u32, log_probs: u32,
+    has_excluded: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read_write> x: array<f32>;
-@group(0) @binding(2) var<storage, read_write> values: array<f32>;
-@group(0) @binding(3) var<storage, read_write> ids: array<u32>;
+@group(0) @binding(2) var<storage, read_write> excluded: array<u32>;
+@group(0) @binding(3) var<storage, read_write> values: array<f32>;
+@group(0) @binding(4) var<storage, read_write> ids: array<u32>;
 
 const NONE = 0xffffffffu;
 // As in engine/scores.rs.
@@ -48,7 +50,13 @@ fn value_of(key: u32) -> f32 {
     return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u));
 }
 
-fn is_suppressed(id: u32) -> bool {
+fn is_suppressed(row: u32, id: u32) -> bool {
+    if p.has_excluded != 0u {
+        let bits = excluded[row * ((p.columns + 31u) / 32u) + id / 32u];
+        if (bits >> (id % 32u) & 1u) != 0u {
+            return true;
+        }
+    }
     return id == p.suppressed_0 || id == p.suppressed_1 || id == p.suppressed_2 || id == p.suppressed_3;
 }
 
@@ -82,7 +90,7 @@ fn main(grid: Grid, place: Place) {
             let candidate = key_of(bitcast<u32>(x[start + i]));
             let is_after = candidate < previous_key || (candidate == previous_key && i > previous_id);
             // Columns ascend, so that the first of equal candidates stays.
-            if is_after && candidate > key && !is_suppressed(i) {
+            if is_after && candidate > key && !is_suppressed(row, i) {
                 key = candidate;
                 id = i;
             }

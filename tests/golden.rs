@@ -179,6 +179,7 @@ impl Golden<'_> {
             "gelu" => (Activation::Gelu.into(), Tolerance::Close),
             "silu" => (Activation::Silu.into(), Tolerance::Close),
             "hard_sigmoid" => (Activation::HardSigmoid.into(), Tolerance::Close),
+            "log" => (Activation::Log.into(), Tolerance::Close),
             "hard_swish" => (Activation::HardSwish.into(), Tolerance::Close),
             "resize2d" => {
                 let align_corners = self.parameters["align_corners"].as_bool();

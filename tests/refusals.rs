@@ -7,7 +7,7 @@ use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
     Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation,
     LayerNorm, Linear, LstmCell, Matmul, MaxPool2d, Op, Padding, Pool2d, Preprocess, Reshape, Resize2d,
-    Slice, Softmax, TopK, Transpose,
+    Slice, Softmax, TokenMask, TopK, Transpose,
 };
 
 /// An operand: its kind and its sizes.
@@ -96,8 +96,14 @@ fn table() -> Vec<Row> {
         row(AttentionWeights, &[F32(&[2, 9, 4]), F32(&[2, 5]), Weight(&[4]), Weight(&[1])], (2, &[5])),
         row(AttentionContext, &[F32(&[2, 9, 4]), F32(&[2, 9]), F32(&[2, 5])], (1, &[2, 8])),
         row(Softmax { log: false }, &[F32(&[2, 3])], (0, &[])),
-        row(top, &[F32(&[2, 3])], (0, &[3, 1])),
+        Row { optional: 1, ..row(top, &[F32(&[2, 3]), U32(&[2, 1])], (0, &[3, 1])) },
+        Row { optional: 1, ..row(top, &[F32(&[2, 33]), U32(&[2, 2])], (1, &[2, 1])) },
         row(BeamStep { end: 1 }, &[F32(&[2, 2]), F32(&[4, 2]), U32(&[4, 2])], (1, &[2, 2])),
+        row(
+            TokenMask { end: 1 },
+            &[U32(&[4, 2]), U32(&[4]), U32(&[4]), U32(&[2]), U32(&[2])],
+            (3, &[3]),
+        ),
         row(
             GruCell,
             &[F32(&[2, 4]), F32(&[2, 3]), Weight(&[9, 4]), Weight(&[9, 3]), Weight(&[9]), Weight(&[9])],

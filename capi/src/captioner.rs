@@ -155,8 +155,9 @@ fn chosen(options: &ShadetellOptions) -> Result<CaptionOptions, Failure> {
         0 => None,
         1 => Some(DecoderFamily::ShowTell),
         2 => Some(DecoderFamily::ShowAttendTell),
+        3 => Some(DecoderFamily::SemanticAttention),
         other => {
-            return Err(Failure::Argument(format!("expected a decoder from 0 to 2, found {other}")));
+            return Err(Failure::Argument(format!("expected a decoder from 0 to 3, found {other}")));
         }
     };
     Ok(CaptionOptions {

@@ -37,6 +37,16 @@ fn normal_probability(x: vec4<f32>) -> vec4<f32> {
     return keep_nan(x, select(tail, 1.0 - tail, x >= vec4(0.0)));
 }
 
+// Drivers may give any number for the logarithms of zero, of infinity and of what is below zero.
+fn natural_log(x: vec4<f32>) -> vec4<f32> {
+    let bits = bitcast<vec4<u32>>(x);
+    var result = bitcast<vec4<u32>>(log(x));
+    result = select(result, vec4(0x7f800000u), bits == vec4(0x7f800000u));
+    result = select(result, vec4(0x7fc00000u), bits > vec4(0x80000000u));
+    result = select(result, vec4(0xff800000u), (bits & vec4(0x7fffffffu)) == vec4(0u));
+    return keep_nan(x, bitcast<vec4<f32>>(result));
+}
+
 fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
     switch kind {
         case 1u: { return relu(x); }
@@ -47,6 +57,7 @@ fn activate(kind: u32, x: vec4<f32>) -> vec4<f32> {
         case 6u: { return x * sigmoid(x); }
         case 7u: { return relu6(x + 3.0) / 6.0; }
         case 8u: { return x * (relu6(x + 3.0) / 6.0); }
+        case 9u: { return natural_log(x); }
         default: { return x; }
     }
 }

@@ -79,11 +79,10 @@ impl std::fmt::Display for Network {
                     "{} decoder: {} words, embedding {}, hidden {}",
                     d.family, d.words, d.embedding, d.hidden
                 )?;
-                match d.family {
-                    DecoderFamily::ShowTell => write!(f, ", {} LSTM layers", d.layers),
-                    DecoderFamily::ShowAttendTell => {
-                        write!(f, ", attention {} over {} channels", d.attention, d.channels)
-                    }
+                if d.family.attends() {
+                    write!(f, ", attention {} over {} channels", d.attention, d.channels)
+                } else {
+                    write!(f, ", {} LSTM layers", d.layers)
                 }
             }
         }

@@ -167,16 +167,13 @@ pub fn convert<'a>(
     let special = vocabulary.special(&options.special).map_err(of_vocabulary)?;
     let projection = projection(&encoder_dict, &encoder, &decoder_dict, &decoder)
         .map_err(|message| decoder_file.error(message))?;
-    let attends = family == DecoderFamily::ShowAttendTell;
-    let preset = options.preset.unwrap_or(match family {
-        DecoderFamily::ShowAttendTell => Preset::SquashBilinear256,
-        DecoderFamily::ShowTell if encoder.is_from_app => Preset::Resize256Crop224,
-        DecoderFamily::ShowTell => Preset::SquashLanczos224,
+    let attends = family.attends();
+    let preset = options.preset.unwrap_or(match attends {
+        true => Preset::SquashBilinear256,
+        false if encoder.is_from_app => Preset::Resize256Crop224,
+        false => Preset::SquashLanczos224,
     });
-    let prefix = match family {
-        DecoderFamily::ShowTell => "show_tell.",
-        DecoderFamily::ShowAttendTell => "show_attend_tell.",
-    };
+    let prefix = family.prefix();
     let manifest = Manifest {
         format_version: 1,
         name: options.name.clone().unwrap_or_else(|| format!("{}-{family}", encoder.family)),
@@ -194,6 +191,8 @@ pub fn convert<'a>(
             length_penalty: 0.0,
             max_length: if attends { 51 } else { 20 },
             forced_start: attends,
+            tags: None,
+            rules: None,
         }],
         preprocess: preset.preprocessing(),
         vocabulary: vocabulary.words.clone(),

@@ -3,6 +3,7 @@
 mod efficientnet_lite;
 mod resnet;
 mod search;
+mod semantic_attention;
 mod show_attend_tell;
 mod show_tell;
 mod tensor_scope;
@@ -32,8 +33,16 @@ pub(crate) trait Decoder {
     /// The state before the first word, with `N` rows.
     fn start(&mut self, graph: &mut Graph) -> Result<State, Error>;
 
-    /// The logits from the state alone, without a previous word.
-    fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error>;
+    /// The logits from the state alone, without a previous word, for a decoder that was trained to output the start token.
+    fn logits(&mut self, _graph: &mut Graph, _state: State) -> Result<Step, Error> {
+        Err(Error::invalid("expected a decoder that is given its start token"))
+    }
+
+    /// Called once if each image has several rows: what it reads of the images is gathered for the rows, whose images are
+    /// `image_of_row [R]`.
+    fn spread(&mut self, _graph: &mut Graph, _image_of_row: TensorId) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// One step for `R` rows; `tokens [R]` are the previous words. Each image has `R / N` rows.
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error>;

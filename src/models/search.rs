@@ -1,6 +1,7 @@
 //! Encoder, decoder and beam search as one graph: all steps of the search follow each other, so that a device runs them
 //! without a readback between words.
 
+use super::semantic_attention::{Classified, SemanticAttention};
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
 use super::{Decoder, State, Step, TensorScope, efficientnet_lite, resnet};
@@ -8,7 +9,9 @@ use crate::engine::graph::{DType, Data, Graph, TensorId};
 use crate::engine::ops::TopK;
 use crate::engine::scores::NOTHING;
 use crate::error::Error;
-use crate::weights::{Architecture, DecoderFamily, DecoderManifest, Model, Preprocessing};
+use crate::weights::{
+    Architecture, DecoderFamily, DecoderManifest, Manifest, Model, Preprocessing, Rules, Special,
+};
 
 /// Sizes of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,33 +48,35 @@ pub(crate) fn build(
     let g = &mut graph;
 
     g.phase("encode");
-    let &Preprocessing { width, height, mean, std, .. } = preprocessing;
-    let (height, width) = (height as usize, width as usize);
-    let pixels = g.input("photo", [images, height, width, 3], DType::U8)?;
-    let x = g.preprocess("preprocess", pixels, mean, std)?;
-    let tensors = TensorScope { model, prefix: &manifest.encoder.prefix };
-    let mut features = match manifest.encoder.family.architecture() {
-        Architecture::Resnet(blocks) => resnet::build(g, &tensors, x, blocks)?,
-        Architecture::EfficientNetLite(scale) => efficientnet_lite::build(g, &tensors, x, scale)?,
+    let encoder = TensorScope { model, prefix: &manifest.encoder.prefix };
+    let architecture = manifest.encoder.family.architecture();
+    let features = encode(g, &encoder, architecture, preprocessing, images)?;
+    let grid = match manifest.encoder.grid {
+        Some(grid) => g.adaptive_avg_pool2d("grid", features, grid)?,
+        None => features,
     };
-    if let Some(grid) = manifest.encoder.grid {
-        features = g.adaptive_avg_pool2d("grid", features, grid)?;
-    }
-    let [_, grid_height, grid_width, _] = g.shape(features).sizes().unwrap_or_default();
-    let pooled = g.adaptive_avg_pool2d("pooled", features, [1, 1])?;
+    let [_, grid_height, grid_width, _] = g.shape(grid).sizes().unwrap_or_default();
 
     g.phase("generate");
     let mut constant_inputs = Vec::new();
     let tensors = TensorScope { model, prefix: &decoder.prefix };
-    let attends = decoder.family == DecoderFamily::ShowAttendTell;
-    let forced_start = decoder.forced_start;
-    let mut decoder: Box<dyn Decoder> = match decoder.family {
+    let DecoderManifest { family, forced_start, .. } = *decoder;
+    let (rules, tags) = (decoder.rules.as_ref(), decoder.tags.as_ref());
+    let mut decoder: Box<dyn Decoder> = match family {
         DecoderFamily::ShowTell => {
+            let pooled = mean(g, grid)?;
             let decoder = ShowTell::new(g, &tensors, pooled)?;
             constant_inputs.push(Data::F32(vec![0.0; images * decoder.hidden]));
             Box::new(decoder)
         }
-        DecoderFamily::ShowAttendTell => Box::new(ShowAttendTell::new(g, tensors, features, pooled)?),
+        DecoderFamily::ShowAttendTell => {
+            let pooled = mean(g, grid)?;
+            Box::new(ShowAttendTell::new(g, tensors, grid, pooled)?)
+        }
+        DecoderFamily::SemanticAttention => {
+            let classified = Classified::new(g, &encoder, architecture.classifier(), features)?;
+            Box::new(SemanticAttention::new(g, &tensors, tags, &classified, grid)?)
+        }
     };
     if decoder.vocabulary() != manifest.vocabulary.len() {
         let message = format!(
@@ -92,28 +97,108 @@ pub(crate) fn build(
         let image_of_row = g.input("images", [rows], DType::U32)?;
         constant_inputs.push(Data::U32((0..rows).map(|row| (row / beams) as u32).collect()));
         state = gather(g, state, image_of_row)?;
+        decoder.spread(g, image_of_row)?;
     }
+    let mut constraints = match rules {
+        Some(rules) => Some(Constraints::new(g, manifest, rules, rows, &mut constant_inputs)?),
+        None => None,
+    };
     let mut suppressed = [TopK::NONE; 4];
     for (place, &id) in suppressed.iter_mut().zip(&manifest.suppress) {
         *place = id;
     }
+    let top = TopK { k: beams, suppressed, log_probs: false };
     for step in 0..max_length {
         let is_unasked = step == 0 && !forced_start;
         let Step { logits, state: next, attention } =
             if is_unasked { decoder.logits(g, state)? } else { decoder.step(g, tokens, state)? };
         let log_probs = g.log_softmax("log_softmax", logits)?;
-        let top = g.top_k("top_k", log_probs, TopK { k: beams, suppressed, log_probs: false })?;
-        let beam = g.beam_step("beam_step", scores, top, manifest.special.end)?;
+        let best = match &constraints {
+            Some(constraints) => g.top_k_without("top_k", log_probs, constraints.excluded, top)?,
+            None => g.top_k("top_k", log_probs, top)?,
+        };
+        let beam = g.beam_step("beam_step", scores, best, manifest.special.end)?;
         for id in [beam.totals, beam.tokens, beam.parents].into_iter().chain(attention) {
             g.output(id)?;
         }
         (scores, tokens, state) = (beam.scores, beam.tokens, next);
-        if beams > 1 && step + 1 < max_length {
-            state = gather(g, state, beam.parents)?;
+        if step + 1 < max_length {
+            if beams > 1 {
+                state = gather(g, state, beam.parents)?;
+            }
+            if let Some(constraints) = &mut constraints {
+                constraints.follow(g, [beam.parents, beam.tokens])?;
+            }
         }
     }
     graph.fuse();
-    Ok(SearchGraph { graph, constant_inputs, grid: attends.then_some([grid_height, grid_width]) })
+    Ok(SearchGraph { graph, constant_inputs, grid: family.attends().then_some([grid_height, grid_width]) })
+}
+
+/// Bytes of photos to the encoder's features `[N, H, W, C]`.
+fn encode(
+    g: &mut Graph,
+    tensors: &TensorScope<'_>,
+    architecture: Architecture,
+    preprocessing: &Preprocessing,
+    images: usize,
+) -> Result<TensorId, Error> {
+    let &Preprocessing { width, height, mean, std, .. } = preprocessing;
+    let pixels = g.input("photo", [images, height as usize, width as usize, 3], DType::U8)?;
+    let x = g.preprocess("preprocess", pixels, mean, std)?;
+    match architecture {
+        Architecture::Resnet(blocks) => resnet::build(g, tensors, x, blocks),
+        Architecture::EfficientNetLite(scale) => efficientnet_lite::build(g, tensors, x, scale),
+    }
+}
+
+/// The rules of a model in a graph.
+struct Constraints {
+    /// The words that come once at most, and those that no sentence ends on, as sets of bits `[W]`.
+    sets: [TensorId; 2],
+    /// The words that each row may not continue with, `[R, W]`.
+    excluded: TensorId,
+    end: u32,
+}
+
+impl Constraints {
+    /// Before the first word, which is not the end.
+    fn new(
+        g: &mut Graph,
+        manifest: &Manifest,
+        rules: &Rules,
+        rows: usize,
+        constant_inputs: &mut Vec<Data>,
+    ) -> Result<Constraints, Error> {
+        let Special { end, pad, start, unk } = manifest.special;
+        let words = manifest.vocabulary.len();
+        let width = words.div_ceil(32);
+        let set = |ids: &mut dyn Iterator<Item = u32>| {
+            let mut bits = vec![0u32; width];
+            ids.for_each(|id| bits[id as usize / 32] |= 1 << (id % 32));
+            bits
+        };
+        let is_once = |id: &u32| ![end, pad, start, unk].contains(id) && !rules.often.contains(id);
+        let once = set(&mut (0..words as u32).filter(is_once));
+        let unfinished = set(&mut rules.unfinished.iter().copied());
+        let first = set(&mut [end].into_iter());
+        constant_inputs.extend([once, unfinished, first.repeat(rows)].map(Data::U32));
+        Ok(Constraints {
+            sets: [g.input("once", [width], DType::U32)?, g.input("unfinished", [width], DType::U32)?],
+            excluded: g.input("excluded", [rows, width], DType::U32)?,
+            end,
+        })
+    }
+
+    /// After a step that appended `tokens` to `parents`.
+    fn follow(&mut self, g: &mut Graph, parents_and_tokens: [TensorId; 2]) -> Result<(), Error> {
+        self.excluded = g.token_mask("token_mask", self.excluded, parents_and_tokens, self.sets, self.end)?;
+        Ok(())
+    }
+}
+
+fn mean(g: &mut Graph, grid: TensorId) -> Result<TensorId, Error> {
+    Ok(g.adaptive_avg_pool2d("pooled", grid, [1, 1])?)
 }
 
 fn gather(g: &mut Graph, state: State, rows: TensorId) -> Result<State, Error> {

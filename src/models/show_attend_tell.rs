@@ -77,18 +77,14 @@ impl Decoder for ShowAttendTell<'_> {
         Ok(vec![[h, c]])
     }
 
-    fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
-        let logits = graph.linear("attend.fc", state[0][0], self.output[0], self.output[1])?;
-        Ok(Step { logits, state, attention: None })
-    }
-
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error> {
         let query = graph.linear("attend.query", state[0][0], self.query[0], self.query[1])?;
         let alpha = graph.attention_weights("attend.weights", self.keys, query, self.score)?;
         let context = graph.attention_context("attend.context", self.grid, alpha, query)?;
         let word = graph.embedding("attend.embedding", tokens, self.embedding)?;
         let next = graph.lstm_cell("attend.lstm", &[word, context], state[0], self.lstm)?;
-        Ok(Step { attention: Some(alpha), ..self.logits(graph, vec![next])? })
+        let logits = graph.linear("attend.fc", next[0], self.output[0], self.output[1])?;
+        Ok(Step { logits, state: vec![next], attention: Some(alpha) })
     }
 
     fn vocabulary(&self) -> usize {

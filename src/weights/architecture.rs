@@ -7,6 +7,16 @@ pub(crate) enum Architecture {
     EfficientNetLite(EfficientNetScale),
 }
 
+impl Architecture {
+    /// The layer of the ImageNet classes, as the tensors of the well-known packages name it.
+    pub(crate) fn classifier(self) -> &'static str {
+        match self {
+            Architecture::Resnet(_) => "fc",
+            Architecture::EfficientNetLite(_) => "_fc",
+        }
+    }
+}
+
 /// The residual blocks of a ResNet (He et al., arXiv 1512.03385, table 1).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ResnetBlocks {

@@ -3,6 +3,7 @@
 
 use super::ModelErrorKind;
 use super::architecture::{Architecture, EfficientNetScale, ResnetBlocks};
+use crate::engine::ops::TopK;
 use crate::image::{Filter, ImageError, Resize, Rgb8, fit, fitted_area};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -139,6 +140,50 @@ pub struct DecoderManifest {
     /// models that were trained to output the start token.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub forced_start: bool,
+    /// The tags that a decoder with semantic attention reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tags: Option<Tags>,
+    /// Rules for the words of a sentence; without them every word may follow every other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<Rules>,
+}
+
+/// Tags: groups of classes of the encoder's classifier. The score of a tag is the sum of `max(p - tail, 0)` over its classes, with `p` the
+/// classifier's probabilities of the whole photo, plus `window_share` times the largest such sum of a window of the photo.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Tags {
+    /// How many tags the decoder reads: those with the highest scores.
+    pub given: usize,
+    /// What is taken from each probability, so that many improbable classes do not add up.
+    pub tail: f32,
+    /// The weight of the best window.
+    pub window_share: f32,
+    /// All tags.
+    pub table: Vec<Tag>,
+    /// Names of the attributes, properties of the whole photo that the decoder reads beside the tags.
+    #[serde(default)]
+    pub attributes: Vec<String>,
+}
+
+/// A tag.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Tag {
+    /// Its name.
+    pub name: String,
+    /// The numbers of its classes.
+    pub classes: Vec<usize>,
+    /// Ids of the words that name it.
+    #[serde(default)]
+    pub words: Vec<u32>,
+}
+
+/// Rules for the words of a sentence, which keep the search from sentences that repeat themselves or break off.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Rules {
+    /// Ids of the words that a sentence may have more than once, such as articles; all others come once.
+    pub often: Vec<u32>,
+    /// Ids of the words that no sentence ends on, such as articles and prepositions.
+    pub unfinished: Vec<u32>,
 }
 
 fn yes() -> bool {
@@ -158,17 +203,39 @@ pub enum DecoderFamily {
     ShowTell,
     /// Xu et al., "Show, Attend and Tell", arXiv 1502.03044: an LSTM with attention over a grid at each word.
     ShowAttendTell,
+    /// An LSTM with attention over a grid and over what a classifier sees, after You et al., "Image Captioning with Semantic Attention",
+    /// arXiv 1603.03925.
+    SemanticAttention,
 }
 
 impl DecoderFamily {
     /// All architectures.
-    pub const ALL: [DecoderFamily; 2] = [DecoderFamily::ShowTell, DecoderFamily::ShowAttendTell];
+    pub const ALL: [DecoderFamily; 3] =
+        [DecoderFamily::ShowTell, DecoderFamily::ShowAttendTell, DecoderFamily::SemanticAttention];
+
+    /// The prefix of its tensors' names in files that this program writes.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            DecoderFamily::ShowTell => "show_tell.",
+            DecoderFamily::ShowAttendTell => "show_attend_tell.",
+            DecoderFamily::SemanticAttention => "semantic_attention.",
+        }
+    }
+
+    /// Whether it has attention over a grid of the photo.
+    pub fn attends(self) -> bool {
+        match self {
+            DecoderFamily::ShowTell => false,
+            DecoderFamily::ShowAttendTell | DecoderFamily::SemanticAttention => true,
+        }
+    }
 
     /// The name, as in model files and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             DecoderFamily::ShowTell => "show-tell",
             DecoderFamily::ShowAttendTell => "show-attend-tell",
+            DecoderFamily::SemanticAttention => "semantic-attention",
         }
     }
 }
@@ -265,6 +332,15 @@ pub struct Source {
     pub sha256: String,
 }
 
+impl Tags {
+    fn is_usable(&self) -> bool {
+        (1..=TopK::MAX.min(self.table.len())).contains(&self.given)
+            && self.tail.is_finite()
+            && self.window_share.is_finite()
+            && self.table.iter().all(|tag| !tag.classes.is_empty())
+    }
+}
+
 impl Manifest {
     /// Reads and checks a description.
     pub(super) fn parse(json: &str) -> Result<Manifest, ModelErrorKind> {
@@ -296,6 +372,21 @@ impl Manifest {
             }
             if decoder.beam == 0 || decoder.max_length == 0 || !decoder.length_penalty.is_finite() {
                 return wrong(format!("{}: expected a beam and a length of at least 1", decoder.family));
+            }
+            if decoder.tags.is_some() != (decoder.family == DecoderFamily::SemanticAttention) {
+                return wrong(format!("{}: expected tags for semantic attention only", decoder.family));
+            }
+            let tags = decoder.tags.iter().flat_map(|tags| &tags.table).flat_map(|tag| &tag.words);
+            let rules = decoder.rules.iter().flat_map(|rules| rules.often.iter().chain(&rules.unfinished));
+            if let Some(id) = tags.chain(rules).find(|&&id| id as usize >= words) {
+                return wrong(format!("expected ids below the vocabulary's {words} words, found {id}"));
+            }
+            if decoder.tags.as_ref().is_some_and(|tags| !tags.is_usable()) {
+                return wrong(format!(
+                    "{}: expected tags with classes, finite weights, and 1 to {} of them to read",
+                    decoder.family,
+                    TopK::MAX
+                ));
             }
         }
         let p = &manifest.preprocess;

@@ -7,7 +7,7 @@
 use super::file::Values;
 use super::{
     Architecture, DecoderFamily, DecoderManifest, EfficientNetBlock, EfficientNetScale, EncoderFamily,
-    EncoderManifest, Manifest, ModelFile, Preset, ResnetBlocks, Special,
+    EncoderManifest, Manifest, ModelFile, Preset, ResnetBlocks, Rules, Special, Tag, Tags,
 };
 use crate::engine::random::{RANDOM_STEP, random_value};
 
@@ -34,6 +34,7 @@ impl SynthOptions {
         let words = match decoder {
             DecoderFamily::ShowTell => 9956,
             DecoderFamily::ShowAttendTell => 9490,
+            DecoderFamily::SemanticAttention => 4330,
         };
         SynthOptions { encoder, decoder, words, layers: 1, seed: 7, half: false }
     }
@@ -70,21 +71,19 @@ fn values(name: &str, seed: u64, count: usize, spread: Spread) -> Values<'static
 /// Makes a model, whose values are computed when it is written.
 pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
     let SynthOptions { encoder, decoder, words, seed, half, .. } = *options;
-    let prefix = match decoder {
-        DecoderFamily::ShowTell => "show_tell.",
-        DecoderFamily::ShowAttendTell => "show_attend_tell.",
+    let prefix = decoder.prefix();
+    let attends = decoder.attends();
+    let (preset, grid) = match decoder {
+        DecoderFamily::ShowTell => (Preset::SquashLanczos224, None),
+        DecoderFamily::ShowAttendTell => (Preset::SquashBilinear256, Some([14, 14])),
+        DecoderFamily::SemanticAttention => (Preset::SquashBilinear256, Some([6, 6])),
     };
-    let attends = decoder == DecoderFamily::ShowAttendTell;
-    let preset = if attends { Preset::SquashBilinear256 } else { Preset::SquashLanczos224 };
+    let is_classified = decoder == DecoderFamily::SemanticAttention;
     let special = ["<pad>", "<start>", "<end>", "<unk>"].map(str::to_owned);
     let manifest = Manifest {
         format_version: 1,
         name: format!("synthetic-{encoder}-{decoder}-{seed}"),
-        encoder: EncoderManifest {
-            family: encoder,
-            prefix: "encoder.".to_owned(),
-            grid: attends.then_some([14, 14]),
-        },
+        encoder: EncoderManifest { family: encoder, prefix: "encoder.".to_owned(), grid },
         decoders: vec![DecoderManifest {
             family: decoder,
             prefix: prefix.to_owned(),
@@ -92,6 +91,8 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
             length_penalty: 0.0,
             max_length: 20,
             forced_start: attends,
+            tags: is_classified.then(tags),
+            rules: is_classified.then(|| rules(words)),
         }],
         preprocess: preset.preprocessing(),
         vocabulary: special.into_iter().chain((4..words).map(|id| format!("word{id}"))).collect(),
@@ -109,10 +110,16 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
         Architecture::Resnet(blocks) => resnet(blocks, &mut push),
         Architecture::EfficientNetLite(scale) => efficientnet_lite(scale, &mut push),
     };
+    if is_classified {
+        let classifier = encoder.architecture().classifier();
+        let mut push = |name: &str, shape: &[usize], spread| push(format!("encoder.{name}"), shape, spread);
+        linear(&mut push, classifier, [CLASSES, channels], 4.0);
+    }
     let mut push = |name: &str, shape: &[usize], spread| push(format!("{prefix}{name}"), shape, spread);
     match decoder {
         DecoderFamily::ShowTell => show_tell(words, options.layers, channels, &mut push),
         DecoderFamily::ShowAttendTell => show_attend_tell(words, channels, &mut push),
+        DecoderFamily::SemanticAttention => semantic_attention(words, channels, &mut push),
     }
     file
 }
@@ -234,6 +241,56 @@ fn show_attend_tell(words: usize, channels: usize, push: &mut impl FnMut(&str, &
     linear(push, "init_c", [SIDE, channels], 1.0);
     linear(push, "f_beta", [channels, SIDE], 1.0);
     linear(push, "fc", [words, SIDE], 4.0);
+}
+
+/// Classes of the classifier, as in ImageNet.
+const CLASSES: usize = 1000;
+const TAGS: usize = 200;
+const ATTRIBUTES: usize = 60;
+
+/// Each tag has five classes.
+fn tags() -> Tags {
+    let classes = |tag: usize| (0..CLASSES / TAGS).map(|class| class * TAGS + tag).collect();
+    let tag = |tag: usize| Tag { name: format!("tag{tag}"), classes: classes(tag), words: Vec::new() };
+    Tags {
+        given: 6,
+        tail: 0.002,
+        window_share: 0.5,
+        table: (0..TAGS).map(tag).collect(),
+        attributes: (0..ATTRIBUTES).map(|attribute| format!("attribute{attribute}")).collect(),
+    }
+}
+
+/// One word in three may come more than once, one in five is never the last.
+fn rules(words: usize) -> Rules {
+    let every = |step: usize| (4..words as u32).step_by(step).collect();
+    Rules { often: every(3), unfinished: every(5) }
+}
+
+fn semantic_attention(words: usize, channels: usize, push: &mut impl FnMut(&str, &[usize], Spread)) {
+    const WIDTH: usize = 256;
+    const HIDDEN: usize = 512;
+    const GRID: usize = 512;
+    push("embedding.weight", &[words, WIDTH], around(0.0, 1.0));
+    push("bias", &[words], around(0.0, 0.1));
+    push("tag.weight", &[TAGS, WIDTH], around(0.0, 1.0));
+    push("tag_score", &[WIDTH], around(0.0, 1.0));
+    push("attribute.weight", &[ATTRIBUTES, WIDTH], around(0.0, 1.0));
+    push("attribute_score", &[ATTRIBUTES, WIDTH], around(0.0, 1.0));
+    push("none", &[1, WIDTH], around(0.0, 1.0));
+    push("slot_share", &[1], around(1.0, 0.1));
+    linear(push, "detector", [ATTRIBUTES, CLASSES], 1.0);
+    linear(push, "grid", [GRID, channels], 1.0);
+    linear(push, "whole", [WIDTH, GRID + WIDTH + ATTRIBUTES], 1.0);
+    linear(push, "first", [2 * HIDDEN, WIDTH], 1.0);
+    for (part, inputs) in [("ih", 2 * WIDTH), ("hh", HIDDEN)] {
+        let reach = 2.0 * (3.0 / inputs as f32).sqrt();
+        push(&format!("lstm.weight_{part}"), &[4 * HIDDEN, inputs], around(0.0, reach));
+        push(&format!("lstm.bias_{part}"), &[4 * HIDDEN], around(0.0, 0.1));
+    }
+    linear(push, "query", [2 * GRID + WIDTH, HIDDEN], 4.0);
+    linear(push, "mix", [HIDDEN, HIDDEN + GRID + 2 * WIDTH], 1.0);
+    linear(push, "out", [WIDTH, HIDDEN], 1.0);
 }
 
 #[cfg(test)]

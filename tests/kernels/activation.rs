@@ -4,7 +4,7 @@ use crate::common::{Case, Tolerance};
 use shadetell::engine::ops::Activation;
 
 /// Every activation, with the tolerance of its kernel.
-const ALL: [(Activation, Tolerance); 9] = [
+const ALL: [(Activation, Tolerance); 10] = [
     (Activation::Identity, Tolerance::Exact),
     (Activation::Relu, Tolerance::Exact),
     (Activation::Relu6, Tolerance::Exact),
@@ -14,6 +14,7 @@ const ALL: [(Activation, Tolerance); 9] = [
     (Activation::Silu, Tolerance::Close),
     (Activation::HardSigmoid, Tolerance::Close),
     (Activation::HardSwish, Tolerance::Close),
+    (Activation::Log, Tolerance::Close),
 ];
 
 /// The activations that other operations can apply in their last step.

@@ -34,5 +34,6 @@ mod resize2d;
 mod session;
 mod slice;
 mod softmax;
+mod token_mask;
 mod top_k;
 mod transpose;

@@ -69,6 +69,28 @@ fn ties_go_to_the_lowest_column() {
 }
 
 #[test]
+fn each_row_leaves_out_its_own_columns() {
+    for [rows, columns] in [[1, 1], [2, 31], [3, 32], [3, 33], [2, 2917]] {
+        for fuse in [false, true] {
+            let mut case = Case::new(columns as u64);
+            let words = columns.div_ceil(32);
+            let bits = (0..rows * words).map(|_| case.random.below(1 << 32) as u32).collect();
+            let mut x = case.random_input([rows, columns]);
+            let excluded = case.ids([rows, words], bits);
+            if fuse {
+                x = case.node(Softmax { log: true }, vec![x])[0];
+            }
+            let k = columns.min(5);
+            case.last(TopK { k, suppressed: [3, NONE, NONE, NONE], log_probs: false }, vec![x, excluded]);
+            case.graph.fuse();
+            assert_eq!(case.graph.nodes().len(), 1);
+            let tolerance = if fuse { Tolerance::Close } else { Tolerance::Exact };
+            case.check(&format!("{rows} rows of {columns}, with softmax: {fuse}"), tolerance);
+        }
+    }
+}
+
+#[test]
 fn suppressed_columns_are_never_chosen() {
     let values = |n| Case::new(9).random.values(n);
     check("some", [2, 100], values(200), 20, [0, 3, 99, 50]);

@@ -5,7 +5,7 @@ use shadetell::engine::ops::{
     Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, AvgPool2d, BatchNorm, BeamStep,
     Binary, BinaryKind, Concat, Conv2d, ConvTranspose2d, Embedding, GatherRows, GruCell, Interpolation,
     LayerNorm, Linear, LstmCell, Matmul, MaxPool2d, Op, Padding, Pool2d, Preprocess, Resize2d, Slice,
-    Softmax, TopK, Transpose,
+    Softmax, TokenMask, TopK, Transpose,
 };
 use shadetell::engine::plan::{AdapterClass, Plan, Target};
 
@@ -149,6 +149,8 @@ fn graph(value: f32) -> Result<Graph, GraphError> {
     zoo.node(TopK { k: 2, suppressed: [TopK::NONE; 4], log_probs: false }, vec![rows])?;
     let beams = vec![zoo.input([2, 2]), zoo.input([4, 2]), zoo.ids([4, 2])];
     zoo.node(BeamStep { end: 0 }, beams)?;
+    let sets = vec![zoo.ids([4, 2]), tokens, tokens, zoo.ids([2]), zoo.ids([2])];
+    zoo.node(TokenMask { end: 0 }, sets)?;
     let grid = zoo.input([2, 9, 5]);
     let keys = vec![grid, rows, zoo.weight([5])?, zoo.weight([1])?];
     zoo.node(AttentionWeights, keys)?;

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageOps
 
 SIZE, SIDE, CHANNELS, CLASSES = 260, 9, 1280, 1000
+GRID = 6  # rows and columns of the grid that the decoder is given
 MEAN, SCALE = 127.0, 128.0
 EPS = 1e-3
 STRIDE_TWO = (1, 4, 7, 15)  # blocks that halve the resolution
@@ -32,7 +33,7 @@ def window_matrix() -> np.ndarray:
     return np.stack(rows).reshape(len(rows), -1).astype(np.float32)
 
 
-def pool_matrix(side: int = 6) -> np.ndarray:
+def pool_matrix(side: int = GRID) -> np.ndarray:
     """[side*side, 81]: adaptive average pooling of the grid, cell i covering floor(9i/side) to ceil(9(i+1)/side)."""
     line = np.zeros((side, SIDE))
     for i in range(side):

@@ -30,7 +30,7 @@ def main() -> None:
     a = parser.parse_args()
     torch.set_num_threads(1)
     model = model_file.read(a.model)
-    encoder, rules, pool = Encoder(model.encoder), Rules.of(model.words, model.tags), pool_matrix()
+    encoder, rules, pool = Encoder(model.encoder), Rules.of(model.words), pool_matrix()
     photos = captioned(a.photos) or [Photo(p) for p in sorted(a.photos.iterdir()) if p.suffix.lower() in SUFFIXES]
     if a.names:
         names = set(a.names.read_text(encoding="utf-8").split())
@@ -41,7 +41,7 @@ def main() -> None:
         grid = encoder.grid(np.stack([to_input(read_photo(p.path)) for p in some]))
         sights = look(encoder.logits(grid)[:, None], model.tags, model.detectors)
         tags, scores = sights.tags[0], sights.scores[0]
-        found = beams(model.decoder, seen(pool @ grid, tags, scores, sights.attributes[0]), a.beam, rules=rules, shut=rules.shut(tags, scores))
+        found = beams(model.decoder, seen(pool @ grid, tags, scores, sights.attributes[0]), a.beam, rules=rules)
         for photo, hypotheses, t, s in zip(some, found, tags, scores):
             ids = winner(hypotheses)
             captions.append([model.words[i] for i in ids])

@@ -1,6 +1,6 @@
 """The model file: weights, tables and all settings in one safetensors file (README.md, "The model file")."""
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,8 @@ from torch import Tensor
 
 from corpus import K
 from decoder import SUPPRESS, Decoder, Sizes
-from encoder import MEAN, SCALE, SIZE
-from pseudo import FIRST
-from search import LEAST, OFTEN, UNFINISHED
+from encoder import GRID, MEAN, SCALE, SIZE
+from search import OFTEN, UNFINISHED
 from sight import TAIL, WINDOW_SHARE, Detectors
 from words import END, PAD, START, UNK, Attribute, Tag
 
@@ -22,7 +21,7 @@ def write(path: Path, decoder: Decoder, encoder: dict[str, Tensor], detectors: D
           attributes: list[Attribute], name: str, licence: str) -> None:
     tensors = {f"encoder.{k}": v for k, v in encoder.items() if not k.endswith("num_batches_tracked")}
     tensors |= {f"decoder.{k}": v for k, v in decoder.state_dict().items()}
-    tensors |= {"attributes.weight": torch.from_numpy(detectors.weight), "attributes.bias": torch.from_numpy(detectors.bias)}
+    tensors |= {"decoder.detector.weight": torch.from_numpy(detectors.weight), "decoder.detector.bias": torch.from_numpy(detectors.bias)}
 
     def stored(key: str, value: Tensor) -> Tensor:
         single = key.endswith("bias") or "_bn" in key or "bias_" in key
@@ -33,17 +32,17 @@ def write(path: Path, decoder: Decoder, encoder: dict[str, Tensor], detectors: D
     about = {
         "format_version": 1,
         "name": name,
-        "encoder": {"family": "efficientnet-lite2", "prefix": "encoder."},
-        "decoders": [{"family": "semantic-attention", "prefix": "decoder.", "beam": 3, "length_penalty": 0.7, "max_length": 18}],
-        "sizes": asdict(decoder.sizes),
+        "encoder": {"family": "efficientnet-lite2", "prefix": "encoder.", "grid": [GRID, GRID]},
+        "decoders": [{
+            "family": "semantic-attention", "prefix": "decoder.", "beam": 3, "length_penalty": 0.7, "max_length": 18,
+            "tags": {"given": K, "tail": TAIL, "window_share": WINDOW_SHARE, "attributes": [a.name for a in attributes],
+                     "table": [{"name": t.name, "classes": t.classes, "words": numbers(t.words)} for t in tags]},
+            "rules": {"often": numbers(sorted(OFTEN)), "unfinished": numbers(sorted(UNFINISHED))},
+        }],
         "preprocess": {"width": SIZE, "height": SIZE, "resize": "squash", "filter": "bicubic", "mean": [MEAN / 255] * 3, "std": [SCALE / 255] * 3},
         "vocabulary": words,
         "special": {"pad": PAD, "start": START, "end": END, "unk": UNK},
         "suppress": sorted(SUPPRESS),
-        "tags": {"given": K, "kept": FIRST, "tail": TAIL, "window_share": WINDOW_SHARE, "least": LEAST,
-                 "table": [{"name": t.name, "classes": t.classes, "words": numbers(t.words), "sure": t.sure} for t in tags]},
-        "attributes": {"prefix": "attributes.", "names": [a.name for a in attributes]},
-        "rules": {"often": numbers(sorted(OFTEN)), "unfinished": numbers(sorted(UNFINISHED))},
         "licence": licence,
     }
     save_file({k: stored(k, v) for k, v in tensors.items()}, path, {"shadetell": json.dumps(about, ensure_ascii=False, separators=(",", ":"))})
@@ -68,8 +67,12 @@ def read(path: Path) -> Model:
     def of(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
-    decoder = Decoder(Sizes(**about["sizes"]))
-    decoder.load_state_dict(of("decoder."))
+    state_of = of("decoder.")
+    detectors = Detectors(*(state_of.pop(f"detector.{k}").numpy() for k in ("weight", "bias")))
+    embed, attributes = state_of["attribute.weight"].shape[::-1]
+    decoder = Decoder(Sizes(len(state_of["bias"]), len(state_of["tag.weight"]), attributes, embed,
+                            state_of["lstm.weight_hh"].shape[1], len(state_of["grid.bias"])))
+    decoder.load_state_dict(state_of)
     words = about["vocabulary"]
-    tags = [Tag(t["name"], tuple(t["classes"]), tuple(words[i] for i in t["words"]), t["sure"]) for t in about["tags"]["table"]]
-    return Model(decoder.eval(), of("encoder."), Detectors(*(of("attributes.")[k].numpy() for k in ("weight", "bias"))), words, tags, about)
+    tags = [Tag(t["name"], tuple(t["classes"]), tuple(words[i] for i in t["words"])) for t in about["decoders"][0]["tags"]["table"]]
+    return Model(decoder.eval(), of("encoder."), detectors, words, tags, about)

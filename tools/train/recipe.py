@@ -61,8 +61,6 @@ def arguments() -> argparse.Namespace:
 class HeldOut:
     name: str
     seen: Seen
-    tags: np.ndarray
-    scores: np.ndarray
     references: list[list[list[str]]]
 
 
@@ -121,8 +119,7 @@ class Data:
     def _hold(self, name: str, photos: list[Photo], features: Features, cache: Path) -> HeldOut:
         sights = look(features.logits(), self.tags, self.corpus.detectors)
         grid = pooled([features], cache / f"held-{name}.npy")[:, 0]
-        return HeldOut(name, seen(grid, sights.tags[0], sights.scores[0], sights.attributes[0]), sights.tags[0], sights.scores[0],
-                       [p.captions for p in photos])
+        return HeldOut(name, seen(grid, sights.tags[0], sights.scores[0], sights.attributes[0]), [p.captions for p in photos])
 
 
 def describe(decoder: Decoder, held: HeldOut, rules: Rules, chosen: list[int]) -> list[list[int]]:
@@ -131,8 +128,7 @@ def describe(decoder: Decoder, held: HeldOut, rules: Rules, chosen: list[int]) -
     for i in range(0, len(chosen), 40):
         some = chosen[i:i + 40]
         batch = Seen(*(x[some] for x in (held.seen.grid, held.seen.tags, held.seen.scores, held.seen.attributes))).to(device)
-        shut = rules.shut(held.tags[some], held.scores[some]).to(device)
-        out += [winner(h) for h in beams(decoder, batch, rules=rules.to(device), shut=shut)]
+        out += [winner(h) for h in beams(decoder, batch, rules=rules.to(device))]
     return out
 
 
@@ -168,7 +164,7 @@ def work(rank: int, a: argparse.Namespace, meeting: str) -> None:
     if data.start:
         decoder.load_state_dict(enlarged(data.start, sizes))
     decoder.to(a.device)
-    rules = Rules.of(data.words, data.tags)
+    rules = Rules.of(data.words)
     say(f"{len(data.words)} words, {len(data.corpus.items)} items an epoch, {sum(p.numel() for p in decoder.parameters()) / 1e6:.2f} M parameters")
 
     def score(decoder: Decoder, name: str) -> None:

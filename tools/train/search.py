@@ -1,12 +1,11 @@
 """Beam search over many photos at once, with the rules that end sentences well."""
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from decoder import SUPPRESS, Decoder, Seen
-from words import END, START, Tag
+from words import END, START
 
 # words that a caption may say twice
 OFTEN = frozenset("""a an the of in on at with and or to is are be being has have by for from into onto over under up down out off as that this
@@ -18,38 +17,19 @@ while who which some another near behind through between along across against hi
 white black blue red green yellow brown pink purple grey gray tan blond blonde bright dark colored colorful large small big little tiny
 young old older tall long short different various several many few wooden stuffed striped plaid next front""".split())
 
-LEAST = 0.004  # score of a tag below which it counts as not seen
-
 
 @dataclass(frozen=True)
 class Rules:
     """Masks over the vocabulary."""
     once: Tensor        # bool: may be said once only
     unfinished: Tensor  # bool: <end> may not follow
-    gated: Tensor       # bool: may be said only if one of its tags was seen
-    opens: Tensor       # bool [tags, words]
 
     @staticmethod
-    def of(words: list[str], tags: list[Tag]) -> "Rules":
-        index = {w: i for i, w in enumerate(words)}
-        opens = torch.zeros(len(tags), len(words), dtype=torch.bool)
-        mask = torch.zeros(len(words), dtype=torch.bool)
-        for t, tag in enumerate(tags):
-            for i in (index[w] for w in tag.words if w in index):
-                opens[t, i] = True
-                mask[i] |= tag.sure
-        return Rules(torch.tensor([i > 3 and w not in OFTEN for i, w in enumerate(words)]),
-                     torch.tensor([w in UNFINISHED for w in words]), mask, opens)
+    def of(words: list[str]) -> "Rules":
+        return Rules(torch.tensor([i > 3 and w not in OFTEN for i, w in enumerate(words)]), torch.tensor([w in UNFINISHED for w in words]))
 
     def to(self, device: torch.device) -> "Rules":
-        return Rules(*(x.to(device) for x in (self.once, self.unfinished, self.gated, self.opens)))
-
-    def shut(self, tags: np.ndarray, scores: np.ndarray, least: float = LEAST) -> Tensor:
-        """tags, scores [p, n] of photos' first tags -> bool [p, words]: words that may not be said."""
-        out = self.gated.repeat(len(tags), 1)
-        for row, (numbers, values) in zip(out, zip(tags, scores)):
-            row &= ~self.opens[numbers[values >= least].tolist()].any(0)
-        return out
+        return Rules(self.once.to(device), self.unfinished.to(device))
 
 
 @dataclass
@@ -60,8 +40,7 @@ class Hypothesis:
 
 
 @torch.no_grad()
-def beams(decoder: Decoder, seen: Seen, k: int = 3, longest: int = 18, rules: Rules | None = None,
-          shut: Tensor | None = None) -> list[list[Hypothesis]]:
+def beams(decoder: Decoder, seen: Seen, k: int = 3, longest: int = 18, rules: Rules | None = None) -> list[list[Hypothesis]]:
     """Hypotheses of each photo. Every step takes the best continuations by summed log-probability, as many as slots are left; those
     with <end> are finished and their slot is gone. Log-probabilities are those of the whole softmax; forbidden words are never taken."""
     memory, p = decoder.read(seen), len(seen.grid)
@@ -83,8 +62,6 @@ def beams(decoder: Decoder, seen: Seen, k: int = 3, longest: int = 18, rules: Ru
         if rules is not None:
             logp.masked_fill_(used, -torch.inf)
             logp[:, END].masked_fill_(rules.unfinished[tokens], -torch.inf)
-        if shut is not None:
-            logp.view(p, k, -1).masked_fill_(shut[:, None], -torch.inf)
         best, at = (scores.view(-1, 1) + logp).view(p, -1).topk(k, 1)
         rows, words = at // logp.shape[1], at % logp.shape[1]
         ended = (words == END).tolist()

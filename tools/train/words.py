@@ -37,7 +37,6 @@ class Tag:
     name: str
     classes: tuple[int, ...]  # of ImageNet
     words: tuple[str, ...]    # that count as saying it
-    sure: bool                # the classifier knows it well: its words may not be said of a photo without it
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def read_tags() -> list[Tag]:
             first, _, last = part.partition("-")
             yield from range(int(first), int(last or first) + 1)
 
-    return [Tag(name, tuple(classes(c)), tuple(words.split()), sure == "yes") for name, c, words, sure in _rows("tags.csv")]
+    return [Tag(name, tuple(classes(c)), tuple(words.split())) for name, c, words in _rows("tags.csv")]
 
 
 def read_attributes() -> list[Attribute]:

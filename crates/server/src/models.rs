@@ -106,7 +106,7 @@ impl Models {
             name: decoder.family.name(),
             beam: decoder.beam,
             max_length: decoder.max_length,
-            attention: decoder.family == DecoderFamily::ShowAttendTell,
+            attention: decoder.family.attends(),
         };
         let model = |(index, model): (usize, &Model)| ModelInfo {
             name: model.manifest().name.clone(),

@@ -30,6 +30,7 @@ pub fn apply(activation: Activation, x: f32) -> f32 {
         Activation::Silu => x * apply(Activation::Sigmoid, x),
         Activation::HardSigmoid => apply(Activation::Relu6, x + 3.0) / 6.0,
         Activation::HardSwish => x * apply(Activation::HardSigmoid, x),
+        Activation::Log => x.ln(),
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
     use super::super::test_data::assert_close;
     use super::*;
 
-    const ALL: [Activation; 9] = [
+    const ALL: [Activation; 10] = [
         Activation::Identity,
         Activation::Relu,
         Activation::Relu6,
@@ -88,6 +89,7 @@ mod tests {
         Activation::Silu,
         Activation::HardSigmoid,
         Activation::HardSwish,
+        Activation::Log,
     ];
 
     #[test]
@@ -159,6 +161,17 @@ mod tests {
     }
 
     #[test]
+    fn logarithms() {
+        let e = std::f32::consts::E;
+        assert_close(&activation(Activation::Log, &[1.0, e, 1.0 / e, e * e]), &[0.0, 1.0, -1.0, 2.0], 2e-7);
+        assert_eq!(
+            activation(Activation::Log, &[0.0, -0.0, f32::INFINITY])[..],
+            [f32::NEG_INFINITY, f32::NEG_INFINITY, f32::INFINITY]
+        );
+        assert!(apply(Activation::Log, -1.0).is_nan());
+    }
+
+    #[test]
     fn nan_stays() {
         for kind in ALL {
             assert!(apply(kind, f32::NAN).is_nan(), "{kind:?}");
@@ -171,7 +184,10 @@ mod tests {
         for kind in ALL {
             let mut y = x;
             apply_all(kind, &mut y);
-            assert_eq!(y.as_slice(), activation(kind, &x));
+            assert_eq!(
+                y.map(f32::to_bits).as_slice(),
+                activation(kind, &x).iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+            );
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod slice;
 pub mod softmax;
 #[cfg(test)]
 mod test_data;
+pub mod token_mask;
 pub mod top_k;
 pub mod transpose;
 

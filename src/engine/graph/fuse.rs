@@ -133,7 +133,7 @@ impl Graph {
 
     fn fuse_log_softmax(&mut self) {
         for index in 0..self.nodes.len() {
-            let [x] = self.nodes[index].inputs[..] else { continue };
+            let Some(&x) = self.nodes[index].inputs.first() else { continue };
             let Some(producer) = self.sole_producer(x) else { continue };
             let Op::Softmax(softmax) = self.nodes[producer].op else { continue };
             let Op::TopK(top) = &mut self.nodes[index].op else { continue };

@@ -28,6 +28,8 @@ pub enum Activation {
     HardSigmoid,
     /// `x relu6(x + 3) / 6`, of the same.
     HardSwish,
+    /// The natural logarithm; `-inf` for zero, NaN below.
+    Log,
 }
 
 impl Activation {
@@ -43,6 +45,7 @@ impl Activation {
             Self::Silu => 6,
             Self::HardSigmoid => 7,
             Self::HardSwish => 8,
+            Self::Log => 9,
         }
     }
 
@@ -52,9 +55,13 @@ impl Activation {
             Self::Identity => Some([f32::NEG_INFINITY, f32::INFINITY]),
             Self::Relu => Some([0.0, f32::INFINITY]),
             Self::Relu6 => Some([0.0, 6.0]),
-            Self::Sigmoid | Self::Tanh | Self::Gelu | Self::Silu | Self::HardSigmoid | Self::HardSwish => {
-                None
-            }
+            Self::Sigmoid
+            | Self::Tanh
+            | Self::Gelu
+            | Self::Silu
+            | Self::HardSigmoid
+            | Self::HardSwish
+            | Self::Log => None,
         }
     }
 

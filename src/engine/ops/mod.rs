@@ -29,6 +29,7 @@ mod reshape;
 pub mod resize2d;
 mod slice;
 mod softmax;
+mod token_mask;
 mod top_k;
 mod transpose;
 
@@ -58,6 +59,7 @@ pub use reshape::Reshape;
 pub use resize2d::{Interpolation, Resize2d};
 pub use slice::Slice;
 pub use softmax::Softmax;
+pub use token_mask::TokenMask;
 pub use top_k::TopK;
 pub use transpose::Transpose;
 
@@ -131,6 +133,8 @@ operations! {
     TopK,
     /// One step of beam search.
     BeamStep,
+    /// Tokens that hypotheses may not continue with.
+    TokenMask,
     /// Rows by index.
     GatherRows,
     /// Other sizes for the same values.
@@ -184,6 +188,7 @@ pub const SHADERS: &[&Shader] = &[
     &resize2d::SHADER,
     &slice::SHADER,
     &softmax::SHADER,
+    &token_mask::SHADER,
     &top_k::SHADER,
     &transpose::SHADER,
     &conv2d::winograd::INPUT,
