@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let micros: u64 = arguments.next().map_or(Ok(8000), |text| text.parse())?;
     let every = arguments.next().map_or(Ok(30), |text| text.parse::<usize>())?.max(1);
 
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL)?;
+    let model = Model::from_static("bundled model", shadetell_everyday::MODEL)?;
     let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
     let host = Host::new(&model, &options)?;
     let gpu = Gpu::from_host(&host.device, &host.queue);

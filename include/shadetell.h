@@ -74,6 +74,10 @@ typedef enum {
    "Show, Attend and Tell".
    */
   SHADETELL_DECODER_SHOW_ATTEND_TELL = 2,
+  /*
+   Semantic attention.
+   */
+  SHADETELL_DECODER_SEMANTIC_ATTENTION = 3,
 } ShadetellDecoder;
 
 /*
@@ -181,6 +185,11 @@ const char *shadetell_caption_text(const ShadetellCaption *caption);
  The natural logarithm of its probability.
  */
 float shadetell_caption_log_prob(const ShadetellCaption *caption);
+
+/*
+ The probability that it is true, from 0 to 1; -1 for a model whose sentences were not judged.
+ */
+float shadetell_caption_confidence(const ShadetellCaption *caption);
 
 /*
  The number of its words.

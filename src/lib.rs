@@ -5,7 +5,7 @@
 //!
 //! # Caption a photo
 //!
-//! Needs the feature `image`, and a model: [`shadetell-flickr8k`](https://docs.rs/shadetell-flickr8k) brings one as bytes, `shadetell convert`
+//! Needs the feature `image`, and a model: [`shadetell-everyday`](https://docs.rs/shadetell-everyday) brings one as bytes, `shadetell convert`
 //! makes one from PyTorch checkpoints.
 //!
 //! ```no_run
@@ -15,7 +15,7 @@
 //! use shadetell::{Backend, CaptionOptions, Captioner, image, weights::Model};
 //!
 //! let gpu = Gpu::open(&Default::default())?;
-//! let model = Model::from_static("flickr8k", shadetell_flickr8k::MODEL)?;
+//! let model = Model::from_static("everyday", shadetell_everyday::MODEL)?;
 //! let captioner = Captioner::new(&model, Backend::Gpu(&gpu), &CaptionOptions::default())?;
 //! let photo = image::read("dog.jpg".as_ref(), &Default::default())?;
 //! println!("{}", captioner.caption(&photo)?.text);
@@ -94,8 +94,8 @@ pub mod weights;
 pub mod workloads;
 
 pub use caption::{
-    Alternative, Backend, Caption, CaptionOptions, Captioner, Prewarm, Ticket, Timings, Token, caption_graph,
-    caption_plan, required_limits,
+    Alternative, Backend, Caption, CaptionOptions, Captioner, Prewarm, SeenTag, Ticket, Timings, Token,
+    caption_graph, caption_plan, required_limits,
 };
 pub use engine::Cause;
 pub use error::Error;

@@ -8,6 +8,7 @@ use std::ffi::{CString, c_char};
 pub struct ShadetellCaption {
     text: CString,
     log_prob: f32,
+    confidence: f32,
     words: Vec<Word>,
     grid: [usize; 2],
 }
@@ -28,6 +29,7 @@ impl ShadetellCaption {
         ShadetellCaption {
             text: c_text(&caption.text),
             log_prob: caption.log_prob,
+            confidence: caption.confidence.unwrap_or(-1.0),
             words: caption.tokens.iter().map(word).collect(),
             grid: grid.unwrap_or_default(),
         }
@@ -52,6 +54,13 @@ pub unsafe extern "C" fn shadetell_caption_text(caption: *const ShadetellCaption
 pub unsafe extern "C" fn shadetell_caption_log_prob(caption: *const ShadetellCaption) -> f32 {
     // SAFETY: null, or a handle that this library made.
     unsafe { caption.as_ref() }.map_or(0.0, |caption| caption.log_prob)
+}
+
+/// The probability that its main subject is right, from 0 to 1; -1 for a model whose sentences were not judged.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn shadetell_caption_confidence(caption: *const ShadetellCaption) -> f32 {
+    // SAFETY: null, or a handle that this library made.
+    unsafe { caption.as_ref() }.map_or(-1.0, |caption| caption.confidence)
 }
 
 /// The number of its words.

@@ -18,6 +18,8 @@ pub enum ShadetellDecoder {
     ShowTell = 1,
     /// "Show, Attend and Tell".
     ShowAttendTell = 2,
+    /// Semantic attention.
+    SemanticAttention = 3,
 }
 
 /// How captions are searched. Zero means the model's own choice.

@@ -56,7 +56,7 @@ pub unsafe extern "C" fn shadetell_model_bundled(
             give(
                 model,
                 "model",
-                ShadetellModel(Model::from_static("bundled model", shadetell_flickr8k::MODEL)?),
+                ShadetellModel(Model::from_static("bundled model", shadetell_everyday::MODEL)?),
             )
         };
         #[cfg(not(feature = "bundled-model"))]

@@ -65,7 +65,7 @@ fn the_header_matches_the_code() {
 fn a_program_in_c_prints_the_captions_of_the_library() {
     let photo = folder().join("../photos/camera.jpg");
     let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
+    let model = Model::from_static("bundled model", shadetell_everyday::MODEL).unwrap();
     let captioner = Captioner::new(&model, Backend::Gpu(&gpu), &CaptionOptions::default()).unwrap();
     let expected = captioner.caption(&read(&photo, &DecodeOptions::default()).unwrap()).unwrap().text;
     assert!(!expected.is_empty());

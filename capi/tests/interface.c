@@ -65,7 +65,7 @@ int main(void) {
     ShadetellDevice *device = NULL;
     ShadetellCaptioner *captioner = NULL;
     ShadetellCaption *caption = NULL;
-    ShadetellOptions options = {SHADETELL_DECODER_SHOW_ATTEND_TELL, 1, 8};
+    ShadetellOptions options = {SHADETELL_DECODER_SEMANTIC_ATTENTION, 1, 8};
     ShadetellPicture picture = {NULL, 240, 180, 0, SHADETELL_PIXEL_FORMAT_RGB8};
     const unsigned char nothing[4] = {1, 2, 3, 4};
     char sentence[512] = "";
@@ -145,6 +145,7 @@ int main(void) {
         log_prob += shadetell_caption_word_log_prob(caption, i);
     }
     CHECK(shadetell_caption_log_prob(caption) <= log_prob + 1e-4f);
+    CHECK(shadetell_caption_confidence(caption) >= 0.0f && shadetell_caption_confidence(caption) <= 1.0f);
     CHECK(shadetell_caption_word(caption, i) == NULL);
     CHECK(shadetell_caption_attention(caption, i, NULL, NULL) == NULL);
     attention = shadetell_caption_attention(caption, 0, &rows, &columns);
@@ -164,6 +165,7 @@ int main(void) {
     shadetell_error_free(NULL);
     CHECK(strcmp(shadetell_caption_text(NULL), "") == 0 && strcmp(shadetell_error_message(NULL), "") == 0);
     CHECK(shadetell_caption_word_count(NULL) == 0 && shadetell_caption_word(NULL, 0) == NULL);
+    CHECK(shadetell_caption_confidence(NULL) == -1.0f);
     CHECK(shadetell_caption_log_prob(NULL) == 0.0f && shadetell_caption_word_log_prob(NULL, 0) == 0.0f);
     printf("all checks passed\n");
     return 0;

@@ -75,6 +75,7 @@ impl Captioner {
             }
         };
         let manifest = model.manifest();
+        let tags = resolved.decoder.tags.as_ref();
         Ok(Captioner {
             engine,
             constant_inputs,
@@ -89,8 +90,11 @@ impl Captioner {
                     beams: resolved.search.beams,
                     words: manifest.vocabulary.len(),
                     cells: grid.map(|[rows, columns]| rows * columns),
+                    tags: tags.map(|tags| [tags.given, tags.table.len()]),
                 },
                 length_penalty: resolved.length_penalty,
+                tags: tags.into_iter().flat_map(|tags| &tags.table).map(|tag| tag.name.clone()).collect(),
+                confidence: resolved.decoder.confidence,
                 grid,
             }),
             recorder: OnceLock::new(),

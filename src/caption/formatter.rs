@@ -4,7 +4,7 @@ use super::hypotheses::{Hypothesis, SearchSizes, SearchTrace};
 use crate::engine::gpu::GpuError;
 use crate::engine::graph::Data;
 use crate::error::Error;
-use crate::weights::Special;
+use crate::weights::{Confidence, Special};
 use std::time::Duration;
 
 /// A sentence about a photo.
@@ -20,8 +20,23 @@ pub struct Caption {
     pub finished: bool,
     /// The other sentences that the search found, best first.
     pub alternatives: Vec<Alternative>,
+    /// What the model's classifier sees, with the highest score first. Empty for a decoder that reads no tags.
+    pub tags: Vec<SeenTag>,
+    /// The probability that the main subject of the sentence is right, from 0 to 1, if sentences of the model were judged.
+    pub confidence: Option<f32>,
+    /// Whether the confidence reaches the threshold of the model; true without one.
+    pub is_sure: bool,
     /// The time of each stage.
     pub timings: Timings,
+}
+
+/// A tag of a photo.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenTag {
+    /// Its name.
+    pub name: String,
+    /// Its score, from 0 on: see [`Tags`](crate::weights::Tags).
+    pub score: f32,
 }
 
 /// A word of a caption.
@@ -67,6 +82,9 @@ pub(super) struct CaptionFormatter {
     pub(super) keep_special: bool,
     pub(super) sizes: SearchSizes,
     pub(super) length_penalty: f32,
+    /// The names of the tags, if the decoder reads any.
+    pub(super) tags: Vec<String>,
+    pub(super) confidence: Option<Confidence>,
     /// Rows and columns of the grid of attention, for a decoder that attends.
     pub(super) grid: Option<[usize; 2]>,
 }
@@ -83,11 +101,18 @@ impl CaptionFormatter {
         let best = found.next().ok_or(Error::Overflow)?;
         let alternatives =
             found.map(|h| Alternative { text: self.sentence(&h), log_prob: h.log_prob }).collect();
+        let tags = trace.tags(&self.sizes, image);
+        let tags: Vec<SeenTag> =
+            tags.map(|(number, score)| SeenTag { name: self.tags[number].clone(), score }).collect();
+        let confidence = self.confidence.map(|rule| (rule.of(best.log_prob), rule.threshold));
         Ok(Caption {
             text: self.sentence(&best),
             log_prob: best.log_prob,
             finished: best.finished,
             alternatives,
+            confidence: confidence.map(|(probability, _)| probability),
+            is_sure: confidence.is_none_or(|(probability, threshold)| probability >= threshold),
+            tags,
             timings,
             tokens: best
                 .words

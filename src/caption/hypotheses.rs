@@ -38,6 +38,8 @@ impl Hypothesis {
 pub(super) struct SearchTrace<'a> {
     beams: usize,
     steps: Vec<Step<'a>>,
+    /// Numbers and scores of the tags, if the search is complete and there are any.
+    tags: Option<(&'a [u32], &'a [f32])>,
 }
 
 /// The results of a step; one entry for each row, which is a place of an image's beam.
@@ -61,6 +63,8 @@ pub(super) struct SearchSizes {
     pub(super) words: usize,
     /// Cells of the grid that the decoder attends to, if it does.
     pub(super) cells: Option<usize>,
+    /// The tags that the decoder reads of an image, and how many there are, if it reads any.
+    pub(super) tags: Option<[usize; 2]>,
 }
 
 impl SearchSizes {
@@ -96,9 +100,27 @@ impl SearchSizes {
 impl<'a> SearchTrace<'a> {
     /// Takes the results of whole steps in their order; `None` if they are not valid for a search.
     pub(super) fn new(sizes: &SearchSizes, outputs: &'a [Data]) -> Option<SearchTrace<'a>> {
-        let steps =
-            outputs.chunks(sizes.results()).map(|results| sizes.step(results)).collect::<Option<_>>()?;
-        Some(SearchTrace { beams: sizes.beams, steps })
+        let steps = outputs.chunks_exact(sizes.results());
+        let tags = match (steps.remainder(), sizes.tags) {
+            ([], _) => None,
+            ([Data::U32(numbers), Data::F32(scores)], Some([given, all])) => {
+                let fits = [numbers.len(), scores.len()] == [sizes.images * given; 2]
+                    && numbers.iter().all(|&number| (number as usize) < all);
+                Some(fits.then_some((numbers.as_slice(), scores.as_slice()))?)
+            }
+            _ => return None,
+        };
+        let steps = steps.map(|results| sizes.step(results)).collect::<Option<_>>()?;
+        Some(SearchTrace { beams: sizes.beams, steps, tags })
+    }
+
+    /// Numbers and scores of the tags of an image, best first.
+    pub(super) fn tags(&self, sizes: &SearchSizes, image: usize) -> impl Iterator<Item = (usize, f32)> {
+        let given = sizes.tags.map_or(0, |[given, _]| given);
+        let part = image * given..(image + 1) * given;
+        let (numbers, scores) = self.tags.unwrap_or_default();
+        let pairs = numbers.iter().zip(scores).skip(part.start).take(part.len());
+        pairs.map(|(&number, &score)| (number as usize, score))
     }
 
     /// Follows a row of a step back to the first one.
@@ -165,7 +187,7 @@ mod tests {
         ]
     }
 
-    const SIZES: SearchSizes = SearchSizes { images: 1, beams: 2, words: 10, cells: None };
+    const SIZES: SearchSizes = SearchSizes { images: 1, beams: 2, words: 10, cells: None, tags: None };
 
     fn hypotheses(outputs: &[Data], penalty: f32) -> Vec<Hypothesis> {
         SearchTrace::new(&SIZES, outputs).unwrap().hypotheses(0, END, penalty)
@@ -214,6 +236,30 @@ mod tests {
         assert_eq!(best.words[0].attention, [0.25, 0.75]);
         assert_eq!(best.words[1].attention, [0.6, 0.4]);
     }
+
+    #[test]
+    fn tags_follow_the_steps() {
+        let sizes = SearchSizes { tags: Some([2, 5]), ..SIZES };
+        let with = |tags: [Data; 2]| [&outputs()[..], &tags].concat();
+        let tags = [Data::U32(vec![4, 0]), Data::F32(vec![0.75, 0.25])];
+        let complete = with(tags.clone());
+        let trace = SearchTrace::new(&sizes, &complete).unwrap();
+        assert_eq!(trace.tags(&sizes, 0).collect::<Vec<_>>(), [(4, 0.75), (0, 0.25)]);
+        assert_eq!(trace.hypotheses(0, END, 0.0).len(), 2);
+        // A search that is not complete has none yet.
+        let partial = outputs();
+        assert_eq!(SearchTrace::new(&sizes, &partial).unwrap().tags(&sizes, 0).count(), 0);
+        assert!(SearchTrace::new(&SIZES, &complete).is_none());
+        for wrong in [
+            [Data::U32(vec![5, 0]), tags[1].clone()],
+            [Data::U32(vec![4]), tags[1].clone()],
+            [tags[0].clone(), Data::F32(vec![1.0])],
+            [tags[1].clone(), tags[0].clone()],
+        ] {
+            assert!(SearchTrace::new(&sizes, &with(wrong)).is_none());
+        }
+    }
+
     #[test]
     fn results_that_are_not_valid_for_a_search_are_refused() {
         let two_images = SearchSizes { images: 2, ..SIZES };

@@ -9,7 +9,7 @@ mod prewarm;
 mod ticket;
 
 pub use captioner::{Backend, Captioner};
-pub use formatter::{Alternative, Caption, Timings, Token};
+pub use formatter::{Alternative, Caption, SeenTag, Timings, Token};
 pub use options::CaptionOptions;
 pub use planning::{caption_graph, caption_plan, required_limits};
 pub use prewarm::Prewarm;

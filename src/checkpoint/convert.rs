@@ -193,6 +193,7 @@ pub fn convert<'a>(
             forced_start: attends,
             tags: None,
             rules: None,
+            confidence: None,
         }],
         preprocess: preset.preprocessing(),
         vocabulary: vocabulary.words.clone(),

@@ -47,6 +47,11 @@ pub(crate) trait Decoder {
     /// One step for `R` rows; `tokens [R]` are the previous words. Each image has `R / N` rows.
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error>;
 
+    /// The numbers and the scores of the tags that it reads, both `[N, T]`, if it reads any.
+    fn tags(&self) -> Option<[TensorId; 2]> {
+        None
+    }
+
     /// The number of words in its vocabulary.
     fn vocabulary(&self) -> usize;
 }

@@ -26,7 +26,8 @@ pub(crate) struct SearchOptions {
 
 /// The graph, its constant inputs, and the size of the attention grid.
 pub(crate) struct SearchGraph {
-    /// Its results are, for each step: totals, tokens, parents, and, if the decoder attends, attention.
+    /// Its results are, for each step: totals, tokens, parents, and, if the decoder attends, attention; then, if it reads tags, their
+    /// numbers and scores, `[N, T]`.
     pub(crate) graph: Graph,
     /// All inputs but the photos' pixels, which come first.
     pub(crate) constant_inputs: Vec<Data>,
@@ -130,6 +131,9 @@ pub(crate) fn build(
                 constraints.follow(g, [beam.parents, beam.tokens])?;
             }
         }
+    }
+    for id in decoder.tags().into_iter().flatten() {
+        g.output(id)?;
     }
     graph.fuse();
     Ok(SearchGraph { graph, constant_inputs, grid: family.attends().then_some([grid_height, grid_width]) })

@@ -63,6 +63,8 @@ pub(super) struct SemanticAttention {
     /// The share of the slots in the word, `[1]`.
     slot_share: TensorId,
     output: [TensorId; 2],
+    /// Numbers and scores of the tags that are read, `[N, T]`.
+    tags: [TensorId; 2],
     images: usize,
     words: usize,
 }
@@ -83,7 +85,8 @@ impl SemanticAttention {
         let [_, hidden] = tensors.sizes("lstm.weight_hh")?;
         let [places_width, _] = tensors.sizes("grid.weight")?;
         let [images, height, columns, _] = g.shape(grid).sizes().unwrap_or_default();
-        let (tag_slots, mean_tag) = tag_slots(g, tensors, tags, classified, width)?;
+        let TagSlots { slots: tag_slots, mean: mean_tag, tags } =
+            tag_slots(g, tensors, tags, classified, width)?;
         let (attribute_slots, attributes) = attribute_slots(g, tensors, classified.photo, width)?;
         let slots = g.concat("semantic.slots", &[tag_slots, attribute_slots], 1)?;
         let places = tensors.linear(g, "grid", grid, places_width)?;
@@ -122,20 +125,31 @@ impl SemanticAttention {
                 tensors.constant(g, "embedding.weight", [words, width])?,
                 tensors.constant(g, "bias", [words])?,
             ],
+            tags,
             images,
             words,
         })
     }
 }
 
-/// The slots of the tags with the highest scores, `[N, T, E]`, and their mean `[N, E]`.
+/// The tags with the highest scores.
+struct TagSlots {
+    /// `[N, T, E]`.
+    slots: TensorId,
+    /// Their mean, `[N, E]`.
+    mean: TensorId,
+    /// Numbers and scores, `[N, T]`.
+    tags: [TensorId; 2],
+}
+
+/// The slots of the tags with the highest scores.
 fn tag_slots(
     g: &mut Graph,
     tensors: &TensorScope<'_>,
     tags: &Tags,
     classified: &Classified,
     width: usize,
-) -> Result<(TensorId, TensorId), Error> {
+) -> Result<TagSlots, Error> {
     let &Tags { given, tail, window_share, ref table, .. } = tags;
     let [images, classes] = g.shape(classified.photo).sizes().unwrap_or_default();
     if let Some(tag) = table.iter().find(|tag| tag.classes.iter().any(|&class| class >= classes)) {
@@ -164,10 +178,10 @@ fn tag_slots(
     let best = g.reshape("tags.best_window", best, [images, table.len()])?;
     let scores = g.add("tags.scores", photo, best)?;
     let top = TopK { k: given, suppressed: [TopK::NONE; 4], log_probs: false };
-    let [scores, numbers] = g.top_k("tags.top", scores, top)?;
+    let [scores, top] = g.top_k("tags.top", scores, top)?;
     let values = tag_values(g, scores)?;
     let table = tensors.constant(g, "tag.weight", [table.len(), width])?;
-    let numbers = g.reshape("tags.numbers", numbers, [images * given])?;
+    let numbers = g.reshape("tags.numbers", top, [images * given])?;
     let names = g.embedding("tags.embedding", numbers, table)?;
     let names = g.reshape("tags.embedding", names, [images, given, width])?;
     let values = g.reshape("tags.values", values, [images, given, 1])?;
@@ -176,7 +190,7 @@ fn tag_slots(
     let slots = g.add("tags.slots", slots, names)?;
     let image = g.reshape("tags.mean", slots, [images, given, 1, width])?;
     let mean = g.adaptive_avg_pool2d("tags.mean", image, [1, 1])?;
-    Ok((slots, g.reshape("tags.mean", mean, [images, width])?))
+    Ok(TagSlots { slots, mean: g.reshape("tags.mean", mean, [images, width])?, tags: [top, scores] })
 }
 
 /// Scores as the decoder reads them: `ln(max(score, 0.001)) / 3 + 1.2`.
@@ -304,6 +318,10 @@ impl Decoder for SemanticAttention {
         let out = g.add("semantic.out", out, share)?;
         let logits = g.linear("semantic.words", out, self.output[0], self.output[1])?;
         Ok(Step { logits, state: vec![next], attention: Some(alpha) })
+    }
+
+    fn tags(&self) -> Option<[TensorId; 2]> {
+        Some(self.tags)
     }
 
     fn vocabulary(&self) -> usize {

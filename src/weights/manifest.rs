@@ -146,6 +146,28 @@ pub struct DecoderManifest {
     /// Rules for the words of a sentence; without them every word may follow every other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<Rules>,
+    /// How probable it is that a sentence is not false, for a decoder whose sentences were judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<Confidence>,
+}
+
+/// A logistic regression of judged sentences: the probability that the main subject of a sentence is right is
+/// `sigmoid(offset + log_prob * l)` with `l` the log-probability of the sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Confidence {
+    /// The constant term.
+    pub offset: f32,
+    /// The weight of the log-probability.
+    pub log_prob: f32,
+    /// The probability below which a sentence is not sure.
+    pub threshold: f32,
+}
+
+impl Confidence {
+    /// The confidence in a sentence of this log-probability.
+    pub(crate) fn of(&self, log_prob: f32) -> f32 {
+        1.0 / (1.0 + (-self.offset - self.log_prob * log_prob).exp())
+    }
 }
 
 /// Tags: groups of classes of the encoder's classifier. The score of a tag is the sum of `max(p - tail, 0)` over its classes, with `p` the
@@ -375,6 +397,11 @@ impl Manifest {
             }
             if decoder.tags.is_some() != (decoder.family == DecoderFamily::SemanticAttention) {
                 return wrong(format!("{}: expected tags for semantic attention only", decoder.family));
+            }
+            if let Some(Confidence { offset, log_prob, threshold }) = decoder.confidence
+                && ![offset, log_prob, threshold].iter().all(|x| x.is_finite())
+            {
+                return wrong(format!("{}: expected finite weights of confidence", decoder.family));
             }
             let tags = decoder.tags.iter().flat_map(|tags| &tags.table).flat_map(|tag| &tag.words);
             let rules = decoder.rules.iter().flat_map(|rules| rules.often.iter().chain(&rules.unfinished));

@@ -50,7 +50,7 @@ impl Model {
         Model::read(file, bytes.into())
     }
 
-    /// Reads a model file that is part of the program, such as `shadetell_flickr8k::MODEL`; `file` is its name in errors.
+    /// Reads a model file that is part of the program, such as `shadetell_everyday::MODEL`; `file` is its name in errors.
     ///
     /// # Errors
     /// As [`Model::open`].

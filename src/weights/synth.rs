@@ -93,6 +93,7 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
             forced_start: attends,
             tags: is_classified.then(tags),
             rules: is_classified.then(|| rules(words)),
+            confidence: None,
         }],
         preprocess: preset.preprocessing(),
         vocabulary: special.into_iter().chain((4..words).map(|id| format!("word{id}"))).collect(),

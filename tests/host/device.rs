@@ -40,7 +40,7 @@ fn a_lost_device_is_an_error_at_the_next_call() {
         // New calls are errors too.
         assert!(is_lost(&host.captioner.caption(&photo)));
         let options = CaptionOptions::default();
-        assert!(is_lost(&Captioner::new(model(), Backend::Gpu(&host.gpu), &options)));
+        assert!(is_lost(&Captioner::new(model(DecoderFamily::ShowTell), Backend::Gpu(&host.gpu), &options)));
         assert_eq!(*heard.lock().unwrap(), [""; 0], "the host's error handler is not called");
     }
     // The model is still usable on another device.
@@ -149,10 +149,10 @@ fn a_pipeline_cache_does_not_change_captions() {
 #[test]
 fn the_bundled_model_needs_only_the_default_limits() {
     let usual = TuningTable::default();
-    let limits = required_limits(model(), &CaptionOptions::default(), &usual).unwrap();
+    let limits = required_limits(model(DecoderFamily::ShowTell), &CaptionOptions::default(), &usual).unwrap();
     assert_eq!(limits, wgpu::Limits::default());
     let large = CaptionOptions { batch: Some(64), ..CaptionOptions::default() };
-    let limits = required_limits(model(), &large, &usual).unwrap();
+    let limits = required_limits(model(DecoderFamily::ShowTell), &large, &usual).unwrap();
     assert!(
         limits.max_storage_buffer_binding_size >= wgpu::Limits::default().max_storage_buffer_binding_size
     );

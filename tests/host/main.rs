@@ -77,14 +77,20 @@ impl Host {
     }
 }
 
-fn model() -> &'static Model {
-    static MODEL: OnceLock<Model> = OnceLock::new();
-    MODEL.get_or_init(|| Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap())
+/// The model that has the decoder.
+fn model(decoder: DecoderFamily) -> &'static Model {
+    static EVERYDAY: OnceLock<Model> = OnceLock::new();
+    static CLASSIC: OnceLock<Model> = OnceLock::new();
+    let (model, bytes) = match decoder {
+        DecoderFamily::SemanticAttention => (&EVERYDAY, shadetell_everyday::MODEL),
+        DecoderFamily::ShowTell | DecoderFamily::ShowAttendTell => (&CLASSIC, shadetell_flickr8k::MODEL),
+    };
+    model.get_or_init(|| Model::from_static("model", bytes).unwrap())
 }
 
 fn captioner(gpu: &Gpu, decoder: DecoderFamily) -> Captioner {
     let options = CaptionOptions { decoder: Some(decoder), beam: Some(1), ..CaptionOptions::default() };
-    Captioner::new(model(), Backend::Gpu(gpu), &options).unwrap()
+    Captioner::new(model(decoder), Backend::Gpu(gpu), &options).unwrap()
 }
 
 /// The errors that reach a host's error handler from now on.

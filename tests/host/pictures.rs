@@ -6,7 +6,7 @@ use shadetell::weights::Preset;
 
 #[test]
 fn texture_buffer_and_bytes_give_the_same_caption() {
-    let host = Host::new(DecoderFamily::ShowAttendTell);
+    let host = Host::new(DecoderFamily::SemanticAttention);
     let photo = photo("camera.jpg");
     let expected = host.captioner.caption(&photo).unwrap();
     let size = [photo.width(), photo.height()];
@@ -124,7 +124,8 @@ fn unusable_inputs_are_reported() {
     let input = BufferInput { buffer: &buffer, width: 4, height: 4, bytes_per_row: 16, window };
     let said = error(Input::Buffer(input));
     assert!(said.contains("4 rows of 4 pixels") && said.contains("60 bytes"), "{said}");
-    let on_cpu = Captioner::new(model(), Backend::Cpu, &CaptionOptions::default()).unwrap();
+    let on_cpu =
+        Captioner::new(model(DecoderFamily::ShowTell), Backend::Cpu, &CaptionOptions::default()).unwrap();
     let said = on_cpu.encode(&mut encoder, Input::Photo(&photo("camera.jpg")), Budget::Whole).unwrap_err();
     assert!(said.to_string().contains("CPU"), "{said}");
 }
@@ -145,7 +146,7 @@ fn every_way_of_resizing_gives_the_same_result_as_on_the_cpu() {
             preprocessing: Some(preset.preprocessing()),
             ..CaptionOptions::default()
         };
-        let captioner = Captioner::new(model(), Backend::Gpu(&gpu), &options).unwrap();
+        let captioner = Captioner::new(model(DecoderFamily::ShowTell), Backend::Gpu(&gpu), &options).unwrap();
         let host = Host { gpu: gpu.clone(), captioner };
         // Smaller, larger, and nearly as large in one direction alone.
         for [left, top, width, height] in

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn slices_of_two_captioners_give_the_same_captions_as_whole_runs() {
-    let hosts = [DecoderFamily::ShowAttendTell, DecoderFamily::ShowTell].map(Host::new);
+    let hosts = [DecoderFamily::SemanticAttention, DecoderFamily::ShowTell].map(Host::new);
     let photo = photo("astronaut.jpg");
     let expected = [0, 1].map(|i| hosts[i].captioner.caption(&photo).unwrap());
     for budget in [Budget::dispatches(7), Budget::micros(20_000)] {

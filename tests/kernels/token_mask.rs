@@ -5,7 +5,7 @@ use shadetell::engine::ops::TokenMask;
 
 #[test]
 fn any_sets_agree_with_the_reference() {
-    for (rows, words) in [(1, 1), (3, 40), (5, 64), (6, 2917), (64, 97)] {
+    for (rows, words) in [(1u32, 1u32), (3, 40), (5, 64), (6, 2917), (64, 97)] {
         for end in [0, words - 1, 2 % words] {
             let mut case = Case::new(u64::from(rows * words + end));
             let width = words.div_ceil(32) as usize;

@@ -70,7 +70,7 @@ fn ties_go_to_the_lowest_column() {
 
 #[test]
 fn each_row_leaves_out_its_own_columns() {
-    for [rows, columns] in [[1, 1], [2, 31], [3, 32], [3, 33], [2, 2917]] {
+    for [rows, columns] in [[1usize, 1usize], [2, 31], [3, 32], [3, 33], [2, 2917]] {
         for fuse in [false, true] {
             let mut case = Case::new(columns as u64);
             let words = columns.div_ceil(32);

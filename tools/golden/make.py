@@ -140,6 +140,8 @@ def make_ops(folder):
                   output=F.interpolate(x, size, mode="bilinear", align_corners=corners))
     a, b = o.rand(3, 9, 17), o.rand(3, 17, 11)
     o.add("matmul", "matmul", {}, input=a, other=b, output=a @ b)
+    x = o.rand(2, 7, 3, 5).abs() * 6
+    o.add("log", "log", {}, input=x, output=torch.log(x))
     path = os.path.join(folder, "ops.safetensors")
     save_file(o.tensors, path, {"cases": json.dumps(o.cases)})
     print(path, os.path.getsize(path), "bytes,", len(o.cases), "cases")

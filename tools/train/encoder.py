@@ -49,7 +49,9 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def read_photo(path: str | Path) -> Image.Image:
-    return Image.open(path).convert("RGB").resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    """The photo at the input's size. The width first, then the height: Pillow after 11.3 chooses the order itself, and rounds otherwise."""
+    photo = Image.open(path).convert("RGB")
+    return photo.resize((SIZE, photo.height), Image.Resampling.BICUBIC).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
 
 
 def to_input(image: Image.Image) -> np.ndarray:

@@ -45,9 +45,9 @@ def main() -> None:
         for photo, hypotheses, t, s in zip(some, found, tags, scores):
             ids = winner(hypotheses)
             captions.append([model.words[i] for i in ids])
-            out[photo.name] = {"caption": " ".join(captions[-1]), "ids": ids,
+            out[photo.path.name] = {"caption": " ".join(captions[-1]), "ids": ids,
                                "tags": [[model.tags[n].name, round(float(x), 4)] for n, x in zip(t, s)]}
-            print(f"{photo.path.name}: {out[photo.name]['caption']}")
+            print(f"{photo.path.name}: {out[photo.path.name]['caption']}")
     if photos and photos[0].captions:
         print(line(report(captions, [p.captions for p in photos])))
     if a.json:

@@ -1,12 +1,16 @@
 """Trains a caption model on photos of one's own, or goes on from a model file: one command (README.md).
 
     python recipe.py RUN --encoder efficientnet-lite2-9656183e.pth --photos PHOTOS [--everyday PHOTOS] [--labels FOLDER]
-        [--sentences FILE] [--from MODEL.safetensors]
+        [--sentences FILE] [--from MODEL.safetensors] [--teacher MODEL.safetensors] [--engine shadetell]
 
-Started again, it goes on where it stopped. The result is RUN/model.safetensors; scores on photos set aside are in RUN/log.txt.
+Started again, it goes on where it stopped. The result is RUN/model.safetensors; scores on photos set aside are in RUN/log.txt, those of
+the engine on the same photos, read from their files, last.
 """
 import argparse
+import json
 import os
+import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -37,11 +41,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, action="append", default=[], help="captioned photos: a folder, JSONL or COCO JSON (may be repeated)")
     parser.add_argument("--everyday", type=Path, action="append", default=[], help="the same, drawn three times an epoch: few photos that matter")
     parser.add_argument("--labels", type=Path, action="append", default=[], help="folder of photos with labels.csv")
-    parser.add_argument("--sentences", type=Path, help="captions of photos that nobody has: `photo,sentence`")
+    parser.add_argument("--sentences", type=Path, action="append", default=[], help="captions of photos that nobody has: `photo,sentence`")
     parser.add_argument("--hold-out", type=Path, action="append", default=[], help="names of photos to score on, one a line: `photo.jpg` or `folder/photo.jpg`")
     parser.add_argument("--leave-out", type=Path, action="append", default=[], help="names of photos not to use at all")
     parser.add_argument("--share", type=float, default=0.1, help="of each source that is set aside to score on if --hold-out names none of it")
     parser.add_argument("--from", dest="start", type=Path, help="model file to go on from")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], help="model file of the same words and tags to learn from (may be repeated)")
+    parser.add_argument("--engine", default="shadetell", help="the command that scores the result, if there is one")
     parser.add_argument("--teach", type=int, default=2000, help="steps of cross-entropy")
     parser.add_argument("--reward", type=int, default=700, help="steps of self-critical training")
     parser.add_argument("--batch", type=int, default=64, help="photos a step, of all processes together")
@@ -61,6 +67,7 @@ def arguments() -> argparse.Namespace:
 class HeldOut:
     name: str
     seen: Seen
+    photos: list[Path]
     references: list[list[list[str]]]
 
 
@@ -104,7 +111,7 @@ class Data:
             photos += used
             features.append(f)
             everyday += [near] * len(used)
-        self.sentences = without(sentences(a.sentences), taken) if a.sentences else []
+        self.sentences = [group for file in a.sentences for group in without(sentences(file), taken)]
         self.groups.append(([c for group in self.sentences for c in group], a.often - 1))
         start = model_file.read(a.start) if a.start else None
         self.start = start.decoder if start else None
@@ -119,7 +126,8 @@ class Data:
     def _hold(self, name: str, photos: list[Photo], features: Features, cache: Path) -> HeldOut:
         sights = look(features.logits(), self.tags, self.corpus.detectors)
         grid = pooled([features], cache / f"held-{name}.npy")[:, 0]
-        return HeldOut(name, seen(grid, sights.tags[0], sights.scores[0], sights.attributes[0]), [p.captions for p in photos])
+        return HeldOut(name, seen(grid, sights.tags[0], sights.scores[0], sights.attributes[0]), [p.path for p in photos],
+                       [p.captions for p in photos])
 
 
 def describe(decoder: Decoder, held: HeldOut, rules: Rules, chosen: list[int]) -> list[list[int]]:
@@ -130,6 +138,22 @@ def describe(decoder: Decoder, held: HeldOut, rules: Rules, chosen: list[int]) -
         batch = Seen(*(x[some] for x in (held.seen.grid, held.seen.tags, held.seen.scores, held.seen.attributes))).to(device)
         out += [winner(h) for h in beams(decoder, batch, rules=rules.to(device))]
     return out
+
+
+def teacher(file: Path, data: Data) -> Decoder:
+    model = model_file.read(file)
+    if model.words != data.words or model.tags != data.tags:
+        raise SystemExit(f"{file}: expected a teacher with the same words and tags as this run, found others: train it on the same sources")
+    return model.decoder
+
+
+def engine_scores(command: str, model: Path, held: HeldOut) -> str:
+    """Scores of the captions that the engine gives to photos, in batches of files."""
+    captions: list[list[str]] = []
+    for i in range(0, len(held.photos), 200):
+        done = subprocess.run([command, "caption", "--quiet", "--json", "--model", model, *held.photos[i:i + 200]], stdout=subprocess.PIPE, check=True)
+        captions += [json.loads(text)["caption"].split() for text in done.stdout.splitlines()]
+    return line(report(captions, held.references))
 
 
 def enlarged(start: Decoder, sizes: Sizes) -> dict[str, Tensor]:
@@ -183,11 +207,15 @@ def work(rank: int, a: argparse.Namespace, meeting: str) -> None:
     photos = a.batch // a.processes
     stages = [Stage("teach", a.teach, a.rate, photos), Stage("reward", a.reward, a.reward_rate, photos // 2, warm=20, decay=0.99, clip=1.0,
                     sharpen=1.6 if a.teach else 1.0)]
-    Trainer(decoder, data.corpus, a.run, [s for s in stages if s.steps], a.seed, say, score, a.check).fit()
+    teachers = [teacher(file, data).to(a.device) for file in a.teacher]
+    Trainer(decoder, data.corpus, a.run, [s for s in stages if s.steps], a.seed, say, score, a.check, teachers=teachers).fit()
     if rank == 0:
         model_file.write(a.run / "model.safetensors", decoder, data.encoder, data.corpus.detectors, data.words, data.tags, data.attributes,
                          a.name, a.licence)
         say(f"wrote {a.run / 'model.safetensors'}")
+        if shutil.which(a.engine):
+            for held in data.held:
+                say(f"engine {held.name}: {engine_scores(a.engine, a.run / 'model.safetensors', held)}")
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ class Stage:
     clip: float = 2.0
     samples: int = 5      # captions drawn of each photo ("reward")
     keep: float = 0.1     # share of cross-entropy beside the reward
+    soft: float = 0.8     # share of the teachers' probabilities beside the human captions
     sharpen: float = 1.6  # factor on the logits when rewards begin: label smoothing leaves a model so flat that its samples are poor
 
 
@@ -70,8 +71,10 @@ def sample(decoder: Decoder, seen: Seen, count: int, longest: int) -> list[list[
 
 class Trainer:
     def __init__(self, decoder: Decoder, corpus: Corpus, run: Path, stages: list[Stage], seed: int, report: Callable[[str], None],
-                 score: Callable[[Decoder, str], None], check: int = 300, save_every: float = 150) -> None:
-        """score: called on every process with the averaged weights, every `check` steps and at the end of a stage."""
+                 score: Callable[[Decoder, str], None], check: int = 300, save_every: float = 150, teachers: Sequence[Decoder] = ()) -> None:
+        """score: called on every process with the averaged weights, every `check` steps and at the end of a stage. teachers: decoders whose
+        mean probabilities are learned in the stage "teach" (knowledge distillation, Hinton et al., arXiv 1503.02531)."""
+        self.teachers = [t.eval() for t in teachers]
         self.decoder, self.corpus, self.run, self.stages, self.seed = decoder, corpus, run, stages, seed
         self.report, self.score, self.check, self.save_every = report, score, check, save_every
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
@@ -150,7 +153,15 @@ class Trainer:
         self.decoder.train()
         seen = self.corpus.see([self.corpus.items[i] for i in batch], rng).to(self.device)
         rows = self._rows(batch)
-        loss = CrossEntropy.apply(self.decoder.teach(seen, rows, stage.dropout), rows.target, stage.smoothing).mean()
+        logits = self.decoder.teach(seen, rows, stage.dropout)
+        if self.teachers:
+            logp = torch.log_softmax(logits, 1)
+            with torch.no_grad():
+                p = sum(torch.softmax(t.teach(seen, rows), 1) for t in self.teachers) / len(self.teachers)
+            human = -logp.gather(1, rows.target[:, None])[:, 0]
+            loss = ((1 - stage.soft) * human - stage.soft * (p * logp).sum(1)).mean()
+        else:
+            loss = CrossEntropy.apply(logits, rows.target, stage.smoothing).mean()
         loss.backward()
         return float(loss.detach())
 

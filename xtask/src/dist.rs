@@ -69,7 +69,7 @@ impl Tree<'_> {
             ("LICENSE", "LICENSE"),
             ("LICENSE-APACHE", "LICENSE-APACHE"),
             ("LICENSE-MIT", "LICENSE-MIT"),
-            ("weights/flickr8k/LICENSE.md", "LICENSE-MODEL.md"),
+            ("weights/everyday/LICENSE.md", "LICENSE-MODEL.md"),
             ("weights/README.md", "MODEL.md"),
             ("include/shadetell.h", "include/shadetell.h"),
             ("capi/examples/caption.c", "share/doc/shadetell/caption.c"),

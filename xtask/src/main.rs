@@ -34,7 +34,7 @@ Commands:
   dist [--debug]     Build the command and the C library, in release unless --debug is given, and pack them with manual
                      pages, completions and notices into an archive with a checksum, in target/dist
   sanitize           The tests of the C interface and of file reading under AddressSanitizer
-  split-model FILE   Split a model file into the parts of weights/flickr8k
+  split-model FILE   Split a model file into the parts of weights/everyday
 
 The set-up prints every command before running it, and does nothing if nothing is missing.";
 
@@ -92,7 +92,7 @@ fn dist(args: &[OsString]) -> Result<ExitCode> {
 /// Splits a model file into parts.
 fn split_model(args: &[OsString]) -> Result<ExitCode> {
     let [file] = args else {
-        return Err("expected a model file, as in `cargo xtask split-model flickr8k.safetensors`".to_owned());
+        return Err("expected a model file, as in `cargo xtask split-model everyday.safetensors`".to_owned());
     };
     release::split_model(&Cargo::in_workspace(), Path::new(file)).map(|()| ExitCode::SUCCESS)
 }

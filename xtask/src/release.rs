@@ -101,7 +101,7 @@ pub fn split_model(cargo: &Cargo, file: &Path) -> Result {
     if length as u64 >= LARGEST {
         let most = LARGEST * parts.len() as u64;
         return Err(format!(
-            "expected a model of less than {most} bytes, found {}: add a part in weights/flickr8k",
+            "expected a model of less than {most} bytes, found {}: add a part in weights/everyday",
             model.len()
         ));
     }
@@ -114,8 +114,8 @@ pub fn split_model(cargo: &Cargo, file: &Path) -> Result {
 }
 
 /// The files of a model's parts, in order.
-fn part_files(root: &Path) -> [PathBuf; 4] {
-    [1, 2, 3, 4].map(|part| root.join(format!("weights/flickr8k/part-{part}/part.bin")))
+fn part_files(root: &Path) -> [PathBuf; 3] {
+    [1, 2, 3].map(|part| root.join(format!("weights/everyday/part-{part}/part.bin")))
 }
 
 #[cfg(test)]

@@ -21,12 +21,17 @@ const COLD_RUNS: usize = 5;
 fn main() -> Result<(), Box<dyn Error>> {
     let gpu = Gpu::open(&AdapterChoice::default())?;
     println!("{} ({} {}), {:?}", gpu.info.name, gpu.info.driver, gpu.info.driver_info, gpu.info.backend);
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL)?;
+    let model = Model::from_static("bundled model", shadetell_everyday::MODEL)?;
+    let classic = Model::from_static("shadetell-flickr8k", shadetell_flickr8k::MODEL)?;
     let photo = read(Path::new(PHOTO), &DecodeOptions::default())?;
-    for decoder in [DecoderFamily::ShowAttendTell, DecoderFamily::ShowTell] {
+    for (model, decoder) in [
+        (&model, DecoderFamily::SemanticAttention),
+        (&classic, DecoderFamily::ShowAttendTell),
+        (&classic, DecoderFamily::ShowTell),
+    ] {
         for beam in [Some(1), None] {
             let options = CaptionOptions { decoder: Some(decoder), beam, ..CaptionOptions::default() };
-            warm(&model, &gpu, &photo, &options)?;
+            warm(model, &gpu, &photo, &options)?;
         }
     }
     let cache = std::env::temp_dir().join(format!("shadetell-bench-{}", std::process::id()));

@@ -57,7 +57,7 @@ impl SearchArgs {
 /// The built-in model.
 pub(crate) fn bundled_model() -> Result<Model, Failure> {
     #[cfg(feature = "bundled-model")]
-    return Ok(Model::from_static("bundled model", shadetell_flickr8k::MODEL)?);
+    return Ok(Model::from_static("bundled model", shadetell_everyday::MODEL)?);
     #[cfg(not(feature = "bundled-model"))]
     Err(Failure::Model(
         "this build of shadetell has no model in it: name a model file with --model FILE, or build with \

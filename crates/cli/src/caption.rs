@@ -37,7 +37,7 @@ pub(crate) struct CaptionArgs {
     #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     paths: Vec<PathBuf>,
 
-    /// Print a JSON object a line: caption, words, probabilities, alternatives, timings
+    /// Print a JSON object a line: caption, confidence, tags, words, probabilities, alternatives, timings
     #[arg(long)]
     json: bool,
 
@@ -53,6 +53,12 @@ pub(crate) struct CaptionArgs {
     /// does; `length` compares sums divided by a power of the length, which is the model's choice or --length-penalty
     #[arg(long, value_name = "RULE", value_enum, conflicts_with = "length_penalty")]
     beam_rule: Option<BeamRule>,
+
+    /// The confidence, from 0 to 1, below which a sentence is printed as `not sure: SENTENCE`, instead of the model's threshold; 0 marks
+    /// none
+    #[arg(long, value_name = "CONFIDENCE", allow_negative_numbers = true,
+          value_parser = number(0.0..=1.0f32, "a number"))]
+    sure: Option<f32>,
 
     /// Photos in a batch
     #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true,
@@ -233,12 +239,20 @@ impl Batch<'_> {
                 record.attention = picture.map(|picture| picture.display().to_string());
                 json(&record)
             }
-        } else if self.args.paths.len() == 1 {
-            caption.text.clone()
         } else {
-            format!("{}\t{}", path.display(), caption.text)
+            let sentence = self.sentence(caption);
+            if self.args.paths.len() == 1 { sentence } else { format!("{}\t{sentence}", path.display()) }
         };
         Ok((line, timings(photo.took, caption)))
+    }
+
+    /// The sentence, marked if it is not sure.
+    fn sentence(&self, caption: &Caption) -> String {
+        let is_sure = match self.args.sure {
+            Some(least) => caption.confidence.is_none_or(|confidence| confidence >= least),
+            None => caption.is_sure,
+        };
+        if is_sure { caption.text.clone() } else { format!("not sure: {}", caption.text) }
     }
 
     /// Captions the decoded photos of a group, unless the device is lost.
@@ -341,6 +355,9 @@ mod tests {
             log_prob: -1.0,
             finished: true,
             alternatives: Vec::new(),
+            tags: Vec::new(),
+            confidence: None,
+            is_sure: true,
             timings: Default::default(),
         }
     }

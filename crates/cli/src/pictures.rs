@@ -22,7 +22,8 @@ impl Pictures {
     /// Creates the folder if it does not exist.
     pub(crate) fn new(folder: &Path, captioner: &Captioner) -> Result<Pictures, Failure> {
         let Some(grid) = captioner.attention_grid() else {
-            let advice = "this decoder has no attention to draw: use --decoder show-attend-tell, or leave out --attention";
+            let advice =
+                "this decoder has no attention to draw: use another decoder, or leave out --attention";
             return Err(Failure::Usage(advice.to_owned()));
         };
         std::fs::create_dir_all(folder).map_err(|error| {

@@ -18,6 +18,15 @@ pub struct Record<'a> {
     log_prob: f32,
     /// Whether the model ended the sentence itself, rather than being cut off at the greatest length.
     finished: bool,
+    /// The probability that the main subject of the sentence is right, from 0 to 1; absent for a model whose sentences were not judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    confidence: Option<f32>,
+    /// Whether the confidence reaches the threshold of the model; true without one.
+    sure: bool,
+    /// What the model's classifier sees, best first; absent for a decoder that reads no tags.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Tag<'a>>,
     /// The other sentences that the search found, best first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -50,6 +59,14 @@ struct Token<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     attention: Option<&'a [f32]>,
+}
+
+/// A tag of a photo.
+#[derive(Debug, Serialize, ToSchema)]
+struct Tag<'a> {
+    name: &'a str,
+    /// From 0 on: the probabilities of the tag's classes, of the whole photo and of its best part.
+    score: f32,
 }
 
 /// Another sentence.
@@ -117,6 +134,9 @@ impl<'a> Record<'a> {
             tokens: caption.tokens.iter().map(token).collect(),
             log_prob: caption.log_prob,
             finished: caption.finished,
+            confidence: caption.confidence,
+            sure: caption.is_sure,
+            tags: caption.tags.iter().map(|tag| Tag { name: &tag.name, score: tag.score }).collect(),
             alternatives: Some(caption.alternatives.iter().map(other).collect()),
             image: Size { width, height },
             model: origin.model,

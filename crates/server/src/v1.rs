@@ -78,7 +78,9 @@ impl Choices {
                 "model" => choices.model = Some(value),
                 "decoder" => {
                     let found = DecoderFamily::ALL.into_iter().find(|family| family.name() == value);
-                    choices.decoder = Some(found.ok_or_else(|| wrong("show-tell or show-attend-tell"))?);
+                    choices.decoder = Some(
+                        found.ok_or_else(|| wrong("show-tell, show-attend-tell or semantic-attention"))?,
+                    );
                 }
                 "beam" => {
                     let range = 1..=CaptionOptions::MAX_BEAM;
@@ -269,8 +271,16 @@ mod tests {
         for (name, value, message) in [
             ("beam", "0", "beam: expected a whole number from 1 to 32, found \"0\""),
             ("beam", "-1", "beam: expected a whole number from 1 to 32, found \"-1\""),
-            ("decoder", "", "decoder: expected show-tell or show-attend-tell, found \"\""),
-            ("decoder", "tell", "decoder: expected show-tell or show-attend-tell, found \"tell\""),
+            (
+                "decoder",
+                "",
+                "decoder: expected show-tell, show-attend-tell or semantic-attention, found \"\"",
+            ),
+            (
+                "decoder",
+                "tell",
+                "decoder: expected show-tell, show-attend-tell or semantic-attention, found \"tell\"",
+            ),
             ("attention", "yes", "attention: expected true or false, found \"yes\""),
             ("beams", "3", "expected model, decoder, beam, alternatives or attention, found \"beams\""),
         ] {

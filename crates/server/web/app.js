@@ -134,6 +134,7 @@ function show(photo, record) {
   part(photo, "caption").classList.remove("waiting");
   part(photo, "caption").textContent = record.caption;
   photo.item.querySelector("img").alt = record.caption;
+  part(photo, "unsure").hidden = record.sure;
   for (const name of ["copy-text", "copy-alt", "copy-json", "more"]) part(photo, name).hidden = false;
   const rows = [record, ...record.alternatives].map(({ caption, log_prob }) => {
     const row = document.createElement("tr");
@@ -145,8 +146,9 @@ function show(photo, record) {
   part(photo, "more").querySelector("tbody").replaceChildren(...rows);
   const { decode, preprocess, encode, generate } = record.timings_ms;
   const ms = (time) => `${time.toFixed(0)} ms`;
+  const confidence = record.confidence === undefined ? "" : `Confidence ${(100 * record.confidence).toFixed(0)} %. `;
   part(photo, "timings").textContent =
-    `Decode ${ms(decode)}, preprocess ${ms(preprocess)}, encode ${ms(encode)}, generate ${ms(generate)}; ` +
+    `${confidence}Decode ${ms(decode)}, preprocess ${ms(preprocess)}, encode ${ms(encode)}, generate ${ms(generate)}; ` +
     `${record.model} on ${record.adapter}`;
   const words = record.attention_grid ? record.tokens.map((token) => word(photo, token, record.attention_grid)) : [];
   part(photo, "words").replaceChildren(...words);

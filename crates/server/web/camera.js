@@ -71,7 +71,8 @@ export function camera({ caption, keep }) {
       if (interval > 0) {
         let sentence;
         try {
-          sentence = (await caption(await picture(), signal)).caption;
+          const record = await caption(await picture(), signal);
+          sentence = record.sure ? record.caption : `Not sure: ${record.caption}`;
         } catch (error) {
           sentence = error.retryAfter ? "The server is busy." : error.message;
         }

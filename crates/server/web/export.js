@@ -11,15 +11,16 @@ export function jsonLines(photos) {
   return photos.map((photo) => `${JSON.stringify(photo.record)}\n`).join("");
 }
 
-/** Rows of name, caption, probability and error, as spreadsheets read them (RFC 4180). */
+/** Rows of name, caption, probability, confidence and error, as spreadsheets read them (RFC 4180). */
 export function csv(photos) {
   const rows = photos.map(({ name, record }) => {
     const probability = record.caption === undefined ? "" : Math.exp(record.log_prob).toPrecision(4);
-    return [name, record.caption ?? "", probability, record.error?.message ?? ""];
+    const confidence = record.confidence?.toPrecision(4) ?? "";
+    return [name, record.caption ?? "", probability, confidence, record.error?.message ?? ""];
   });
   // A cell that begins like a formula is marked as text.
   const cell = (text) => `"${(/^[=+\-@\t\r]/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
-  return [["path", "caption", "probability", "error"], ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
+  return [["path", "caption", "probability", "confidence", "error"], ...rows].map((row) => `${row.map(cell).join(",")}\r\n`).join("");
 }
 
 /** Lets the browser save a text. */

@@ -40,7 +40,7 @@ fn main() -> Result<AppExit, BevyError> {
 
 /// An app with a photo in front of a camera that is captioned as often as possible.
 fn scene(drift: Drift, budget: Budget) -> Result<App, BevyError> {
-    let model = Arc::new(Model::from_static("bundled model", shadetell_flickr8k::MODEL)?);
+    let model = Arc::new(Model::from_static("bundled model", shadetell_everyday::MODEL)?);
     let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
     let photo = read(Path::new(PHOTO), &DecodeOptions::default())?;
     // Bevy requests higher limits where the adapter has them.
@@ -109,7 +109,7 @@ mod tests {
         let options = CaptionOptions { beam: Some(1), ..CaptionOptions::default() };
         let gpu = Gpu::open(&AdapterChoice::default()).unwrap();
         let captioner = Captioner::new(
-            &Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap(),
+            &Model::from_static("bundled model", shadetell_everyday::MODEL).unwrap(),
             Backend::Gpu(&gpu),
             &options,
         )

@@ -15,7 +15,7 @@ use eframe::wgpu;
 use looking::{Looking, View};
 use shadetell::engine::gpu::Gpu;
 use shadetell::image::{DecodeOptions, Rgb8, read};
-use shadetell::weights::{DecoderFamily, Model};
+use shadetell::weights::Model;
 use shadetell::{Caption, CaptionOptions, required_limits};
 use std::error::Error;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ type Failure = Box<dyn Error + Send + Sync>;
 
 const BUNDLED_PHOTO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../photos/astronaut.jpg");
 const OPTIONS: CaptionOptions = CaptionOptions {
-    decoder: Some(DecoderFamily::ShowAttendTell),
+    decoder: None,
     beam: Some(1),
     length_penalty: None,
     max_length: None,
@@ -40,7 +40,7 @@ fn main() -> eframe::Result {
     let wrong = |problem: Failure| eframe::Error::AppCreation(problem);
     let photo = std::env::args().nth(1).unwrap_or_else(|| BUNDLED_PHOTO.to_owned());
     let photo = read(photo.as_ref(), &DecodeOptions::default()).map_err(|problem| wrong(problem.into()))?;
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL)
+    let model = Model::from_static("bundled model", shadetell_everyday::MODEL)
         .map_err(|problem| wrong(problem.into()))?;
     let limits =
         required_limits(&model, &OPTIONS, &Default::default()).map_err(|problem| wrong(problem.into()))?;

@@ -63,7 +63,7 @@ fn json_records_are_complete() {
     let mut expected =
         ["path", "caption", "tokens", "log_prob", "finished", "alternatives", "image", "model"]
             .into_iter()
-            .chain(["adapter", "timings_ms"])
+            .chain(["adapter", "confidence", "sure", "tags", "timings_ms"])
             .collect::<Vec<_>>();
     expected.sort_unstable();
     assert_eq!(keys(record), expected);
@@ -82,11 +82,30 @@ fn json_records_are_complete() {
         assert_eq!(keys(alternative), ["caption", "log_prob"]);
         assert_ne!(alternative["caption"], record["caption"]);
     }
+    let confidence = record["confidence"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&confidence) && record["sure"].is_boolean(), "{record}");
+    let tags = record["tags"].as_array().unwrap();
+    assert_eq!(tags.len(), 6);
+    let scores: Vec<f64> = tags.iter().map(|tag| tag["score"].as_f64().unwrap()).collect();
+    assert!(scores.is_sorted_by(|a, b| a >= b) && tags.iter().all(|tag| keys(tag) == ["name", "score"]));
     assert_eq!(record["image"], serde_json::json!({ "width": 40, "height": 30 }));
     assert_eq!(record["adapter"], "cpu");
     assert!(record["model"].is_string());
     assert_eq!(keys(&record["timings_ms"]), ["decode", "encode", "generate", "preprocess"]);
     assert!(record["timings_ms"].as_object().unwrap().values().all(|time| time.as_f64().unwrap() >= 0.0));
+}
+
+#[test]
+fn sentences_below_a_confidence_are_marked() {
+    let folder = Folder::new();
+    let path = folder.photo("a.png", ImageFormat::Png);
+    let said = |options: &[&str]| on_cpu(&[options, &["--max-length", "6", &path]].concat()).expect(0).stdout;
+    let sentence = said(&["--sure", "0"]);
+    assert!(!sentence.starts_with("not sure"), "{sentence}");
+    assert_eq!(said(&["--sure", "1"]), format!("not sure: {sentence}"));
+    let classic = folder.write("classic.safetensors", shadetell_flickr8k::MODEL);
+    let without = said(&["--model", &classic, "--sure", "1"]);
+    assert!(!without.starts_with("not sure"), "this model has no confidence: {without}");
 }
 
 #[test]

@@ -158,7 +158,7 @@ struct Source {
 
 impl Source {
     fn load() -> Source {
-        let bytes = shadetell_flickr8k::MODEL.to_vec();
+        let bytes = shadetell_everyday::MODEL.to_vec();
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().clone().expect("a description");
         let description: Value = serde_json::from_str(&metadata["shadetell"]).unwrap();
@@ -265,7 +265,7 @@ fn each_broken_model_has_an_error_of_its_own() {
 fn a_model_file_gives_the_same_captions_as_the_built_in_model() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
-    let model = folder.write("flickr8k.safetensors", shadetell_flickr8k::MODEL);
+    let model = folder.write("everyday.safetensors", shadetell_everyday::MODEL);
     let from_file = on_cpu(&["--max-length", "4", "--model", &model, &photo]).expect(0);
     assert_eq!(from_file.stdout, on_cpu(&["--max-length", "4", &photo]).expect(0).stdout);
 }
@@ -316,8 +316,9 @@ fn without_an_adapter_the_cpu_is_used_with_a_note() {
 fn an_adapter_gives_the_same_captions_as_the_cpu() {
     let folder = Folder::new();
     let photos = [("a.jpg", ImageFormat::Jpeg), ("b.png", ImageFormat::Png)].map(|(n, f)| folder.photo(n, f));
-    for decoder in ["show-tell", "show-attend-tell"] {
-        let args = ["--json", "--decoder", decoder, &photos[0], &photos[1]];
+    let classic = folder.write("classic.safetensors", shadetell_flickr8k::MODEL);
+    for choices in [&[][..], &["--model", &classic], &["--model", &classic, "--decoder", "show-tell"]] {
+        let args = [choices, &["--json", &photos[0], &photos[1]]].concat();
         let gpu = run(&[&["caption", "--device", "gpu", "-v"], args.as_slice()].concat()).expect(0);
         for words in ["using ", "plan: ", "memory: ", "weights", "encode"] {
             assert!(gpu.stderr.contains(words), "{words}: {}", gpu.stderr);
@@ -338,7 +339,7 @@ fn attention_is_drawn_into_one_picture_per_photo() {
     fs::create_dir(folder.path("other")).unwrap();
     let photos = ["dog.jpg", "other/dog.jpg"].map(|name| folder.photo(name, ImageFormat::Jpeg));
     let seen = folder.name("seen/here");
-    let options = ["--json", "--decoder", "show-attend-tell", "--max-length", "5", "--attention", &seen];
+    let options = ["--json", "--max-length", "5", "--attention", &seen];
     let records =
         on_cpu(&[&options, [photos[0].as_str(), &photos[1]].as_slice()].concat()).expect(0).records();
     for (record, name) in records.iter().zip(["dog.attention.png", "dog-2.attention.png"]) {
@@ -357,10 +358,11 @@ fn attention_is_drawn_into_one_picture_per_photo() {
     on_cpu(&options).expect(0);
     let sheet = image::open(Path::new(&cropped).join("dog.attention.png")).unwrap();
     assert_eq!([(sheet.width() - 8) % 232, (sheet.height() - 8) % 264], [0, 0], "cells are square");
-    let output = on_cpu(&["--decoder", "show-tell", "--attention", &seen, &photos[0]]).expect(USAGE);
+    let classic = folder.write("classic.safetensors", shadetell_flickr8k::MODEL);
+    let options = ["--model", &classic, "--decoder", "show-tell", "--attention", &seen, &photos[0]];
+    let output = on_cpu(&options).expect(USAGE);
     assert!(output.stderr.contains("no attention"), "{output:#?}");
-    let output =
-        on_cpu(&["--decoder", "show-attend-tell", "--attention", &photos[0], &photos[0]]).expect(USAGE);
+    let output = on_cpu(&["--attention", &photos[0], &photos[0]]).expect(USAGE);
     assert!(output.stderr.contains("cannot create the folder"), "{output:#?}");
 }
 

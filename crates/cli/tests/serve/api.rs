@@ -2,14 +2,30 @@
 
 use super::*;
 
+/// The file of a model with several decoders, in a folder.
+fn classic(folder: &Path) -> String {
+    let path = folder.join("flickr8k.safetensors");
+    fs::write(&path, shadetell_flickr8k::MODEL).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
 #[test]
 fn a_photo_gets_the_caption_of_the_command_line() {
-    let server = Server::start(&[]);
-    for (name, args, query) in [
-        ("camera.jpg", &[][..], ""),
-        ("astronaut.jpg", &["--beam", "1"][..], "?beam=1"),
-        ("astronaut.jpg", &["--decoder", "show-tell", "--beam", "5"][..], "?decoder=show-tell&beam=5"),
+    let folder = tempfile::tempdir().unwrap();
+    let classic = classic(folder.path());
+    let servers = [Server::start(&[]), Server::start(&["--model", &classic])];
+    for (server, name, args, query) in [
+        (0, "camera.jpg", &[][..], ""),
+        (0, "astronaut.jpg", &["--beam", "1"], "?beam=1"),
+        (1, "astronaut.jpg", &["--model", &classic], ""),
+        (
+            1,
+            "camera.jpg",
+            &["--model", &classic, "--decoder", "show-tell", "--beam", "5"],
+            "?decoder=show-tell&beam=5",
+        ),
     ] {
+        let server = &servers[server];
         let record = server.post(&format!("/v1/caption{query}"), "image/jpeg", &photo(name)).record();
         assert_eq!(record["path"], "-");
         assert!(record["timings_ms"]["encode"].as_f64().unwrap() > 0.0);
@@ -71,14 +87,16 @@ fn attention_is_included_on_request() {
     let server = Server::start(&[]);
     let record = server.post("/v1/caption?attention=true", "image/jpeg", &photo("camera.jpg")).record();
     let grid = &record["attention_grid"];
-    assert_eq!((&grid["rows"], &grid["columns"]), (&7.into(), &7.into()));
+    assert_eq!((&grid["rows"], &grid["columns"]), (&6.into(), &6.into()));
     assert_eq!(grid["area"], serde_json::json!([0.0, 0.0, 420.0, 400.0]), "the whole photo is squashed");
     for token in record["tokens"].as_array().unwrap() {
         let weights = token["attention"].as_array().unwrap();
         let sum: f64 = weights.iter().map(|weight| weight.as_f64().unwrap()).sum();
-        assert_eq!(weights.len(), 49);
+        assert_eq!(weights.len(), 36);
         assert!((sum - 1.0).abs() < 1e-4, "{sum}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(&["--model", &classic(folder.path())]);
     let without =
         server.post("/v1/caption?attention=true&decoder=show-tell", "image/jpeg", &photo("camera.jpg"));
     assert_eq!(without.record().get("attention_grid"), None);
@@ -182,7 +200,7 @@ fn unusable_requests_get_an_error() {
 
     for (query, detail) in [
         ("beam=0", "beam: expected a whole number from 1 to 32, found \"0\""),
-        ("model=none", "model: expected one of flickr8k, found \"none\""),
+        ("model=none", "model: expected one of everyday, found \"none\""),
         ("beems=3", "expected model, decoder, beam, alternatives or attention, found \"beems\""),
     ] {
         let answer = server.post(&format!("/v1/caption?{query}"), "image/jpeg", b"");
@@ -239,5 +257,5 @@ fn the_description_lists_every_route_of_the_api() {
         .unwrap();
     assert_eq!(beam["schema"]["maximum"], 32);
     let models = server.get("/v1/models").record();
-    assert_eq!((&models[0]["name"], &models[0]["decoders"][0]["beam"]), (&"flickr8k".into(), &3.into()));
+    assert_eq!((&models[0]["name"], &models[0]["decoders"][0]["beam"]), (&"everyday".into(), &3.into()));
 }
