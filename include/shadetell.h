@@ -187,7 +187,7 @@ const char *shadetell_caption_text(const ShadetellCaption *caption);
 float shadetell_caption_log_prob(const ShadetellCaption *caption);
 
 /*
- The probability that it is true, from 0 to 1; -1 for a model whose sentences were not judged.
+ The probability that its main subject is right, from 0 to 1; -1 for a model whose sentences were not judged.
  */
 float shadetell_caption_confidence(const ShadetellCaption *caption);
 

@@ -210,7 +210,7 @@ fn every_tensor_of_attention_is_checked() {
 
 /// One tensor of each kind: the file is large.
 #[test]
-fn tensors_of_the_bundled_model_are_checked() {
+fn tensors_of_an_efficientnet_are_checked() {
     let parts = Parts::of(shadetell_flickr8k::MODEL);
     let mut seen = BTreeSet::new();
     // Only the encoder: the decoder is the same as in another test.
@@ -218,6 +218,42 @@ fn tensors_of_the_bundled_model_are_checked() {
         name.starts_with("encoder.") && seen.insert(name.replace(|c: char| c.is_ascii_digit(), ""))
     };
     refuses_changes(&parts, is_new);
+}
+
+#[test]
+fn every_tensor_of_semantic_attention_is_checked() {
+    let is_read = |name: &str| name.starts_with("decoder.") || name.starts_with("encoder._fc");
+    refuses_changes(&Parts::of(shadetell_everyday::MODEL), is_read);
+}
+
+#[test]
+fn wrong_descriptions_of_tags_and_rules_are_refused() {
+    let parts = Parts::of(shadetell_everyday::MODEL);
+    let wrong = [
+        ("/decoders/0/family", json!("show-tell")),
+        ("/decoders/0/tags", json!(null)),
+        ("/decoders/0/tags/given", json!(0)),
+        ("/decoders/0/tags/given", json!(65)),
+        ("/decoders/0/tags/given", json!(u32::MAX)),
+        ("/decoders/0/tags/tail", json!(1e300)),
+        ("/decoders/0/tags/window_share", json!(-1e300)),
+        ("/decoders/0/tags/table", json!([])),
+        ("/decoders/0/tags/table", json!([{"name": "one", "classes": [1]}])),
+        ("/decoders/0/tags/table/0/classes", json!([])),
+        ("/decoders/0/tags/table/0/classes", json!([1000])),
+        ("/decoders/0/tags/table/0/words", json!([u32::MAX])),
+        ("/decoders/0/rules/often", json!([1_000_000])),
+        ("/decoders/0/rules/unfinished", json!([u32::MAX])),
+        ("/decoders/0/confidence/offset", json!(1e300)),
+        ("/decoders/0/confidence/threshold", json!(-1e300)),
+    ];
+    for (pointer, value) in wrong {
+        let description = parts.described(pointer, value.clone());
+        let error = build(parts.file(&description, None, &None), Backend::Cpu)
+            .map(|_| ())
+            .expect_err(&format!("{pointer} = {value}"));
+        assert!(matches!(error, Error::Model(_)), "{pointer} = {value}: {error}");
+    }
 }
 
 #[test]

@@ -99,7 +99,7 @@ int main(void) {
     options.decoder = 7;
     failed(shadetell_captioner_new(model, device, &options, &captioner, &error), SHADETELL_STATUS_INVALID_ARGUMENT,
            "found 7");
-    options.decoder = SHADETELL_DECODER_SHOW_ATTEND_TELL;
+    options.decoder = SHADETELL_DECODER_SEMANTIC_ATTENTION;
     succeeded(shadetell_captioner_new(model, device, &options, &captioner, &error));
     shadetell_model_free(model);
     shadetell_device_free(device);

@@ -27,7 +27,8 @@ impl Classified {
         name: &str,
         features: TensorId,
     ) -> Result<Classified, Error> {
-        let [classes, channels] = tensors.sizes(&format!("{name}.weight"))?;
+        let channels = g.shape(features).last();
+        let [classes, _] = tensors.sizes(&format!("{name}.weight"))?;
         let weight = tensors.constant(g, &format!("{name}.weight"), [classes, channels])?;
         let bias = tensors.constant(g, &format!("{name}.bias"), [classes])?;
         let images = g.shape(features).first().copied().unwrap_or_default();
