@@ -44,7 +44,7 @@ fn main(
     let home = token / 32u;
     if home < p.width {
         bits |= bit(word, token) & once[home];
-        if (unfinished[home] >> (token % 32u) & 1u) != 0u {
+        if ((unfinished[home] >> (token % 32u)) & 1u) != 0u {
             bits |= bit(word, p.end);
         }
     }

@@ -53,7 +53,7 @@ fn value_of(key: u32) -> f32 {
 fn is_suppressed(row: u32, id: u32) -> bool {
     if p.has_excluded != 0u {
         let bits = excluded[row * ((p.columns + 31u) / 32u) + id / 32u];
-        if (bits >> (id % 32u) & 1u) != 0u {
+        if ((bits >> (id % 32u)) & 1u) != 0u {
             return true;
         }
     }

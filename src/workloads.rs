@@ -5,7 +5,7 @@ use crate::engine::graph::{DType, Data, Graph, GraphError, TensorId};
 use crate::engine::ops::{
     Activation, AdaptiveAvgPool2d, AttentionContext, AttentionWeights, Binary, BinaryKind, Concat, Conv2d,
     ConvTranspose2d, Embedding, GruCell, Interpolation, LayerNorm, LstmWeights, Matmul, MaxPool2d, Op,
-    Padding, Pool2d, Preprocess, Resize2d, Slice, Softmax, TopK, Transpose,
+    Padding, Pool2d, Preprocess, Resize2d, Slice, Softmax, TokenMask, TopK, Transpose,
 };
 use crate::engine::random_value;
 
@@ -14,47 +14,125 @@ use crate::engine::random_value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Case {
     /// Convolution of `[1, side, side, inputs]` to `outputs` channels with a square window.
-    Conv { side: usize, inputs: usize, outputs: usize, window: usize, stride: usize, depthwise: bool },
+    Conv {
+        side: usize,
+        inputs: usize,
+        outputs: usize,
+        window: usize,
+        stride: usize,
+        depthwise: bool,
+    },
     /// Linear layer from `[1, rows, inputs]` to `[1, rows, outputs]`.
-    Linear { rows: usize, inputs: usize, outputs: usize },
+    Linear {
+        rows: usize,
+        inputs: usize,
+        outputs: usize,
+    },
     /// LSTM cell on `[rows, units]`, with as many inputs as units.
-    Lstm { rows: usize, units: usize },
+    Lstm {
+        rows: usize,
+        units: usize,
+    },
     /// Max pooling of `[1, side, side, channels]` with 3x3 windows and stride 2.
-    MaxPool { side: usize, channels: usize },
+    MaxPool {
+        side: usize,
+        channels: usize,
+    },
     /// Mean over the pixels of `[1, side, side, channels]`.
-    Mean { side: usize, channels: usize },
+    Mean {
+        side: usize,
+        channels: usize,
+    },
     /// Bytes `[1, side, side, 3]` to normalised floats.
-    Preprocess { side: usize },
+    Preprocess {
+        side: usize,
+    },
     /// Log-softmax over the rows of `[rows, columns]`.
-    LogSoftmax { rows: usize, columns: usize },
+    LogSoftmax {
+        rows: usize,
+        columns: usize,
+    },
     /// The `k` largest values of each row of `[rows, columns]`.
-    TopK { rows: usize, columns: usize, k: usize },
+    TopK {
+        rows: usize,
+        columns: usize,
+        k: usize,
+    },
+    TokenMask {
+        rows: usize,
+        words: usize,
+    },
     /// `rows` rows of a table `[words, width]`.
-    Embedding { rows: usize, words: usize, width: usize },
+    Embedding {
+        rows: usize,
+        words: usize,
+        width: usize,
+    },
     /// Attention weights of queries `[rows, width]` over keys `[1, places, width]`.
-    Weights { rows: usize, places: usize, width: usize },
+    Weights {
+        rows: usize,
+        places: usize,
+        width: usize,
+    },
     /// Gated context `[rows, width]` of attention weights `[rows, places]` over `[1, places, width]`.
-    Context { rows: usize, places: usize, width: usize },
+    Context {
+        rows: usize,
+        places: usize,
+        width: usize,
+    },
     /// Transposed convolution of `[1, side, side, inputs]` to `outputs` channels with windows of 2x2 and stride 2.
-    ConvTranspose { side: usize, inputs: usize, outputs: usize },
+    ConvTranspose {
+        side: usize,
+        inputs: usize,
+        outputs: usize,
+    },
     /// Bilinear resizing of `[1, side, side, channels]` to twice the side.
-    Resize { side: usize, channels: usize },
+    Resize {
+        side: usize,
+        channels: usize,
+    },
     /// Two tensors `[1, side, side, channels]`, one after the other along the channels.
-    Concat { side: usize, channels: usize },
+    Concat {
+        side: usize,
+        channels: usize,
+    },
     /// Channels `[1, side, side, channels]` first: `[1, channels, side, side]`.
-    Transpose { side: usize, channels: usize },
+    Transpose {
+        side: usize,
+        channels: usize,
+    },
     /// The middle of `[1, side, side, channels]`, of half the side.
-    Slice { side: usize, channels: usize },
+    Slice {
+        side: usize,
+        channels: usize,
+    },
     /// A value for each channel times `[1, side, side, channels]`.
-    Multiply { side: usize, channels: usize },
+    Multiply {
+        side: usize,
+        channels: usize,
+    },
     /// Gelu of `[rows, columns]`.
-    Gelu { rows: usize, columns: usize },
+    Gelu {
+        rows: usize,
+        columns: usize,
+    },
     /// Layer norm of the rows of `[rows, columns]`.
-    LayerNorm { rows: usize, columns: usize },
+    LayerNorm {
+        rows: usize,
+        columns: usize,
+    },
     /// `batch` products of `[rows, terms]` and `[terms, columns]`.
-    Matmul { batch: usize, rows: usize, terms: usize, columns: usize },
+    Matmul {
+        batch: usize,
+        rows: usize,
+        terms: usize,
+        columns: usize,
+    },
     /// GRU cell on `[rows, units]`, with as many inputs as units.
-    Gru { rows: usize, units: usize },
+    Gru {
+        rows: usize,
+        units: usize,
+    },
 }
 
 const fn conv(side: usize, inputs: usize, outputs: usize, window: usize, stride: usize) -> Case {
@@ -96,6 +174,7 @@ pub const CASES: [(&str, Case); 42] = [
     ("lstm.log_softmax.beam5", Case::LogSoftmax { rows: 5, columns: 9956 }),
     ("lstm.best", Case::TopK { rows: 1, columns: 9956, k: 1 }),
     ("lstm.best.beam5", Case::TopK { rows: 5, columns: 9956, k: 5 }),
+    ("search.rules.beam3", Case::TokenMask { rows: 3, words: 4355 }),
     ("attention.keys", Case::Linear { rows: 196, inputs: 2048, outputs: 512 }),
     ("attention.weights", Case::Weights { rows: 5, places: 196, width: 512 }),
     ("attention.context", Case::Context { rows: 5, places: 196, width: 2048 }),
@@ -112,7 +191,7 @@ pub const CASES: [(&str, Case); 42] = [
 ];
 
 /// The names of the operations that the shapes are of.
-pub const OPS: [&str; 20] = [
+pub const OPS: [&str; 21] = [
     "conv2d",
     "linear",
     "lstm_cell",
@@ -133,6 +212,7 @@ pub const OPS: [&str; 20] = [
     "layer_norm",
     "matmul",
     "gru_cell",
+    "token_mask",
 ];
 
 /// A graph in the making, with values for its inputs.
@@ -193,6 +273,7 @@ impl Case {
             Case::LayerNorm { .. } => OPS[17],
             Case::Matmul { .. } => OPS[18],
             Case::Gru { .. } => OPS[19],
+            Case::TokenMask { .. } => OPS[20],
         }
     }
 
@@ -257,6 +338,19 @@ impl Case {
             Case::TopK { rows, columns, k } => {
                 let x = making.input(&[rows, columns])?;
                 making.last(name, TopK { k, suppressed: [TopK::NONE; 4], log_probs: false }, vec![x])?;
+            }
+            Case::TokenMask { rows, words } => {
+                let width = words.div_ceil(32);
+                let mut ids = |shape: Vec<usize>, value: &dyn Fn(usize) -> u32| {
+                    making.inputs.push(Data::U32((0..shape.iter().product()).map(value).collect()));
+                    making.graph.input("ids", shape, DType::U32)
+                };
+                let excluded = ids(vec![rows, width], &|_| 0)?;
+                let parents = ids(vec![rows], &|_| 0)?;
+                let tokens = ids(vec![rows], &|row| (row * words / rows) as u32)?;
+                let sets = [ids(vec![width], &|_| u32::MAX)?, ids(vec![width], &|_| 1)?];
+                let operands = vec![excluded, parents, tokens, sets[0], sets[1]];
+                making.last(name, TokenMask { end: 2 }, operands)?;
             }
             Case::Embedding { rows, words, width } => {
                 making.inputs.push(Data::U32((0..rows).map(|row| (row * words / rows) as u32).collect()));
