@@ -135,6 +135,7 @@ pub(crate) fn truncated(text: &str) -> String {
 pub(crate) enum Decoder {
     ShowTell,
     ShowAttendTell,
+    SemanticAttention,
 }
 
 /// An available model.
@@ -163,4 +164,17 @@ struct DecoderInfo {
     max_length: usize,
     /// Whether it has attention.
     attention: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_description_of_the_api_has_all_decoders() {
+        for family in DecoderFamily::ALL {
+            let found = serde_json::from_value::<Decoder>(family.name().into());
+            assert!(found.is_ok(), "{family}");
+        }
+    }
 }

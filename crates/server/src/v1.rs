@@ -78,9 +78,8 @@ impl Choices {
                 "model" => choices.model = Some(value),
                 "decoder" => {
                     let found = DecoderFamily::ALL.into_iter().find(|family| family.name() == value);
-                    choices.decoder = Some(
-                        found.ok_or_else(|| wrong("show-tell, show-attend-tell or semantic-attention"))?,
-                    );
+                    let names = DecoderFamily::ALL.map(DecoderFamily::name).join(", ");
+                    choices.decoder = Some(found.ok_or_else(|| wrong(&format!("one of {names}")))?);
                 }
                 "beam" => {
                     let range = 1..=CaptionOptions::MAX_BEAM;
@@ -274,12 +273,12 @@ mod tests {
             (
                 "decoder",
                 "",
-                "decoder: expected show-tell, show-attend-tell or semantic-attention, found \"\"",
+                "decoder: expected one of show-tell, show-attend-tell, semantic-attention, found \"\"",
             ),
             (
                 "decoder",
                 "tell",
-                "decoder: expected show-tell, show-attend-tell or semantic-attention, found \"tell\"",
+                "decoder: expected one of show-tell, show-attend-tell, semantic-attention, found \"tell\"",
             ),
             ("attention", "yes", "attention: expected true or false, found \"yes\""),
             ("beams", "3", "expected model, decoder, beam, alternatives or attention, found \"beams\""),

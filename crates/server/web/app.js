@@ -134,7 +134,7 @@ function show(photo, record) {
   part(photo, "caption").classList.remove("waiting");
   part(photo, "caption").textContent = record.caption;
   photo.item.querySelector("img").alt = record.caption;
-  part(photo, "unsure").hidden = record.sure;
+  part(photo, "unsure").hidden = record.sure !== false;
   for (const name of ["copy-text", "copy-alt", "copy-json", "more"]) part(photo, name).hidden = false;
   const rows = [record, ...record.alternatives].map(({ caption, log_prob }) => {
     const row = document.createElement("tr");

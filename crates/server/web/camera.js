@@ -72,7 +72,7 @@ export function camera({ caption, keep }) {
         let sentence;
         try {
           const record = await caption(await picture(), signal);
-          sentence = record.sure ? record.caption : `Not sure: ${record.caption}`;
+          sentence = record.sure === false ? `Not sure: ${record.caption}` : record.caption;
         } catch (error) {
           sentence = error.retryAfter ? "The server is busy." : error.message;
         }

@@ -126,7 +126,7 @@ test("a chosen photo gets its caption, alternatives and timings from the API", a
   const rows = await page.locator(".photo tbody tr td:first-child").allTextContents();
   assert.deepEqual(rows, [expected.caption, ...expected.alternatives.map(({ caption }) => caption)]);
   assert.match(await page.textContent(".photo tbody td:last-child"), /^\d+\.\d %$/);
-  assert.match(await page.textContent(".photo .timings"), /^Decode \d+ ms, preprocess \d+ ms, encode \d+ ms, generate \d+ ms; /);
+  assert.match(await page.textContent(".photo .timings"), /^Confidence \d+ %\. Decode \d+ ms, preprocess \d+ ms, encode \d+ ms, generate \d+ ms; /);
   assert.deepEqual(await violations(), [], "with the details open");
   await page.click("text=Copy alt text");
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `<img src="camera.jpg" alt="${expected.caption}">`);
