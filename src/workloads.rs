@@ -144,7 +144,7 @@ const fn depthwise(side: usize, channels: usize, window: usize) -> Case {
 }
 
 /// The shapes that are measured, by name.
-pub const CASES: [(&str, Case); 42] = [
+pub const CASES: [(&str, Case); 43] = [
     ("resnet152.preprocess", Case::Preprocess { side: 224 }),
     ("resnet152.stem", conv(224, 4, 64, 7, 2)),
     ("resnet152.pool", Case::MaxPool { side: 112, channels: 64 }),

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use shadetell::engine::gpu::{AdapterChoice, Gpu};
 use shadetell::image::{DecodeOptions, Rgb8, read};
-use shadetell::weights::Model;
+use shadetell::weights::{DecoderFamily, EncoderFamily, Model, SynthOptions, synth};
 use shadetell::{Backend, Caption, CaptionOptions, Captioner};
 use std::collections::BTreeMap;
 use std::fs;
@@ -92,5 +92,31 @@ fn sentences_keep_the_rules_of_the_model() {
             }
             assert!(!caption.finished || !rules.unfinished.contains(ids.last().unwrap()), "{}", caption.text);
         }
+    }
+}
+
+/// Other encoders with a classifier, with random weights: the CPU and the device say the same.
+#[test]
+fn semantic_attention_runs_on_other_encoders() {
+    let gpu = Gpu::open(&AdapterChoice::default()).expect("an adapter, such as `cargo xtask test` installs");
+    let folder = tempfile::tempdir().unwrap();
+    for encoder in [EncoderFamily::Resnet18, EncoderFamily::EfficientnetLite1] {
+        let path = folder.path().join(format!("{encoder}.safetensors"));
+        let options = SynthOptions {
+            words: 100,
+            half: true,
+            ..SynthOptions::new(encoder, DecoderFamily::SemanticAttention)
+        };
+        synth(&options).write(&path, false).unwrap();
+        let model = Model::open(&path).unwrap();
+        let options = CaptionOptions { beam: Some(2), max_length: Some(6), ..CaptionOptions::default() };
+        let [on_gpu, on_cpu] = [Backend::Gpu(&gpu), Backend::Cpu].map(|backend| {
+            Captioner::new(&model, backend, &options).unwrap().caption(&photo("cat.jpg")).unwrap()
+        });
+        assert_eq!(on_gpu.text, on_cpu.text, "{encoder}");
+        assert!((on_gpu.log_prob - on_cpu.log_prob).abs() < 1e-2, "{encoder}");
+        let names = |caption: &Caption| caption.tags.iter().map(|tag| tag.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&on_gpu), names(&on_cpu), "{encoder}");
+        assert_eq!((on_gpu.confidence, on_gpu.is_sure), (None, true), "its sentences were not judged");
     }
 }
