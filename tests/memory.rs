@@ -32,7 +32,7 @@ fn caption_many(count: usize) {
     let options =
         CaptionOptions { decoder: Some(DecoderFamily::ShowTell), beam: Some(1), ..CaptionOptions::default() };
     let captioner = Captioner::new(
-        &Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap(),
+        &Model::from_static("flickr8k", shadetell_flickr8k::MODEL).unwrap(),
         Backend::Gpu(&gpu),
         &options,
     )

@@ -1,4 +1,4 @@
-//! The bundled model against PyTorch: every stage of the encoder, the first logits, and a caption token by token.
+//! The model flickr8k against PyTorch: every stage of the encoder, the first logits, and a caption token by token.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -56,7 +56,7 @@ fn close(expected: f32, found: f32) -> bool {
 fn stages_of_the_encoder() {
     let golden = golden();
     let stages = golden["encoder"].as_array().unwrap();
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
+    let model = Model::from_static("flickr8k", shadetell_flickr8k::MODEL).unwrap();
     let options = CaptionOptions { max_length: Some(1), ..greedy(DecoderFamily::ShowAttendTell) };
     let (mut graph, constants) = caption_graph(&model, &options).unwrap();
     let before = graph.outputs().len();
@@ -90,7 +90,7 @@ fn stages_of_the_encoder() {
 fn first_logits(decoder: DecoderFamily, node: &str) {
     let golden = golden();
     let steps = golden["decoders"][decoder.to_string()]["logits"].as_array().unwrap().clone();
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
+    let model = Model::from_static("flickr8k", shadetell_flickr8k::MODEL).unwrap();
     let options = CaptionOptions { max_length: Some(steps.len()), ..greedy(decoder) };
     let (mut graph, constants) = caption_graph(&model, &options).unwrap();
     let before = graph.outputs().len();
@@ -128,7 +128,7 @@ fn first_logits_of_show_tell() {
 #[test]
 fn captions_token_by_token() {
     let golden = golden();
-    let model = Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap();
+    let model = Model::from_static("flickr8k", shadetell_flickr8k::MODEL).unwrap();
     let photo = Rgb8::new(224, 224, photo()).unwrap();
     for decoder in [DecoderFamily::ShowAttendTell, DecoderFamily::ShowTell] {
         let expected = &golden["decoders"][decoder.to_string()];

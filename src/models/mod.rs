@@ -40,7 +40,7 @@ pub(crate) trait Decoder {
 
     /// Called once if each image has several rows: what it reads of the images is gathered for the rows, whose images are
     /// `image_of_row [R]`.
-    fn spread(&mut self, _graph: &mut Graph, _image_of_row: TensorId) -> Result<(), Error> {
+    fn expand(&mut self, _graph: &mut Graph, _image_of_row: TensorId) -> Result<(), Error> {
         Ok(())
     }
 

@@ -98,7 +98,7 @@ pub(crate) fn build(
         let image_of_row = g.input("images", [rows], DType::U32)?;
         constant_inputs.push(Data::U32((0..rows).map(|row| (row / beams) as u32).collect()));
         state = gather(g, state, image_of_row)?;
-        decoder.spread(g, image_of_row)?;
+        decoder.expand(g, image_of_row)?;
     }
     let mut constraints = match rules {
         Some(rules) => Some(Constraints::new(g, manifest, rules, rows, &mut constant_inputs)?),

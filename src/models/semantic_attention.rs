@@ -103,6 +103,7 @@ impl SemanticAttention {
             g.slice("semantic.first", first, &[0..images, from..from + hidden], &[1, 1])
         };
         let names = ["lstm.weight_ih", "lstm.weight_hh", "lstm.bias_ih", "lstm.bias_hh"];
+        let embedding = tensors.constant(g, "embedding.weight", [words, width])?;
         Ok(SemanticAttention {
             place_keys: scaled(g, places, places_width)?,
             slot_keys: scaled(g, slots, width)?,
@@ -110,7 +111,7 @@ impl SemanticAttention {
             slots,
             whole,
             start: [half(g, 0)?, half(g, hidden)?],
-            embedding: tensors.constant(g, "embedding.weight", [words, width])?,
+            embedding,
             lstm: lstm_weights(g, tensors, names, [2 * width, hidden])?,
             queries: queries(g, tensors, [places_width, places_width, width], hidden)?,
             mix: [
@@ -122,10 +123,8 @@ impl SemanticAttention {
                 tensors.constant(g, "out.bias", [width])?,
             ],
             slot_share: tensors.constant(g, "slot_share", [1])?,
-            output: [
-                tensors.constant(g, "embedding.weight", [words, width])?,
-                tensors.constant(g, "bias", [words])?,
-            ],
+            // Words are scored by the table that they are read from (Press and Wolf, arXiv 1608.05859).
+            output: [embedding, tensors.constant(g, "bias", [words])?],
             tags,
             images,
             words,
@@ -286,7 +285,7 @@ impl Decoder for SemanticAttention {
         Ok(vec![self.start])
     }
 
-    fn spread(&mut self, graph: &mut Graph, image_of_row: TensorId) -> Result<(), Error> {
+    fn expand(&mut self, graph: &mut Graph, image_of_row: TensorId) -> Result<(), Error> {
         self.whole = graph.gather_rows("semantic.whole", self.whole, image_of_row)?;
         Ok(())
     }

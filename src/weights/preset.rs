@@ -13,7 +13,7 @@ pub enum Preset {
     Resize256Crop224,
     /// To 256x256, bilinear, without keeping the aspect ratio: the Show, Attend and Tell tutorial.
     SquashBilinear256,
-    /// To 224x224, bilinear, without keeping the aspect ratio, with values from -1 to 1: the bundled model.
+    /// To 224x224, bilinear, without keeping the aspect ratio, with values from -1 to 1: the model flickr8k.
     Bundled,
 }
 
@@ -61,9 +61,9 @@ mod tests {
     use crate::weights::Model;
 
     #[test]
-    fn the_bundled_model_has_its_preset() {
+    fn the_model_flickr8k_has_its_preset() {
         assert_eq!(
-            Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap().manifest().preprocess,
+            Model::from_static("flickr8k", shadetell_flickr8k::MODEL).unwrap().manifest().preprocess,
             Preset::Bundled.preprocessing()
         );
     }

@@ -66,7 +66,7 @@ fn threads_that_share_a_captioner_get_their_own_captions() {
 fn a_captioner_is_prepared_in_the_background() {
     let gpu = shared().gpu.clone();
     let mut prewarm = Captioner::prewarm(
-        Arc::new(Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap()),
+        Arc::new(Model::from_static("flickr8k", shadetell_flickr8k::MODEL).unwrap()),
         gpu,
         CaptionOptions::default(),
     )
@@ -149,10 +149,11 @@ fn a_pipeline_cache_does_not_change_captions() {
 #[test]
 fn the_bundled_model_needs_only_the_default_limits() {
     let usual = TuningTable::default();
-    let limits = required_limits(model(DecoderFamily::ShowTell), &CaptionOptions::default(), &usual).unwrap();
+    let limits =
+        required_limits(model(DecoderFamily::SemanticAttention), &CaptionOptions::default(), &usual).unwrap();
     assert_eq!(limits, wgpu::Limits::default());
     let large = CaptionOptions { batch: Some(64), ..CaptionOptions::default() };
-    let limits = required_limits(model(DecoderFamily::ShowTell), &large, &usual).unwrap();
+    let limits = required_limits(model(DecoderFamily::SemanticAttention), &large, &usual).unwrap();
     assert!(
         limits.max_storage_buffer_binding_size >= wgpu::Limits::default().max_storage_buffer_binding_size
     );

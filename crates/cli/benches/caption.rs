@@ -1,4 +1,4 @@
-//! The times that a user waits for: `cargo bench` captions a sample photo with the bundled model and prints medians.
+//! The times that a user waits for: `cargo bench` captions a sample photo with the bundled model and with flickr8k, and prints medians.
 //!
 //! Warm times are measured in one process; start-up times and memory in fresh `shadetell` processes, with an empty and with a
 //! filled shader cache of Mesa.

@@ -45,8 +45,7 @@ impl Server {
         reopen: impl Fn(&dyn Fn() -> Result<Device, GpuError>) -> Result<Device, GpuError> + Send + 'static,
     ) -> Server {
         let models =
-            Models::new(vec![Model::from_static("bundled model", shadetell_flickr8k::MODEL).unwrap()])
-                .unwrap();
+            Models::new(vec![Model::from_static("flickr8k", shadetell_flickr8k::MODEL).unwrap()]).unwrap();
         let open = || Gpu::open(&AdapterChoice::default()).map(Device::from);
         let device = open().expect("an adapter, such as `cargo xtask test` brings");
         let captioner = Captioner::new(models.first(), device.backend(), &CaptionOptions::default()).unwrap();
