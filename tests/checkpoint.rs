@@ -53,6 +53,11 @@ fn dtype(element: ElementType) -> &'static str {
         ElementType::BF16 => "bfloat16",
         ElementType::I64 => "int64",
         ElementType::I32 => "int32",
+        ElementType::F8E4M3 => "float8_e4m3fn",
+        ElementType::F8E5M2 => "float8_e5m2",
+        ElementType::U64 => "uint64",
+        ElementType::U32 => "uint32",
+        ElementType::U16 => "uint16",
         ElementType::I16 => "int16",
         ElementType::I8 => "int8",
         ElementType::U8 => "uint8",
@@ -96,18 +101,22 @@ fn networks_are_recognised_by_their_keys() {
     let network = |file: &str, part: &str| {
         let checkpoint = Checkpoint::open(&path(file)).unwrap();
         let dicts = checkpoint.state_dicts().unwrap();
-        architecture::recognise(dicts.iter().find(|dict| dict.name == part).unwrap()).unwrap().to_string()
+        let (networks, errors) =
+            architecture::recognise(dicts.iter().find(|dict| dict.name == part).unwrap());
+        assert!(networks.len() == 1 && errors.is_empty(), "{file}: {networks:?} {errors:?}");
+        networks[0].to_string()
     };
-    assert_eq!(network("encoder-legacy.pkl", ""), "resnet18 with a projection");
+    assert_eq!(network("encoder-legacy.pkl", ""), "resnet18");
     let show_tell = "show-tell decoder: 7 words, embedding 3, hidden 4, 2 LSTM layers";
     assert_eq!(network("decoder-parallel-zip.pth", "state_dict"), show_tell);
-    let attention = "show-attend-tell decoder: 7 words, embedding 3, hidden 4, attention 5 over 2 channels";
+    let attention =
+        "show-attend-tell decoder: 7 words, embedding 3, hidden 4, attention 5 over 2 channels, LSTM";
     for file in ["modules-zip.pth.tar", "modules-legacy.pth.tar"] {
         assert_eq!(network(file, "encoder"), "resnet18");
         assert_eq!(network(file, "decoder"), attention);
     }
     let views = Checkpoint::open(&path("views-zip.pth")).unwrap();
-    let message = architecture::recognise(&views.state_dicts().unwrap()[0]).unwrap_err().to_string();
+    let message = architecture::recognise(&views.state_dicts().unwrap()[0]).1[0].to_string();
     assert!(message.contains("`whole` [24]") && message.contains("`lstm.weight_ih_l0`"), "{message}");
 }
 

@@ -97,7 +97,7 @@ fn small(name: &str) -> Parts {
     let words = Vocabulary::open(&words).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let model = convert(&encoder, &decoder, ("words", &words), &ConvertOptions::default()).unwrap();
+    let model = convert(&encoder, &decoder, ("words", &words), &ConvertOptions::default()).unwrap().model;
     model.write(&path, false).unwrap();
     Parts::of(&std::fs::read(&path).unwrap())
 }
@@ -266,7 +266,7 @@ fn too_many_layers_are_refused() {
     });
     parts.tensors.extend(copies);
     let error = build(parts.file(&parts.description, None, &None), Backend::Cpu).unwrap_err().to_string();
-    assert!(error.contains("expected at most 16 LSTM layers"), "{error}");
+    assert!(error.contains("expected at most 16 recurrent layers"), "{error}");
 }
 
 #[test]

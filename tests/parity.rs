@@ -44,8 +44,8 @@ struct Case {
 impl Case {
     fn new(name: &str, half: bool) -> Case {
         let open = |file: &str| TensorFile::open(&fixture(&format!("{name}{file}"))).unwrap();
-        let (encoder, decoder, vocabulary) = if name == "whole" {
-            (open(".pth.tar"), open(".pth.tar"), fixture("whole-wordmap.json"))
+        let (encoder, decoder, vocabulary) = if name.ends_with("whole") {
+            (open(".pth.tar"), open(".pth.tar"), fixture(&format!("{name}-wordmap.json")))
         } else {
             (open("-encoder.pkl"), open("-decoder.pkl"), fixture(&format!("{name}-vocab.pkl")))
         };
@@ -53,7 +53,11 @@ impl Case {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         let options = ConvertOptions { half, ..ConvertOptions::default() };
-        convert(&encoder, &decoder, ("vocabulary", &words), &options).unwrap().write(&path, false).unwrap();
+        convert(&encoder, &decoder, ("vocabulary", &words), &options)
+            .unwrap()
+            .model
+            .write(&path, false)
+            .unwrap();
         let expected: Value =
             serde_json::from_slice(&std::fs::read(fixture("expected.json")).unwrap()).unwrap();
         Case { model: Model::open(&path).unwrap(), expected: expected[name].clone(), _folder: folder }
@@ -112,6 +116,16 @@ fn show_tell_with_two_layers() {
 #[test]
 fn show_attend_tell_of_whole_modules() {
     captions_are_those_of_pytorch("whole");
+}
+
+#[test]
+fn show_tell_with_two_gru_layers() {
+    captions_are_those_of_pytorch("gru");
+}
+
+#[test]
+fn show_attend_tell_with_a_gru_cell() {
+    captions_are_those_of_pytorch("gru-whole");
 }
 
 #[test]
@@ -230,15 +244,15 @@ fn files_that_do_not_fit_each_other_are_reported() {
         converted.unwrap_err().to_string()
     };
     let swapped = message("pair-decoder.pkl", "pair-encoder.pkl", "pair-vocab.pkl");
-    assert!(swapped.contains("expected a ResNet encoder, found a show-tell decoder"), "{swapped}");
+    assert!(swapped.contains("expected an encoder, found show-tell decoder"), "{swapped}");
     let encoders = message("pair-encoder.pkl", "pair-encoder.pkl", "pair-vocab.pkl");
-    assert!(encoders.contains("expected a decoder, found a resnet18"), "{encoders}");
+    assert!(encoders.contains("expected a decoder, found resnet18"), "{encoders}");
     let words = message("whole.pth.tar", "whole.pth.tar", "../checkpoints/words.txt");
     assert!(words.contains("6 words here, 60 rows in its embedding and 60 in its last layer"), "{words}");
     let channels = message("layers-encoder.pkl", "whole.pth.tar", "whole-wordmap.json");
     assert!(channels.contains("64 channels of the resnet50 encoder, found 32"), "{channels}");
     let projection = message("whole.pth.tar", "pair-decoder.pkl", "pair-vocab.pkl");
-    assert!(projection.contains("a weight [12, 32] with its bias"), "{projection}");
+    assert!(projection.contains("a weight [12, 32] in one of the files"), "{projection}");
 }
 
 /// torchvision's own weights have no projection; it may be in the decoder's file.
@@ -274,7 +288,11 @@ fn the_projection_may_be_in_the_decoders_file() {
     let words = Vocabulary::open(&fixture("pair-vocab.pkl")).unwrap();
     let (trunk, joined) = (TensorFile::open(&trunk).unwrap(), TensorFile::open(&joined).unwrap());
     let path = folder.path().join("model.safetensors");
-    convert(&trunk, &joined, ("v", &words), &ConvertOptions::default()).unwrap().write(&path, false).unwrap();
+    convert(&trunk, &joined, ("v", &words), &ConvertOptions::default())
+        .unwrap()
+        .model
+        .write(&path, false)
+        .unwrap();
     let pair = Case::new("pair", false);
     let moved = Case { model: Model::open(&path).unwrap(), expected: pair.expected.clone(), _folder: folder };
     assert_eq!(moved.captions(Backend::Cpu, 1, 1), pair.expected(1));

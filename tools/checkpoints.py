@@ -24,9 +24,9 @@ MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 
 class Block(nn.Module):
     """A basic block of a ResNet."""
-    def __init__(self, inputs, outputs):
+    def __init__(self, inputs, outputs, stride=1):
         super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, bias=False), nn.BatchNorm2d(outputs)
+        self.conv1, self.bn1 = nn.Conv2d(inputs, outputs, 3, stride, bias=False), nn.BatchNorm2d(outputs)
         self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, bias=False), nn.BatchNorm2d(outputs)
         if inputs != outputs:
             self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
@@ -36,9 +36,9 @@ class Encoder(nn.Module):
     """A ResNet-18 that is two channels wide, as the tutorials wrap it."""
     def __init__(self, project=None):
         super().__init__()
-        stage = lambda inputs: nn.Sequential(Block(inputs, 2), Block(2, 2))
-        self.resnet = nn.Sequential(nn.Conv2d(3, 1, 7, bias=False), nn.BatchNorm2d(1), nn.ReLU(), nn.MaxPool2d(3),
-                                    stage(1), stage(2), stage(2), stage(2))
+        stage = lambda inputs, stride: nn.Sequential(Block(inputs, 2, stride), Block(2, 2))
+        self.resnet = nn.Sequential(nn.Conv2d(3, 1, 7, 2, bias=False), nn.BatchNorm2d(1), nn.ReLU(), nn.MaxPool2d(3),
+                                    stage(1, 1), stage(2, 2), stage(2, 2), stage(2, 2))
         if project:
             self.linear, self.bn = nn.Linear(2, project), nn.BatchNorm1d(project)
 

@@ -72,21 +72,22 @@ class PairEncoder(nn.Module):
 
 
 class PairDecoder(nn.Module):
-    """As yunjey's DecoderRNN."""
-    def __init__(self, words, embed, hidden, layers):
+    """As yunjey's DecoderRNN, with an LSTM or a GRU."""
+    def __init__(self, words, embed, hidden, layers, cell="lstm"):
         super().__init__()
-        self.embed, self.lstm, self.linear = nn.Embedding(words, embed), nn.LSTM(embed, hidden, layers, batch_first=True), nn.Linear(hidden, words)
+        self.embed, self.linear, self.cell = nn.Embedding(words, embed), nn.Linear(hidden, words), cell
+        setattr(self, cell, getattr(nn, cell.upper())(embed, hidden, layers, batch_first=True))
 
     def start(self, features, rows):
-        out, state = self.lstm(features.expand(rows, -1).unsqueeze(1))
+        out, state = getattr(self, self.cell)(features.expand(rows, -1).unsqueeze(1))
         return self.linear(out[:, 0]), state
 
     def step(self, words, state):
-        out, state = self.lstm(self.embed(words).unsqueeze(1), state)
+        out, state = getattr(self, self.cell)(self.embed(words).unsqueeze(1), state)
         return self.linear(out[:, 0]), state
 
     def pick(self, state, rows):
-        return tuple(s[:, rows] for s in state)
+        return state[:, rows].contiguous() if self.cell == "gru" else tuple(s[:, rows] for s in state)
 
 
 class Attention(nn.Module):
@@ -108,24 +109,28 @@ class Encoder(nn.Module):
 
 
 class DecoderWithAttention(nn.Module):
-    def __init__(self, words, embed, hidden, attention, channels):
+    def __init__(self, words, embed, hidden, attention, channels, cell="lstm"):
         super().__init__()
-        self.attention, self.embedding = Attention(channels, hidden, attention), nn.Embedding(words, embed)
-        self.decode_step = nn.LSTMCell(embed + channels, hidden)
-        self.init_h, self.init_c = nn.Linear(channels, hidden), nn.Linear(channels, hidden)
+        self.attention, self.embedding, self.cell = Attention(channels, hidden, attention), nn.Embedding(words, embed), cell
+        self.decode_step = {"lstm": nn.LSTMCell, "gru": nn.GRUCell}[cell](embed + channels, hidden)
+        self.init_h = nn.Linear(channels, hidden)
+        if cell == "lstm":
+            self.init_c = nn.Linear(channels, hidden)
         self.f_beta, self.fc = nn.Linear(hidden, channels), nn.Linear(hidden, words)
 
     def start(self, grid, rows):
         grid = grid.expand(rows, -1, -1)
         mean = grid.mean(1)
-        return self.step(torch.full((rows,), self.start_word), (self.init_h(mean), self.init_c(mean), grid))
+        c = self.init_c(mean) if self.cell == "lstm" else mean
+        return self.step(torch.full((rows,), self.start_word), (self.init_h(mean), c, grid))
 
     def step(self, words, state):
         h, c, grid = state
         a = self.attention
         alpha = a.full_att(F.relu(a.encoder_att(grid) + a.decoder_att(h).unsqueeze(1))).squeeze(2).softmax(1)
         context = torch.sigmoid(self.f_beta(h)) * (grid * alpha.unsqueeze(2)).sum(1)
-        h, c = self.decode_step(torch.cat([self.embedding(words), context], 1), (h, c))
+        x = torch.cat([self.embedding(words), context], 1)
+        h, c = self.decode_step(x, (h, c)) if self.cell == "lstm" else (self.decode_step(x, h), c)
         return self.fc(h), (h, c, grid)
 
     def pick(self, state, rows):
@@ -175,7 +180,7 @@ def prepare(encoder, decoder, inputs, head, end, longest, seed):
             module.momentum = 1.0
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features ** -0.5), nn.init.uniform_(module.bias, -0.1, 0.1)
-        elif isinstance(module, (nn.LSTM, nn.LSTMCell)):
+        elif isinstance(module, (nn.LSTM, nn.LSTMCell, nn.GRU, nn.GRUCell)):
             for name, p in module.named_parameters():
                 nn.init.normal_(p, std=0.1 if "bias" in name else 4 * p.shape[1] ** -0.5)
     encoder.train()(inputs[:32])
@@ -184,7 +189,8 @@ def prepare(encoder, decoder, inputs, head, end, longest, seed):
     if isinstance(decoder, DecoderWithAttention):
         # Photos are told apart by little: what is common to all is taken out of what starts the state and of what is looked for.
         common, spread = features.mean((0, 1)), features.std((0, 1)) + 1e-3
-        for layer in (decoder.init_h, decoder.init_c, decoder.attention.encoder_att):
+        initial = [decoder.init_h, decoder.init_c] if decoder.cell == "lstm" else [decoder.init_h]
+        for layer in (*initial, decoder.attention.encoder_att):
             layer.weight.mul_(2 / spread)
             layer.bias.sub_(layer.weight @ common)
         decoder.decode_step.weight_ih[:, decoder.embedding.weight.shape[1]:].mul_(1 / spread)
@@ -214,10 +220,10 @@ class Vocabulary:
         self.word2idx, self.idx2word, self.idx = {w: i for i, w in enumerate(words)}, dict(enumerate(words)), len(words)
 
 
-def pair(folder, name, photos, depth, width, words, embed, hidden, layers, seed):
+def pair(folder, name, photos, depth, width, words, embed, hidden, layers, seed, cell="lstm"):
     """yunjey's three files, in the legacy container of their time."""
     print(name)
-    encoder, decoder = PairEncoder(depth, width, embed), PairDecoder(words, embed, hidden, layers)
+    encoder, decoder = PairEncoder(depth, width, embed), PairDecoder(words, embed, hidden, layers, cell)
     inputs = torch.stack([to_input(p.resize((224, 224), Image.LANCZOS)) for p in photos])
     features = prepare(encoder, decoder, inputs, decoder.linear, 2, 20, seed)
     for part, module in (("encoder", encoder), ("decoder", decoder)):
@@ -227,11 +233,11 @@ def pair(folder, name, photos, depth, width, words, embed, hidden, layers, seed)
     return expected(decoder, features, 2, 20)
 
 
-def whole(folder, name, photos, depth, width, words, embed, hidden, attention, seed):
+def whole(folder, name, photos, depth, width, words, embed, hidden, attention, seed, cell="lstm"):
     """sgrvinod's checkpoint of whole modules and its word map."""
     print(name)
     encoder = Encoder(depth, width)
-    decoder = DecoderWithAttention(words, embed, hidden, attention, encoder.channels)
+    decoder = DecoderWithAttention(words, embed, hidden, attention, encoder.channels, cell)
     end, decoder.start_word = words - 1, words - 2
     inputs = torch.stack([to_input(p.resize((256, 256), Image.BILINEAR)) for p in photos])
     features = prepare(encoder, decoder, inputs, decoder.fc, end, 51, seed)
@@ -299,7 +305,9 @@ def main():
         photos = [made_photo(n) for n in range(20)]
         found = {"pair": pair(folder, "pair", photos, 18, 4, 60, 12, 24, 1, 1),
                  "layers": pair(folder, "layers", photos, 50, 2, 60, 12, 24, 2, 2),
-                 "whole": whole(folder, "whole", photos, 18, 4, 60, 12, 24, 16, 3)}
+                 "whole": whole(folder, "whole", photos, 18, 4, 60, 12, 24, 16, 3),
+                 "gru": pair(folder, "gru", photos, 18, 4, 60, 12, 24, 2, 4, "gru"),
+                 "gru-whole": whole(folder, "gru-whole", photos, 18, 4, 60, 12, 24, 16, 6, "gru")}
     else:
         photos = [Image.open(p).convert("RGB") for p in photos]
         found = {"pair": pair(folder, "pair", photos, 152, 64, 9956, 256, 512, 1, 1),

@@ -1,6 +1,6 @@
 //! PyTorch's containers: the layouts of pickles and tensor storage in a file.
 //!
-//! * Zip, since 1.6: `NAME/data.pkl` and `NAME/data/KEY`, stored without compression.
+//! * Zip, since 1.6: `NAME/data.pkl` and `NAME/data/KEY`, stored without compression unless somebody packed them again.
 //! * Legacy, before 1.6: five pickles one after another (magic number, protocol, system, object, keys), then the
 //!   memory of each key, with its number of elements in front.
 //! * Tar, before 0.1.10: `pickle`, `tensors` and `storages`.
@@ -65,9 +65,33 @@ struct Parts {
 /// A pickle's description of a tensor's memory.
 struct StorageRef {
     key: String,
-    element: ElementType,
+    /// The class of the storage, such as `FloatStorage`.
+    class: String,
     /// Elements before it: in the first releases, one storage could be a view into another.
     offset: usize,
+}
+
+/// Classes of storage whose elements are not read, and the bytes of an element: a file may hold them beside what is needed.
+const OTHER_STORAGES: [(&str, usize); 7] = [
+    ("ComplexFloatStorage", 8),
+    ("ComplexDoubleStorage", 16),
+    ("QInt8Storage", 1),
+    ("QUInt8Storage", 1),
+    ("QUInt4x2Storage", 1),
+    ("QUInt2x4Storage", 1),
+    ("QInt32Storage", 4),
+];
+
+impl StorageRef {
+    fn element(&self) -> Option<ElementType> {
+        ElementType::of_storage(&self.class)
+    }
+
+    /// Bytes of an element.
+    fn width(&self) -> Option<usize> {
+        let other = || OTHER_STORAGES.iter().find(|(class, _)| *class == self.class).map(|&(_, width)| width);
+        self.element().map(ElementType::size).or_else(other)
+    }
 }
 
 fn damaged(message: impl Into<String>) -> CheckpointErrorKind {
@@ -97,17 +121,25 @@ impl Checkpoint {
     }
 
     pub(super) fn read(file: String, bytes: Bytes) -> Result<Checkpoint, CheckpointError> {
-        let error = |kind| CheckpointError::new(&file, kind);
-        let (container, read): (_, fn(&Bytes) -> _) = match sniff_file(&bytes) {
-            FileKind::TorchZip => (Container::Zip, read_zip),
-            FileKind::TorchLegacy => (Container::Legacy, read_legacy),
-            FileKind::TorchTar => (Container::Tar, read_tar),
+        let read = |bytes: Bytes| match sniff_file(&bytes) {
+            FileKind::TorchZip => {
+                let (bytes, entries) = zip::read(bytes)?;
+                let (pickle, parts) = read_zip(&bytes, &entries)?;
+                Ok((Container::Zip, bytes, pickle, parts))
+            }
+            FileKind::TorchLegacy => {
+                read_legacy(&bytes).map(|(pickle, parts)| (Container::Legacy, bytes, pickle, parts))
+            }
+            FileKind::TorchTar => {
+                read_tar(&bytes).map(|(pickle, parts)| (Container::Tar, bytes, pickle, parts))
+            }
             other => {
                 let found = other.description().to_owned();
-                return Err(error(CheckpointErrorKind::Foreign { expected: "a PyTorch file", found }));
+                Err(CheckpointErrorKind::Foreign { expected: "a PyTorch file", found })
             }
         };
-        let (pickle, parts) = read(&bytes).map_err(error)?;
+        let (container, bytes, pickle, parts) =
+            read(bytes).map_err(|kind| CheckpointError::new(&file, kind))?;
         Ok(Checkpoint { file, bytes, container, pickle, parts })
     }
 
@@ -169,6 +201,8 @@ impl Checkpoint {
             name: name.to_owned(),
             message: message.to_owned(),
         };
+        let unsupported =
+            |message: String| CheckpointErrorKind::UnsupportedTensor { name: name.to_owned(), message };
         if let Object::Persistent(_) = object {
             return self.tensor(reader, name, object);
         }
@@ -178,8 +212,16 @@ impl Checkpoint {
             return Ok(None);
         }
         if !["_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3"].contains(&function) {
-            let message = format!("expected a dense tensor, found one that `{module}.{function}` makes");
-            return Err(wrong(&message));
+            let kinds = [
+                ("sparse", "a sparse one"),
+                ("qtensor", "a quantised one"),
+                ("meta", "one without values (on the device `meta`)"),
+            ];
+            let kind = kinds.iter().find(|(part, _)| function.contains(part)).map_or("one", |(_, kind)| kind);
+            let message = format!(
+                "expected a dense tensor, found {kind} (`{function}`): save it as `tensor.to_dense()` or `.dequantize()`"
+            );
+            return Err(unsupported(message));
         }
         let Some(&[storage, offset, shape, strides, ref rest @ ..]) = reader.sequence(call.arguments) else {
             return Err(wrong("expected memory, offset, sizes and strides"));
@@ -191,7 +233,13 @@ impl Checkpoint {
             storage_ref(reader, reference).ok_or_else(|| wrong("its memory is described wrongly"))?;
         // `_rebuild_tensor_v3` has the element type after the arguments for gradients and hooks.
         let dtype = rest.iter().filter_map(|&id| reader.global(id)).find(|g| g.0 == "torch");
-        let element = dtype.and_then(|(_, name)| ElementType::of_dtype(name)).unwrap_or(storage.element);
+        let element = dtype.map_or_else(|| storage.element(), |(_, name)| ElementType::of_dtype(name));
+        let Some(element) = element else {
+            let found = dtype.map_or(storage.class.as_str(), |(_, name)| name);
+            return Err(unsupported(format!(
+                "expected real numbers of a known type, found `{found}`: save it as `tensor.float()`"
+            )));
+        };
         let sizes =
             |id: Id| reader.sequence(id).and_then(|ids| ids.iter().map(|&id| reader.size(id)).collect());
         let (Some(offset), Some(shape), Some(strides)) = (reader.size(offset), sizes(shape), sizes(strides))
@@ -222,15 +270,15 @@ fn storage_ref(reader: &Reader<'_>, id: Id) -> Option<StorageRef> {
         return None;
     }
     let (_, class) = reader.global(class)?;
+    reader.spend(class.len()).ok()?;
     let offset = match view.first().and_then(|&view| reader.sequence(view)) {
         Some(&[_, offset, _]) => reader.size(offset)?,
         _ => 0,
     };
-    Some(StorageRef { key: key_of(reader, key), element: ElementType::of_storage(class)?, offset })
+    Some(StorageRef { key: key_of(reader, key), class: class.to_owned(), offset })
 }
 
-fn read_zip(bytes: &Bytes) -> Result<(Pickle, Parts), CheckpointErrorKind> {
-    let entries = zip::entries(bytes)?;
+fn read_zip(bytes: &Bytes, entries: &[zip::Entry]) -> Result<(Pickle, Parts), CheckpointErrorKind> {
     let has = |name: &str| entries.iter().any(|e| e.name.rsplit('/').next() == Some(name));
     let Some(data) = entries.iter().find(|e| e.name == "data.pkl" || e.name.ends_with("/data.pkl")) else {
         let names: Vec<&str> = entries.iter().take(4).map(|e| e.name.as_str()).collect();
@@ -303,10 +351,10 @@ impl Stream<'_> {
         usize::try_from(u64::from_le_bytes(word)).map_err(|_| damaged("a length in it is beyond all memory"))
     }
 
-    /// Elements, preceded by their number.
-    fn memory(&mut self, element: ElementType) -> Result<Range<usize>, CheckpointErrorKind> {
+    /// Elements of `width` bytes, preceded by their number.
+    fn memory(&mut self, width: usize) -> Result<Range<usize>, CheckpointErrorKind> {
         let count = self.number(8)?;
-        self.take(count.saturating_mul(element.size()))
+        self.take(count.saturating_mul(width))
     }
 }
 
@@ -326,26 +374,27 @@ fn read_legacy(file: &Bytes) -> Result<(Pickle, Parts), CheckpointErrorKind> {
     }
     let pickle = stream.pickle()?;
     let keys = stream.pickle()?;
-    let elements = pickle.read(|reader| {
-        let mut elements = HashMap::new();
+    let widths = pickle.read(|reader| {
+        let mut widths = HashMap::new();
         for object in &pickle.objects {
             if let Object::Persistent(id) = object
                 && let Some(storage) = storage_ref(reader, *id)
+                && let Some(width) = storage.width()
             {
-                elements.insert(storage.key, storage.element);
+                widths.insert(storage.key, width);
             }
         }
-        Ok::<_, CheckpointErrorKind>(elements)
+        Ok::<_, CheckpointErrorKind>(widths)
     })?;
     let storages = keys.read(|reader| {
         let Object::List(ids) = reader.root() else { return Err(damaged("its list of keys is missing")) };
         let mut storages = HashMap::new();
         for &id in ids {
             let key = key_of(reader, id);
-            let Some(&element) = elements.get(&key) else {
-                return Err(damaged(format!("it has memory of key {key}, which no tensor mentions")));
+            let Some(&width) = widths.get(&key) else {
+                return Err(damaged(format!("it has memory of key {key}, whose type no tensor states")));
             };
-            let range = stream.memory(element)?;
+            let range = stream.memory(width)?;
             storages.insert(key, range);
         }
         Ok(storages)
@@ -420,7 +469,7 @@ fn read_tar(file: &Bytes) -> Result<(Pickle, Parts), CheckpointErrorKind> {
             let element = element.ok_or_else(|| damaged("its memory is of an unknown type"))?;
             Ok((key_of(reader, key), element))
         })?;
-        parts.storages.insert(key.clone(), stream.memory(element)?);
+        parts.storages.insert(key.clone(), stream.memory(element.size())?);
         elements.insert(key, element);
     }
     stream.pickle()?.read(|reader| views(reader, &mut parts, &mut elements))?;

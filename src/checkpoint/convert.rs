@@ -1,12 +1,13 @@
 //! Converts checkpoints and a vocabulary to a model file.
 
-use super::architecture::{self, Decoder, Encoder, Network, Origin, Renaming};
+use super::architecture::{Decoder, Encoder, Network, Origin, Renaming, listed, taken};
+use super::networks::{Networks, Part, is_under};
 use super::{
     Checkpoint, CheckpointError, CheckpointErrorKind, FileKind, SpecialWords, StateDict, Tensor, Vocabulary,
     open, sniff_file,
 };
 use crate::engine::storage::Bytes;
-use crate::weights::{DecoderFamily, DecoderManifest, EncoderManifest, Manifest, ModelFile, Preset, Source};
+use crate::weights::{DecoderManifest, EncoderManifest, Manifest, ModelFile, Preset, Source, Special};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -73,49 +74,14 @@ impl TensorFile {
         }
     }
 
+    /// The name of the file in messages.
+    pub(super) fn file(&self) -> &str {
+        &self.file
+    }
+
     fn error(&self, message: String) -> CheckpointError {
         CheckpointError::new(&self.file, CheckpointErrorKind::Architecture(message))
     }
-
-    /// The networks in the file, and the errors of the groups of tensors that are not networks.
-    fn networks(&self) -> Result<(Vec<Part<'_>>, Option<CheckpointErrorKind>), CheckpointError> {
-        let (mut found, mut reason) = (Vec::new(), None);
-        for dict in self.state_dicts()? {
-            // A group that holds a whole model looks like its encoder.
-            let known = |dict| Some(Part { network: architecture::recognise(&dict).ok()?, dict });
-            let parts: Vec<Part<'_>> = architecture::split(&dict).into_iter().filter_map(known).collect();
-            let is_whole_model = parts.iter().any(|part| matches!(part.network, Network::Decoder(_)));
-            match architecture::recognise(&dict) {
-                Ok(network) if !is_whole_model => found.push(Part { dict, network }),
-                Err(error) if parts.is_empty() => reason = reason.or(Some(error)),
-                _ => found.extend(parts),
-            }
-        }
-        Ok((found, reason))
-    }
-
-    /// The only network of a kind; `wanted` is the kind in words.
-    fn network<T>(
-        &self,
-        wanted: &str,
-        choose: impl Fn(&Network) -> Option<T>,
-    ) -> Result<(StateDict<'_>, T), CheckpointError> {
-        let (parts, reason) = self.networks()?;
-        let others: Vec<String> = parts.iter().map(|part| part.network.to_string()).collect();
-        let mut fitting = parts.into_iter().filter_map(|part| Some((choose(&part.network)?, part.dict)));
-        match (fitting.next(), fitting.next(), reason) {
-            (Some((network, dict)), None, _) => Ok((dict, network)),
-            (Some(_), Some(_), _) => Err(self.error(format!("expected one {wanted}, found several"))),
-            (None, _, Some(reason)) if others.is_empty() => Err(self.error(reason.to_string())),
-            (None, ..) => Err(self.error(format!("expected a {wanted}, found a {}", others.join(" and a ")))),
-        }
-    }
-}
-
-/// A network in a file.
-struct Part<'a> {
-    dict: StateDict<'a>,
-    network: Network,
 }
 
 /// Options of a conversion: facts that the files do not contain.
@@ -123,6 +89,12 @@ struct Part<'a> {
 pub struct ConvertOptions {
     /// How photos are preprocessed; if not given, as in the tutorial that the tensors' names come from.
     pub preset: Option<Preset>,
+    /// Rows and columns of the grid that attention reads; if not given, as a pickled module states it, or else 14 x 14.
+    pub grid: Option<[usize; 2]>,
+    /// What the names of the tensors begin with, for files with several copies of a network.
+    pub prefix: Option<String>,
+    /// Whether layers that the known networks do not have are left out, instead of refused.
+    pub ignore_unused: bool,
     /// Whether weights are written as f16.
     pub half: bool,
     /// The model's name; if not given, the names of encoder and decoder.
@@ -135,26 +107,43 @@ pub struct ConvertOptions {
     pub sources: Vec<Source>,
 }
 
+/// A converted model.
+#[derive(Debug)]
+pub struct Converted<'a> {
+    /// The model, to be written.
+    pub model: ModelFile<'a>,
+    /// What was left out of it: layers with [`ConvertOptions::ignore_unused`], and tensors that are not read, such as sparse ones.
+    pub left_out: Vec<String>,
+}
+
 /// Joins an encoder, a decoder and a vocabulary to a model. Encoder and decoder may be in the same file. Tensors are read
 /// when the model is written.
 ///
 /// # Errors
-/// A part is an unknown network, or a known one in the wrong place, or the parts do not fit each other.
+/// A part is an unknown network, or a known one in the wrong place, or has layers that the known network does not have, or the
+/// parts do not fit each other.
 pub fn convert<'a>(
     encoder_file: &'a TensorFile,
     decoder_file: &'a TensorFile,
     (vocabulary_file, vocabulary): (&str, &Vocabulary),
     options: &ConvertOptions,
-) -> Result<ModelFile<'a>, CheckpointError> {
-    let (encoder_dict, encoder) = encoder_file.network("ResNet encoder", |network| match network {
-        Network::Encoder(encoder) => Some(encoder.clone()),
-        Network::Decoder(_) => None,
-    })?;
-    let (decoder_dict, decoder) = decoder_file.network("decoder", |network| match network {
-        Network::Decoder(decoder) => Some(decoder.clone()),
-        Network::Encoder(_) => None,
-    })?;
-    let Decoder { family, words, outputs, .. } = decoder;
+) -> Result<Converted<'a>, CheckpointError> {
+    let read = |file| Networks::read(file, options.prefix.as_deref());
+    let encoders = read(encoder_file)?;
+    let of_another_file =
+        if std::ptr::eq(encoder_file, decoder_file) { None } else { Some(read(decoder_file)?) };
+    let decoders = of_another_file.as_ref().unwrap_or(&encoders);
+    let Part { dict: encoder_dict, network: encoder } =
+        encoders.only("encoder", |network| match network {
+            Network::Encoder(encoder) => Some(encoder),
+            Network::Decoder(_) => None,
+        })?;
+    let Part { dict: decoder_dict, network: decoder } =
+        decoders.only("decoder", |network| match network {
+            Network::Decoder(decoder) => Some(decoder),
+            Network::Encoder(_) => None,
+        })?;
+    let &Decoder { family, words, outputs, .. } = decoder;
     let of_vocabulary = |kind| CheckpointError::new(vocabulary_file, kind);
     if [words, outputs] != [vocabulary.words.len(); 2] {
         let message = format!(
@@ -165,31 +154,74 @@ pub fn convert<'a>(
         return Err(of_vocabulary(CheckpointErrorKind::Vocabulary(message)));
     }
     let special = vocabulary.special(&options.special).map_err(of_vocabulary)?;
-    let projection = projection(&encoder_dict, &encoder, &decoder_dict, &decoder)
-        .map_err(|message| decoder_file.error(message))?;
+    let attends = family.attends();
+    if attends && decoder.channels != encoder.channels {
+        return Err(decoder_file.error(format!(
+            "expected attention over the {} channels of the {} encoder, found {}",
+            encoder.channels, encoder.family, decoder.channels
+        )));
+    }
+    let projection = if attends {
+        Projection { dict: encoder_dict, tensors: Vec::new() }
+    } else {
+        projection((encoder_dict, encoder), (decoder_dict, decoder), options.prefix.as_deref())
+            .map_err(|message| decoder_file.error(message))?
+    };
+    let prefix = family.prefix();
+    let parts = [
+        ("encoder.", encoder_dict, &encoder.tensors),
+        (prefix, projection.dict, &projection.tensors),
+        (prefix, decoder_dict, &decoder.tensors),
+    ];
+    let mut left_out = Vec::new();
+    for networks in [Some(&encoders), of_another_file.as_ref()].into_iter().flatten() {
+        let used: Vec<_> = parts.iter().map(|&(_, dict, tensors)| (dict, tensors)).collect();
+        let left = networks.left_over(&used, options.prefix.as_deref());
+        if !left.layers.is_empty() && !options.ignore_unused {
+            let layers = listed(&left.layers, 8);
+            return Err(CheckpointError::new(networks.file(), CheckpointErrorKind::UnusedLayers { layers }));
+        }
+        left_out.extend(left.layers.into_iter().chain(left.unsupported));
+    }
+    let mut model = ModelFile::new(manifest((encoder, decoder), vocabulary, special, options), options.half);
+    for (prefix, dict, tensors) in parts {
+        push(&mut model, prefix, dict, tensors);
+    }
+    Ok(Converted { model, left_out })
+}
+
+/// The description of the model.
+fn manifest(
+    (encoder, decoder): (&Encoder, &Decoder),
+    vocabulary: &Vocabulary,
+    special: Special,
+    options: &ConvertOptions,
+) -> Manifest {
+    let &Decoder { family, cell, max_length, .. } = decoder;
     let attends = family.attends();
     let preset = options.preset.unwrap_or(match attends {
         true => Preset::SquashBilinear256,
         false if encoder.is_from_app => Preset::Resize256Crop224,
         false => Preset::SquashLanczos224,
     });
-    let prefix = family.prefix();
-    let manifest = Manifest {
+    // `enc_image_size` of the tutorial, which no tensor states.
+    let grid = options.grid.or(encoder.grid.unwrap_or(Some([14, 14])));
+    Manifest {
         format_version: 1,
         name: options.name.clone().unwrap_or_else(|| format!("{}-{family}", encoder.family)),
         encoder: EncoderManifest {
             family: encoder.family,
             prefix: "encoder.".to_owned(),
-            // `enc_image_size` of the tutorial, which no tensor states.
-            grid: attends.then_some([14, 14]),
+            grid: grid.filter(|_| attends),
         },
         // The search of `sample.py` and of `caption.py`, whose loop ends after 51 steps.
         decoders: vec![DecoderManifest {
             family,
-            prefix: prefix.to_owned(),
+            cell,
+            prefix: family.prefix().to_owned(),
             beam: if attends { 5 } else { 1 },
             length_penalty: 0.0,
-            max_length: if attends { 51 } else { 20 },
+            max_length: max_length.unwrap_or(if attends { 51 } else { 20 }),
             forced_start: attends,
             tags: None,
             rules: None,
@@ -201,12 +233,7 @@ pub fn convert<'a>(
         suppress: Vec::new(),
         licence: options.licence.clone(),
         sources: options.sources.clone(),
-    };
-    let mut file = ModelFile::new(manifest, options.half);
-    push(&mut file, "encoder.", &encoder_dict, &encoder.trunk);
-    push(&mut file, prefix, projection.dict, &projection.tensors);
-    push(&mut file, prefix, &decoder_dict, &decoder.tensors);
-    Ok(file)
+    }
 }
 
 /// Adds tensors under their new names.
@@ -235,71 +262,68 @@ struct Projection<'d, 'a> {
     tensors: Renaming,
 }
 
-/// Show and Tell's projection: in the encoder, or else the decoder's only weight of that shape.
+/// Show and Tell's projection: the only weight of its shape beside the encoder, or else beside the decoder.
 fn projection<'d, 'a>(
-    encoder_dict: &'d StateDict<'a>,
-    encoder: &Encoder,
-    decoder_dict: &'d StateDict<'a>,
-    decoder: &Decoder,
+    (encoder_dict, encoder): (&'d StateDict<'a>, &Encoder),
+    (decoder_dict, decoder): (&'d StateDict<'a>, &Decoder),
+    prefix: Option<&str>,
 ) -> Result<Projection<'d, 'a>, String> {
-    let channels = encoder.channels;
-    if decoder.family == DecoderFamily::ShowAttendTell {
-        if decoder.channels != channels {
-            return Err(format!(
-                "expected attention over the {channels} channels of the {} encoder, found {}",
-                encoder.family, decoder.channels
-            ));
+    let (width, channels) = (decoder.embedding, encoder.channels);
+    let mut others = Vec::new();
+    for dict in [encoder_dict, decoder_dict] {
+        let parts = [(encoder_dict, &encoder.tensors), (decoder_dict, &decoder.tensors)];
+        let of_dict = parts.into_iter().filter(|(of, _)| std::ptr::eq(*of, dict));
+        let used: HashSet<&str> = of_dict.flat_map(|(_, renaming)| taken(renaming)).collect();
+        let mut found = Vec::new();
+        let is_free = |name: &str| !used.contains(name) && is_under(dict, name, prefix);
+        for (name, tensor) in dict.tensors().iter().filter(|(name, _)| is_free(name)) {
+            match (name.strip_suffix(".weight"), tensor.shape()) {
+                (Some(stem), &[rows, columns]) if columns == channels && rows == width => found.push(stem),
+                // The classifier of ImageNet's classes.
+                (Some(_), &[1000, _]) => {}
+                (Some(_), &[_, columns]) if columns == channels => {
+                    others.push(format!("`{name}` {:?}", tensor.shape()));
+                }
+                _ => {}
+            }
         }
-        return Ok(Projection { dict: encoder_dict, tensors: Vec::new() });
+        match found.as_slice() {
+            [] => {}
+            [stem] => return Ok(Projection { dict, tensors: with_norm(dict, stem, width, is_free) }),
+            several => {
+                let names: Vec<String> = several.iter().map(|stem| format!("`{stem}`")).collect();
+                return Err(format!(
+                    "expected one layer that brings the encoder's {channels} channels to the embedding's {width}, found {}",
+                    listed(&names, 6)
+                ));
+            }
+        }
     }
-    let width = decoder.embedding;
-    let of_weight = |dict: &StateDict<'_>, renaming: &Renaming| {
-        let origin = renaming.iter().find(|(to, _)| to == "project.weight").map(|(_, origin)| origin.clone());
-        match origin {
-            Some(Origin::Tensor(name)) => dict.sizes::<2>(&name),
-            _ => None,
-        }
+    let other = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" but {}: encoder and decoder belong to different models", listed(&others, 4))
     };
-    match of_weight(encoder_dict, &encoder.projection) {
-        Some([outputs, inputs]) if [outputs, inputs] == [width, channels] => {
-            return Ok(Projection { dict: encoder_dict, tensors: encoder.projection.clone() });
-        }
-        Some(found) => {
-            return Err(format!(
-                "expected an embedding as wide as the encoder's projection {found:?}, found {width}: encoder and decoder \
-                 belong to different models"
-            ));
-        }
-        None => {}
-    }
-    let used: HashSet<&str> = decoder
-        .tensors
-        .iter()
-        .filter_map(|(_, origin)| if let Origin::Tensor(name) = origin { Some(name.as_str()) } else { None })
-        .collect();
-    let stems: Vec<&str> = decoder_dict
-        .tensors()
-        .iter()
-        .filter(|(name, tensor)| *tensor.shape() == [width, channels] && !used.contains(name.as_str()))
-        .filter_map(|(name, _)| name.strip_suffix(".weight"))
-        .filter(|stem| decoder_dict.sizes::<1>(&format!("{stem}.bias")) == Some([width]))
-        .collect();
-    let &[stem] = stems.as_slice() else {
-        return Err(format!(
-            "expected a layer that brings the encoder's {channels} channels to the embedding's {width}, in the encoder \
-             (`linear`) or in the decoder (a weight [{width}, {channels}] with its bias), found {}",
-            stems.len()
-        ));
-    };
+    Err(format!(
+        "expected a layer that brings the encoder's {channels} channels to the embedding's {width} (a weight \
+         [{width}, {channels}] in one of the files), found none{other}"
+    ))
+}
+
+/// A projection, and the batch norm after it that the tutorial's encoder has: the only one of its width that nothing else uses.
+fn with_norm(dict: &StateDict<'_>, stem: &str, width: usize, is_free: impl Fn(&str) -> bool) -> Renaming {
     let tensor = |to: &str, from: String| (to.to_owned(), Origin::Tensor(from));
-    let mut tensors = vec![
-        tensor("project.weight", format!("{stem}.weight")),
-        tensor("project.bias", format!("{stem}.bias")),
-    ];
-    // A batch norm after it, as the tutorial's encoder has.
-    if decoder_dict.sizes::<1>("bn.running_var") == Some([width]) {
+    let bias = format!("{stem}.bias");
+    let mut tensors = vec![tensor("project.weight", format!("{stem}.weight"))];
+    tensors.push(match dict.get(&bias) {
+        Some(_) => tensor("project.bias", bias),
+        None => ("project.bias".to_owned(), Origin::Zeros(vec![width])),
+    });
+    let free = dict.tensors().iter().filter(|(name, t)| is_free(name) && *t.shape() == [width]);
+    let norms: Vec<&str> = free.filter_map(|(name, _)| name.strip_suffix(".running_var")).collect();
+    if let &[norm] = norms.as_slice() {
         let parts = ["weight", "bias", "running_mean", "running_var"];
-        tensors.extend(parts.map(|part| tensor(&format!("project_norm.{part}"), format!("bn.{part}"))));
+        tensors.extend(parts.map(|part| tensor(&format!("project_norm.{part}"), format!("{norm}.{part}"))));
     }
-    Ok(Projection { dict: decoder_dict, tensors })
+    tensors
 }

@@ -8,6 +8,7 @@ pub mod architecture;
 mod budget;
 mod container;
 mod convert;
+mod networks;
 pub mod pickle;
 mod sniff;
 mod state_dict;
@@ -17,10 +18,10 @@ mod zip;
 
 pub use budget::BudgetExceeded;
 pub use container::{Checkpoint, Container};
-pub use convert::{ConvertOptions, TensorFile, convert};
+pub use convert::{ConvertOptions, Converted, TensorFile, convert};
 use sniff::sniff_file;
 pub use sniff::{FileKind, sniff};
-pub use state_dict::StateDict;
+pub use state_dict::{Module, StateDict};
 pub use tensor::Tensor;
 pub use vocabulary::{SpecialWords, Vocabulary};
 
@@ -75,6 +76,14 @@ pub enum CheckpointErrorKind {
         /// What was expected and what was found.
         message: String,
     },
+    /// A tensor that is needed is of a kind that is not read, such as a sparse one.
+    #[error("tensor `{name}`: {message}")]
+    UnsupportedTensor {
+        /// The tensor.
+        name: String,
+        /// What was expected, what was found, and a remedy.
+        message: String,
+    },
     /// It holds no words, or contradicts itself about them.
     #[error("{0}")]
     Vocabulary(String),
@@ -85,6 +94,22 @@ pub enum CheckpointErrorKind {
         role: &'static str,
         /// Its usual spellings.
         usual: String,
+    },
+    /// It holds several networks of a kind.
+    #[error("expected one {wanted}, found several ({found}): choose one by its prefix")]
+    SeveralNetworks {
+        /// The kind.
+        wanted: &'static str,
+        /// The networks, and what their names begin with.
+        found: String,
+    },
+    /// It has layers that the known networks do not have.
+    #[error(
+        "has layers that no part of the known networks uses: {layers}; captions without them would be others"
+    )]
+    UnusedLayers {
+        /// Their names and shapes.
+        layers: String,
     },
     /// Its tensors are not those of a known network.
     #[error("{0}")]

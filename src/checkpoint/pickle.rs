@@ -46,8 +46,10 @@ pub enum Object {
     Str(String),
     /// Bytes.
     Bytes(Vec<u8>),
-    /// A list or a set.
+    /// A list.
     List(Vec<Id>),
+    /// A set, whose order means nothing.
+    Set(Vec<Id>),
     /// A tuple.
     Tuple(Vec<Id>),
     /// A dictionary, in its order.
@@ -143,7 +145,7 @@ fn size(object: &Object) -> usize {
         | Object::Persistent(_) => 0,
         Object::Str(text) => text.len(),
         Object::Bytes(bytes) => bytes.len(),
-        Object::List(ids) | Object::Tuple(ids) => size_of_val(ids.as_slice()),
+        Object::List(ids) | Object::Tuple(ids) | Object::Set(ids) => size_of_val(ids.as_slice()),
         Object::Dict(entries) => size_of_val(entries.as_slice()),
         Object::Global { module, name, .. } => module.len() + name.len(),
         Object::Call(call) => size_of_val(call.entries.as_slice()) + size_of_val(call.elements.as_slice()),

@@ -15,6 +15,8 @@ pub enum FileKind {
     TorchTar,
     /// A pickle that is not a PyTorch container.
     Pickle,
+    /// A numpy array.
+    Numpy,
     /// Safetensors.
     Safetensors,
     /// JSON.
@@ -87,6 +89,8 @@ fn of_signature(head: &[u8], tail: &[u8]) -> Option<FileKind> {
         FileKind::TorchLegacy
     } else if head.get(257..262) == Some(b"ustar") {
         FileKind::TorchTar
+    } else if starts(b"\x93NUMPY") {
+        FileKind::Numpy
     } else if starts(b"\x89HDF\r\n\x1a\n") {
         FileKind::Hdf5
     } else if starts(b"\x1f\x8b")
@@ -159,6 +163,7 @@ impl FileKind {
             FileKind::TorchLegacy => "a PyTorch file",
             FileKind::TorchTar => "a tar archive",
             FileKind::Pickle => "a pickle without tensors; is it the vocabulary?",
+            FileKind::Numpy => "a numpy array; is it the vocabulary?",
             FileKind::Safetensors => "a safetensors file",
             FileKind::Json => "JSON; is it the vocabulary?",
             FileKind::Text => "text; is it the vocabulary?",
@@ -188,7 +193,8 @@ mod tests {
         tar[257..262].copy_from_slice(b"ustar");
         let legacy = [b"\x80\x02", LEGACY].concat();
         let tensors = [&2u64.to_le_bytes()[..], b"{}"].concat();
-        let table: [(&[u8], FileKind); 17] = [
+        let table: [(&[u8], FileKind); 18] = [
+            (b"\x93NUMPY\x01\x00", FileKind::Numpy),
             (b"", FileKind::Empty),
             (b"PK\x03\x04rest", FileKind::TorchZip),
             (&legacy, FileKind::TorchLegacy),

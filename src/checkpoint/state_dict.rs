@@ -5,6 +5,7 @@ use super::pickle::{Id, Object, Reader};
 use super::tensor::{Layout, row_major};
 use super::{Checkpoint, CheckpointError, CheckpointErrorKind, Tensor};
 use crate::engine::storage::{Bytes, ElementType, safetensors_header};
+use std::collections::HashMap;
 
 /// Tensors by name, in the order of the file.
 #[derive(Clone, Debug)]
@@ -13,31 +14,74 @@ pub struct StateDict<'a> {
     pub name: String,
     /// The class of the module, such as `models.Encoder`, if a whole module was pickled.
     pub class: Option<String>,
-    tensors: Vec<(String, Tensor<'a>)>,
-    /// Indices of `tensors`, ordered by name.
+    contents: Contents<'a>,
+    /// Indices of the tensors, ordered by name.
     by_name: Vec<usize>,
 }
 
-impl<'a> StateDict<'a> {
-    pub(super) fn new(
-        name: String,
-        class: Option<String>,
-        tensors: Vec<(String, Tensor<'a>)>,
-    ) -> StateDict<'a> {
-        let mut by_name: Vec<usize> = (0..tensors.len()).collect();
-        by_name.sort_by_key(|&index| tensors[index].0.as_str());
-        StateDict { name, class, tensors, by_name }
+/// What a group of tensors consists of.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Contents<'a> {
+    pub(super) tensors: Vec<(String, Tensor<'a>)>,
+    /// Tensors of kinds that are not read, and why.
+    pub(super) unsupported: Vec<(String, CheckpointErrorKind)>,
+    /// The modules of a pickled module, itself included.
+    pub(super) modules: Vec<Module>,
+}
+
+/// A module of a pickled network, with the settings that no tensor states.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Module {
+    /// Its path, such as `resnet.4.0.conv1`; empty for the outermost module.
+    pub path: String,
+    /// Its class, such as `torch.nn.modules.conv.Conv2d`.
+    pub class: String,
+    /// Its fields that are numbers, or tuples of numbers.
+    pub settings: Vec<(String, Vec<f64>)>,
+}
+
+impl Module {
+    /// A setting: one number, or several for a tuple.
+    pub fn setting(&self, name: &str) -> Option<&[f64]> {
+        self.settings.iter().find(|(field, _)| field == name).map(|(_, values)| values.as_slice())
     }
 
-    /// The tensors with their names, without the `module.` that `DataParallel` puts in front.
+    /// The last part of the class, such as `Conv2d`.
+    pub fn kind(&self) -> &str {
+        self.class.rsplit('.').next().unwrap_or_default()
+    }
+}
+
+impl<'a> StateDict<'a> {
+    pub(super) fn new(name: String, class: Option<String>, mut contents: Contents<'a>) -> StateDict<'a> {
+        join_weight_norms(&mut contents);
+        let tensors = &contents.tensors;
+        let mut by_name: Vec<usize> = (0..tensors.len()).collect();
+        by_name.sort_by_key(|&index| tensors[index].0.as_str());
+        StateDict { name, class, contents, by_name }
+    }
+
+    /// The tensors with their names, without the parts that `DataParallel` (`module`) and `torch.compile` (`_orig_mod`) put into
+    /// them. Weights with weight normalisation are one tensor.
     pub fn tensors(&self) -> &[(String, Tensor<'a>)] {
-        &self.tensors
+        &self.contents.tensors
+    }
+
+    /// The names of tensors of kinds that are not read, such as sparse ones, with the reasons.
+    pub fn unsupported(&self) -> &[(String, CheckpointErrorKind)] {
+        &self.contents.unsupported
+    }
+
+    /// The modules of a pickled module; none of a bare state dict.
+    pub fn modules(&self) -> &[Module] {
+        &self.contents.modules
     }
 
     /// The tensor of this name; the first one if there are several.
     pub fn get(&self, name: &str) -> Option<&Tensor<'a>> {
-        let place = self.by_name.partition_point(|&index| self.tensors[index].0.as_str() < name);
-        let (found, tensor) = &self.tensors[*self.by_name.get(place)?];
+        let tensors = self.tensors();
+        let place = self.by_name.partition_point(|&index| tensors[index].0.as_str() < name);
+        let (found, tensor) = &tensors[*self.by_name.get(place)?];
         (found == name).then_some(tensor)
     }
 
@@ -45,6 +89,60 @@ impl<'a> StateDict<'a> {
     pub fn sizes<const RANK: usize>(&self, name: &str) -> Option<[usize; RANK]> {
         self.get(name)?.shape().try_into().ok()
     }
+}
+
+/// Parts of names that come from wrappers around a network or around its parts.
+const WRAPPERS: [&str; 2] = ["module", "_orig_mod"];
+
+/// A name without the parts that wrappers put into it.
+fn unwrapped(name: &str) -> String {
+    let parts: Vec<&str> = name.split('.').filter(|part| !WRAPPERS.contains(part)).collect();
+    parts.join(".")
+}
+
+/// Removes the parts of names that come from wrappers, unless two names would be the same then.
+fn unwrap(contents: &mut Contents<'_>) {
+    let names = |contents: &Contents<'_>| -> Vec<String> {
+        contents.tensors.iter().map(|(name, _)| unwrapped(name)).collect()
+    };
+    let mut sorted = names(contents);
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+        return;
+    }
+    let all = contents.tensors.iter_mut().map(|(name, _)| name);
+    let all = all.chain(contents.unsupported.iter_mut().map(|(name, _)| name));
+    for name in all.chain(contents.modules.iter_mut().map(|module| &mut module.path)) {
+        *name = unwrapped(name);
+    }
+}
+
+/// The endings of the two tensors of a weight with weight normalisation, before and since PyTorch 2.0.
+const WEIGHT_NORMS: [[&str; 2]; 2] = [["_g", "_v"], [".original0", ".original1"]];
+
+/// Replaces magnitude and direction of weights with weight normalisation by the weights.
+fn join_weight_norms(contents: &mut Contents<'_>) {
+    let places: HashMap<&str, usize> =
+        contents.tensors.iter().enumerate().map(|(place, (name, _))| (name.as_str(), place)).collect();
+    let mut joined = Vec::new();
+    for (&name, &g) in &places {
+        let stem = WEIGHT_NORMS
+            .iter()
+            .find_map(|[magnitude, direction]| Some((name.strip_suffix(magnitude)?, direction)));
+        let Some((stem, direction)) = stem else { continue };
+        let Some(&v) = places.get(format!("{stem}{direction}").as_str()) else { continue };
+        let [magnitude, direction] = [g, v].map(|place| contents.tensors[place].1.clone());
+        if let Ok(weight) = direction.with_magnitude(magnitude) {
+            joined.push((g, v, stem.replace("parametrizations.", ""), weight));
+        }
+    }
+    let mut is_magnitude = vec![false; contents.tensors.len()];
+    for (g, v, name, weight) in joined {
+        is_magnitude[g] = true;
+        contents.tensors[v] = (name, weight);
+    }
+    let mut is_magnitude = is_magnitude.into_iter();
+    contents.tensors.retain(|_| !is_magnitude.next().unwrap_or_default());
 }
 
 /// How deep modules and dictionaries may be nested: networks have five or six levels.
@@ -80,24 +178,28 @@ struct Walk<'a, 'r> {
     values: Budget,
 }
 
-/// Removes a `module.` that all names begin with, repeatedly.
-fn unwrap(tensors: &mut [(String, Tensor<'_>)]) {
-    const WRAPPER: &str = "module.";
-    let wrappers =
-        |name: &str| name.as_bytes().chunks(WRAPPER.len()).take_while(|c| *c == WRAPPER.as_bytes()).count();
-    let common = tensors.iter().map(|(name, _)| wrappers(name)).min().unwrap_or(0);
-    for (name, _) in tensors {
-        name.drain(..common * WRAPPER.len());
-    }
-}
-
 impl<'a> Walk<'a, '_> {
-    fn tensor(&mut self, name: &str, object: &'a Object) -> Result<Option<Tensor<'a>>, CheckpointErrorKind> {
-        let tensor = self.checkpoint.tensor(self.reader, name, object)?;
-        if let Some(tensor) = &tensor {
-            self.values.spend(tensor.elements().saturating_mul(tensor.element_type().size()))?;
+    /// Adds an object to the contents if it is a tensor; whether it is one.
+    fn tensor(
+        &mut self,
+        name: String,
+        object: &'a Object,
+        contents: &mut Contents<'a>,
+    ) -> Result<bool, CheckpointErrorKind> {
+        match self.checkpoint.tensor(self.reader, &name, object) {
+            Ok(Some(tensor)) => {
+                self.values.spend(tensor.elements().saturating_mul(tensor.element_type().size()))?;
+                contents.tensors.push((name, tensor));
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            // It may be a tensor that nobody needs.
+            Err(reason @ CheckpointErrorKind::UnsupportedTensor { .. }) => {
+                contents.unsupported.push((name, reason));
+                Ok(true)
+            }
+            Err(error) => Err(error),
         }
-        Ok(tensor)
     }
 
     /// A name with its prefix.
@@ -123,10 +225,10 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Keeps a state dict unless it is empty.
-    fn keep(&mut self, name: &str, class: Option<String>, mut tensors: Vec<(String, Tensor<'a>)>) {
-        if !tensors.is_empty() {
-            unwrap(&mut tensors);
-            self.found.push(StateDict::new(name.to_owned(), class, tensors));
+    fn keep(&mut self, name: &str, class: Option<String>, mut contents: Contents<'a>) {
+        if !contents.tensors.is_empty() || !contents.unsupported.is_empty() {
+            unwrap(&mut contents);
+            self.found.push(StateDict::new(name.to_owned(), class, contents));
         }
     }
 
@@ -138,52 +240,80 @@ impl<'a> Walk<'a, '_> {
             && reader.lookup(&fields, "_modules").is_some()
         {
             let class = reader.call(object).map(|(_, (module, class))| format!("{module}.{class}"));
-            let mut tensors = Vec::new();
-            self.module("", &fields, &mut tensors, depth)?;
-            self.keep(name, class, tensors);
+            let mut contents = Contents::default();
+            self.module("", object, &fields, &mut contents, depth)?;
+            self.keep(name, class, contents);
             return Ok(());
         }
         let Some(entries) = reader.entries(object) else { return Ok(()) };
-        let mut tensors = Vec::new();
+        // Optimisers hold tensors too.
+        if reader.lookup(&entries, "param_groups").is_some() {
+            return Ok(());
+        }
+        let mut contents = Contents::default();
         for (key, value) in self.named(&entries) {
-            match self.tensor(key, value)? {
-                Some(tensor) => tensors.push((key.to_owned(), tensor)),
-                // Optimisers hold tensors too, by number or under `state`.
-                None if !key.contains("optim") && key != "_metadata" => {
-                    self.object(&self.joined(name, key)?, value, depth + 1)?;
-                }
-                None => {}
+            let is_tensor = self.tensor(key.to_owned(), value, &mut contents)?;
+            if !is_tensor && !key.contains("optim") && key != "_metadata" {
+                self.object(&self.joined(name, key)?, value, depth + 1)?;
             }
         }
-        self.keep(name, None, tensors);
+        self.keep(name, None, contents);
         Ok(())
     }
 
-    /// The parameters and buffers of a module and its submodules.
+    /// The parameters, buffers and settings of a module and its submodules.
     fn module(
         &mut self,
-        prefix: &str,
+        path: &str,
+        module: &'a Object,
         fields: &[(Id, Id)],
-        tensors: &mut Vec<(String, Tensor<'a>)>,
+        contents: &mut Contents<'a>,
         depth: usize,
     ) -> Result<(), CheckpointErrorKind> {
         Self::too_deep(depth)?;
         let reader = self.reader;
+        let (scope, name) = reader.call(module).map_or(("", ""), |(_, class)| class);
+        reader.spend(path.len() + scope.len() + name.len())?;
+        let class = if name.is_empty() { String::new() } else { format!("{scope}.{name}") };
+        contents.modules.push(Module { path: path.to_owned(), class, settings: self.settings(fields)? });
         let entries = |name| reader.lookup(fields, name).and_then(|id| reader.entries(reader.get(id)));
         for field in ["_parameters", "_buffers"] {
             for (key, value) in self.named(&entries(field).unwrap_or_default()) {
-                let name = self.joined(prefix, key)?;
-                if let Some(tensor) = self.tensor(&name, value)? {
-                    tensors.push((name, tensor));
-                }
+                let name = self.joined(path, key)?;
+                self.tensor(name, value, contents)?;
             }
         }
         for (key, value) in self.named(&entries("_modules").unwrap_or_default()) {
             if let Some(fields) = reader.fields(value) {
-                self.module(&self.joined(prefix, key)?, &fields, tensors, depth + 1)?;
+                self.module(&self.joined(path, key)?, value, &fields, contents, depth + 1)?;
             }
         }
         Ok(())
+    }
+
+    /// The fields that are numbers, or tuples of numbers.
+    fn settings(&self, fields: &[(Id, Id)]) -> Result<Vec<(String, Vec<f64>)>, CheckpointErrorKind> {
+        let mut settings = Vec::new();
+        for (name, value) in self.named(fields).into_iter().filter(|(name, _)| !name.starts_with('_')) {
+            let number = |object: &Object| match *object {
+                Object::Int(value) => Some(value as f64),
+                Object::Bool(value) => Some(f64::from(u8::from(value))),
+                Object::Float(value) => Some(value),
+                _ => None,
+            };
+            let values = match value {
+                // Longer ones are no sizes.
+                Object::Tuple(ids) | Object::List(ids) if ids.len() <= 4 => {
+                    ids.iter().map(|&id| number(self.reader.get(id))).collect()
+                }
+                other => number(other).map(|value| vec![value]),
+            };
+            if let Some(values) = values {
+                self.reader.spend(name.len() + size_of_val(values.as_slice()))?;
+                settings.push((name.to_owned(), values));
+            }
+        }
+        Ok(settings)
     }
 }
 
@@ -191,26 +321,29 @@ impl<'a> StateDict<'a> {
     /// The tensors of a safetensors file; `file` is its name in errors.
     ///
     /// # Errors
-    /// The file is not a complete safetensors file, or holds an unknown element type.
+    /// The file is not a complete safetensors file.
     pub(super) fn from_safetensors(file: &str, bytes: &'a Bytes) -> Result<StateDict<'a>, CheckpointError> {
         let error = |kind| CheckpointError::new(file, kind);
         let (metadata, data) =
             safetensors_header(bytes).map_err(|e| error(CheckpointErrorKind::Container(e.to_string())))?;
-        let mut found = Vec::new();
+        let mut contents = Contents::default();
         for name in metadata.offset_keys() {
             let Some(info) = metadata.info(&name) else { continue };
             let Some(element) = ElementType::of_safetensors(info.dtype) else {
-                let message = format!("expected a type of element that is known, found {:?}", info.dtype);
-                return Err(error(CheckpointErrorKind::Tensor { name, message }));
+                let message = format!("expected real numbers of a known type, found {:?}", info.dtype);
+                let reason = CheckpointErrorKind::UnsupportedTensor { name: name.clone(), message };
+                contents.unsupported.push((name, reason));
+                continue;
             };
             let (start, end) = info.data_offsets;
             let strides = row_major(&info.shape);
             let layout = Layout { shape: info.shape.clone(), strides, offset: 0 };
             let tensor =
                 Tensor::new(&name, bytes, data + start..data + end, element, layout).map_err(error)?;
-            found.push((name, tensor));
+            contents.tensors.push((name, tensor));
         }
-        Ok(StateDict::new(String::new(), None, found))
+        unwrap(&mut contents);
+        Ok(StateDict::new(String::new(), None, contents))
     }
 }
 
@@ -248,6 +381,38 @@ mod tests {
         }
     }
 
+    /// Tensors of one element, numbered from 0, under these names.
+    fn numbered<'a>(file: &'a Bytes, names: &[&str]) -> Contents<'a> {
+        let tensor = |(offset, name): (usize, &&str)| {
+            let layout = Layout { shape: vec![1], strides: vec![1], offset };
+            (name.to_string(), Tensor::new(name, file, 0..8, ElementType::U8, layout).unwrap())
+        };
+        Contents { tensors: names.iter().enumerate().map(tensor).collect(), ..Contents::default() }
+    }
+
+    #[test]
+    fn wrappers_leave_no_trace_in_names_unless_two_would_be_the_same() {
+        let file = Bytes::from(vec![1u8; 8]);
+        let names = |names: &[&str]| {
+            let mut contents = numbered(&file, names);
+            unwrap(&mut contents);
+            contents.tensors.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let wrapped = ["module._orig_mod.a", "_orig_mod.encoder.module.b", "modules.c"];
+        assert_eq!(names(&wrapped), ["a", "encoder.b", "modules.c"]);
+        assert_eq!(names(&["module.a", "a"]), ["module.a", "a"]);
+    }
+
+    #[test]
+    fn magnitude_and_direction_become_one_weight() {
+        let file = Bytes::from(vec![3u8, 2, 3, 2, 1, 1, 1, 1]);
+        let old_and_new = ["l.weight_g", "l.weight_v", "m.parametrizations.weight.original0"];
+        let names = [&old_and_new[..], &["m.parametrizations.weight.original1", "n.weight_v"]].concat();
+        let dict = StateDict::new(String::new(), None, numbered(&file, &names));
+        let found: Vec<_> = dict.tensors().iter().map(|(name, t)| (name.as_str(), t.to_f32())).collect();
+        assert_eq!(found, [("l.weight", vec![3.0]), ("m.weight", vec![3.0]), ("n.weight_v", vec![1.0])]);
+    }
+
     #[test]
     fn tensors_are_found_by_name_and_the_first_of_equal_names_wins() {
         let file = Bytes::from(vec![1u8, 2, 3]);
@@ -255,11 +420,10 @@ mod tests {
             let layout = Layout { shape: vec![1], strides: vec![1], offset };
             (name.to_owned(), Tensor::new(name, &file, 0..3, ElementType::U8, layout).unwrap())
         };
-        let mut tensors = vec![tensor("module.module.b", 0), tensor("module.a", 1), tensor("module.a", 2)];
-        unwrap(&mut tensors);
-        let dict = StateDict::new(String::new(), None, tensors);
+        let tensors = vec![tensor("b", 0), tensor("a", 1), tensor("a", 2)];
+        let dict = StateDict::new(String::new(), None, Contents { tensors, ..Contents::default() });
         let value = |name: &str| dict.get(name).map(Tensor::to_f32);
-        assert_eq!([value("module.b"), value("a")], [Some(vec![1.0]), Some(vec![2.0])]);
+        assert_eq!([value("b"), value("a")], [Some(vec![1.0]), Some(vec![2.0])]);
         assert_eq!([value(""), value("aa"), value("z")], [None, None, None]);
     }
 }

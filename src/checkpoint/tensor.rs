@@ -23,6 +23,8 @@ pub struct Tensor<'a> {
     element: ElementType,
     shape: Vec<usize>,
     strides: Vec<usize>,
+    /// The magnitudes of a tensor with weight normalisation.
+    magnitude: Option<Box<Tensor<'a>>>,
 }
 
 impl std::fmt::Debug for Tensor<'_> {
@@ -65,11 +67,30 @@ impl<'a> Tensor<'a> {
                 element,
                 shape,
                 strides,
+                magnitude: None,
             }),
             _ => Err(wrong(format!(
                 "shape {shape:?} with strides {strides:?} from element {offset} on does not fit into {have} elements of memory"
             ))),
         }
+    }
+
+    /// The weight `g v / |v|` of weight normalisation (Salimans and Kingma, arXiv 1602.07868), with `self` as direction `v`. The
+    /// magnitude `g` has as many elements as `v` has along one axis, for each index of which the norm is taken, or a single one.
+    ///
+    /// # Errors
+    /// The shapes do not fit each other; the message has both.
+    pub(super) fn with_magnitude(mut self, magnitude: Tensor<'a>) -> Result<Tensor<'a>, String> {
+        let (g, v) = (magnitude.shape(), self.shape());
+        let fits = magnitude.elements() == 1
+            || (g.len() == v.len()
+                && g.iter().filter(|&&size| size != 1).count() == 1
+                && g.iter().zip(v).all(|(g, v)| [1, *v].contains(g)));
+        if !fits {
+            return Err(format!("expected magnitudes for one axis of the direction {v:?}, found {g:?}"));
+        }
+        self.magnitude = Some(Box::new(magnitude));
+        Ok(self)
     }
 
     /// The type of its elements.
@@ -89,6 +110,36 @@ impl<'a> Tensor<'a> {
 
     /// Calls `sink` with all values as `f32` in row-major order, a piece at a time.
     pub fn for_each_piece(&self, mut sink: impl FnMut(&[f32])) {
+        match &self.magnitude {
+            Some(magnitude) => sink(&self.normalised(magnitude)),
+            None => self.for_each_stored_piece(sink),
+        }
+    }
+
+    /// `g v / |v|`, see [`Tensor::with_magnitude`].
+    fn normalised(&self, magnitude: &Tensor<'_>) -> Vec<f32> {
+        let axis = magnitude.shape.iter().position(|&size| size != 1);
+        let inner: usize = axis.map_or(self.elements(), |axis| self.shape[axis + 1..].iter().product());
+        let magnitudes = magnitude.to_f32();
+        let row = |at: usize| at / inner.max(1) % magnitudes.len();
+        let mut values = Vec::with_capacity(self.elements());
+        self.for_each_stored_piece(|piece| values.extend_from_slice(piece));
+        let mut squares = vec![0f64; magnitudes.len()];
+        for (at, &value) in values.iter().enumerate() {
+            squares[row(at)] += f64::from(value).powi(2);
+        }
+        let scales: Vec<f32> = magnitudes
+            .iter()
+            .zip(&squares)
+            .map(|(&g, square)| (f64::from(g) / square.sqrt()) as f32)
+            .collect();
+        for (at, value) in values.iter_mut().enumerate() {
+            *value *= scales[row(at)];
+        }
+        values
+    }
+
+    fn for_each_stored_piece(&self, mut sink: impl FnMut(&[f32])) {
         const PIECE: usize = 1 << 16;
         let width = self.element.size();
         let mut piece = Vec::with_capacity(PIECE.min(self.elements()));
@@ -171,6 +222,23 @@ mod tests {
         assert_eq!(u8s(&[2, 2], &[0, 2], 1).unwrap(), [1., 3., 1., 3.]);
         assert_eq!(u8s(&[], &[], 5).unwrap(), [5.]);
         assert_eq!(u8s(&[0, 7], &[7, 1], 12).unwrap(), Vec::<f32>::new());
+    }
+
+    #[test]
+    fn weight_normalisation_scales_each_row_or_column_to_its_magnitude() {
+        let floats = |values: &[f32]| -> Vec<u8> { values.iter().flat_map(|v| v.to_le_bytes()).collect() };
+        let file = Bytes::from(floats(&[3.0, 4.0, 0.0, 2.0, 10.0, 5.0]));
+        let tensor = |shape: &[usize], offset| {
+            let layout = Layout { shape: shape.to_vec(), strides: row_major(shape), offset };
+            Tensor::new("t", &file, 0..24, ElementType::F32, layout).unwrap()
+        };
+        let weight = |g: &[usize]| tensor(&[2, 2], 0).with_magnitude(tensor(g, 4)).map(|t| t.to_f32());
+        assert_eq!(weight(&[2, 1]).unwrap(), [6.0, 8.0, 0.0, 5.0]);
+        let columns = weight(&[1, 2]).unwrap();
+        assert!((columns[1] - 20.0 / 20f32.sqrt()).abs() < 1e-6 && columns[0] == 10.0, "{columns:?}");
+        let whole = weight(&[]).unwrap();
+        assert!((whole[1] - 40.0 / 29f32.sqrt()).abs() < 1e-5, "{whole:?}");
+        assert!(weight(&[2]).unwrap_err().contains("[2, 2], found [2]"));
     }
 
     #[test]

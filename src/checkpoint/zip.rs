@@ -1,7 +1,10 @@
-//! The directory of a zip file with uncompressed entries, as PyTorch writes it: each entry is a range of the file.
+//! The directory of a zip file. PyTorch stores entries without compression, so that each is a range of the file; files that
+//! people packed again are unpacked into memory first.
 
 use super::CheckpointErrorKind;
+use super::budget::Budget;
 use crate::engine::storage::Bytes;
+use std::io::Read;
 use std::ops::Range;
 
 /// An entry of a zip file.
@@ -10,11 +13,16 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// Its bytes in the zip file.
     pub(super) range: Range<usize>,
+    /// Its length and its checksum after unpacking, if it is compressed.
+    packed: Option<(usize, u32)>,
 }
 
 const END: &[u8] = b"PK\x05\x06";
 const END_64: &[u8] = b"PK\x06\x06";
 const LOCATOR_64: &[u8] = b"PK\x06\x07";
+/// Methods of compression.
+const STORED: u64 = 0;
+const DEFLATED: u64 = 8;
 const CENTRAL: &[u8] = b"PK\x01\x02";
 const LOCAL: &[u8] = b"PK\x03\x04";
 /// Length of the end record without its comment.
@@ -74,7 +82,7 @@ fn directory(file: &Bytes) -> Result<[usize; 2], CheckpointErrorKind> {
 }
 
 /// The entries of a zip file, in the order of their directory.
-pub(super) fn entries(file: &Bytes) -> Result<Vec<Entry>, CheckpointErrorKind> {
+fn entries(file: &Bytes) -> Result<Vec<Entry>, CheckpointErrorKind> {
     let [count, mut offset] = directory(file)?;
     let mut entries = Vec::new();
     for _ in 0..count {
@@ -91,20 +99,35 @@ pub(super) fn entries(file: &Bytes) -> Result<Vec<Entry>, CheckpointErrorKind> {
         let Ok(name) = String::from_utf8(name) else { return damaged("a name in it is not UTF-8") };
         let fields = [header.size(24, 4)?, header.size(20, 4)?, header.size(42, 4)?];
         let [size, packed, local] = wide(fields, &extra)?;
-        let method = header.number(10, 2)?;
-        if method != 0 || size != packed {
-            return damaged(format!("`{name}` is compressed (method {method}), which PyTorch never does"));
-        }
+        let (method, flags) = (header.number(10, 2)?, header.number(8, 2)?);
+        let unpacked = match method {
+            _ if flags & 1 != 0 => {
+                return damaged(format!(
+                    "`{name}` is encrypted: unpack the archive, and pack it without a password"
+                ));
+            }
+            STORED if size == packed => None,
+            DEFLATED => Some((size, header.number(16, 4)? as u32)),
+            _ => {
+                return damaged(format!(
+                    "`{name}` is compressed by method {method}, expected none or deflate: pack it with `zip -0`"
+                ));
+            }
+        };
         if name.split(['/', '\\']).any(|part| part == "..") || name.starts_with('/') {
             return damaged(format!("`{name}` points out of the archive"));
         }
         // The local header repeats name and extra field, with lengths of its own.
         let header = record(file, local, LOCAL, 30)?;
         let start = local + 30 + Record(&header).size(26, 2)? + Record(&header).size(28, 2)?;
-        match start.checked_add(size) {
-            Some(end) if end <= file.len() => entries.push(Entry { name, range: start..end }),
+        match start.checked_add(packed) {
+            Some(end) if end <= file.len() => {
+                entries.push(Entry { name, range: start..end, packed: unpacked })
+            }
             _ => {
-                return damaged(format!("`{name}` has {size} bytes, which reach beyond the end of the file"));
+                return damaged(format!(
+                    "`{name}` has {packed} bytes, which reach beyond the end of the file"
+                ));
             }
         }
         offset += 46 + name_length + extra_length + comment_length;
@@ -117,6 +140,39 @@ pub(super) fn entries(file: &Bytes) -> Result<Vec<Entry>, CheckpointErrorKind> {
         }
     }
     Ok(entries)
+}
+
+/// The entries of a zip file without compression. If some are compressed, all are unpacked into memory, and the ranges are of the
+/// bytes that are returned.
+///
+/// # Errors
+/// The archive is damaged, or unpacks to far more bytes than it has.
+pub(super) fn read(file: Bytes) -> Result<(Bytes, Vec<Entry>), CheckpointErrorKind> {
+    let mut entries = entries(&file)?;
+    if entries.iter().all(|entry| entry.packed.is_none()) {
+        return Ok((file, entries));
+    }
+    let budget = Budget::of_bytes(file.len());
+    let mut bytes = Vec::new();
+    for Entry { name, range, packed } in &mut entries {
+        let Some(data) = file.read(range.clone()) else { return damaged(format!("`{name}` is cut off")) };
+        let start = bytes.len();
+        match packed.take() {
+            None => bytes.extend(data),
+            Some((size, checksum)) => {
+                budget.spend(size)?;
+                let mut decoder = flate2::read::DeflateDecoder::new(&data[..]).take(size as u64 + 1);
+                let is_whole = decoder.read_to_end(&mut bytes).is_ok() && bytes.len() - start == size;
+                let mut found = flate2::Crc::new();
+                found.update(&bytes[start..]);
+                if !is_whole || found.sum() != checksum {
+                    return damaged(format!("`{name}` does not unpack to what its directory states"));
+                }
+            }
+        }
+        *range = start..bytes.len();
+    }
+    Ok((bytes.into(), entries))
 }
 
 /// Sizes and offset from the Zip64 field where the 32-bit ones are full.
@@ -167,6 +223,34 @@ mod tests {
         assert_eq!(read, [("a/data.pkl", &b"pickle"[..]), ("a/data/0", b"0123"), ("a/empty", b"")]);
     }
 
+    /// The archive with one deflated entry, `x`.
+    fn deflated(data: &[u8], size: u32, checksum: u32) -> Vec<u8> {
+        let mut packed = Vec::new();
+        flate2::read::DeflateEncoder::new(data, flate2::Compression::best())
+            .read_to_end(&mut packed)
+            .unwrap();
+        let mut file = archive(&[("x", &packed)]);
+        let directory = file.windows(4).position(|w| w == CENTRAL).unwrap();
+        file[directory + 10] = 8;
+        file[directory + 16..directory + 20].copy_from_slice(&checksum.to_le_bytes());
+        file[directory + 24..directory + 28].copy_from_slice(&size.to_le_bytes());
+        file
+    }
+
+    #[test]
+    fn compressed_entries_are_unpacked_as_far_as_the_directory_says() {
+        let data = b"weights weights weights weights";
+        let mut crc = flate2::Crc::new();
+        crc.update(data);
+        let unpack = |size, checksum| read(deflated(data, size, checksum).into()).map_err(|e| e.to_string());
+        let (bytes, entries) = unpack(31, crc.sum()).unwrap();
+        assert_eq!(bytes.read(entries[0].range.clone()).unwrap(), data);
+        for (size, checksum) in [(30, crc.sum()), (32, crc.sum()), (31, 1)] {
+            assert!(unpack(size, checksum).unwrap_err().contains("does not unpack"), "{size} {checksum}");
+        }
+        assert!(unpack(u32::MAX - 1, 0).unwrap_err().contains("unfold"), "a promise of 4 GiB in 100 bytes");
+    }
+
     #[test]
     fn unsafe_archives_are_refused() {
         let error = |file: &[u8]| entries(&file.to_vec().into()).unwrap_err().to_string();
@@ -178,8 +262,11 @@ mod tests {
         assert!(error(&archive(&[("a/../../etc", b"x")])).contains("points out"));
         let directory = file.windows(4).position(|w| w == CENTRAL).unwrap();
         let mut packed = file.clone();
-        packed[directory + 10] = 8;
-        assert!(error(&packed).contains("compressed"), "{}", error(&packed));
+        packed[directory + 10] = 14;
+        assert!(error(&packed).contains("method 14"), "{}", error(&packed));
+        let mut encrypted = file.clone();
+        encrypted[directory + 8] = 1;
+        assert!(error(&encrypted).contains("encrypted"), "{}", error(&encrypted));
         let mut long = file.clone();
         for at in [20, 24] {
             long[directory + at + 1] = 0x7F;

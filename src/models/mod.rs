@@ -1,6 +1,7 @@
 //! The networks as graphs: an encoder of photos, decoders of sentences, and the search that chooses the words.
 
 mod efficientnet_lite;
+mod recurrent;
 mod resnet;
 mod search;
 mod semantic_attention;
@@ -11,12 +12,12 @@ mod tensor_scope;
 pub(crate) use search::{SearchGraph, SearchOptions, build};
 
 use crate::engine::graph::{Graph, TensorId};
-use crate::engine::ops::LstmWeights;
 use crate::error::Error;
+use recurrent::{LayerState, Recurrent};
 use tensor_scope::TensorScope;
 
-/// The state of a decoder's LSTM layers: `[h, c]` for each, both `[R, H]`.
-pub(crate) type State = Vec<[TensorId; 2]>;
+/// The state of a decoder's recurrent layers.
+pub(crate) type State = Vec<LayerState>;
 
 /// The results of one step of a decoder.
 pub(crate) struct Step {
@@ -54,28 +55,4 @@ pub(crate) trait Decoder {
 
     /// The number of words in its vocabulary.
     fn vocabulary(&self) -> usize;
-}
-
-/// Joins PyTorch's four tensors of an LSTM cell: the weights of input and state, and their biases. `names` are their names in
-/// this order; `inputs` and `hidden` are the widths of input and state.
-fn lstm_weights(
-    graph: &mut Graph,
-    tensors: &TensorScope<'_>,
-    names: [&str; 4],
-    [inputs, hidden]: [usize; 2],
-) -> Result<LstmWeights, Error> {
-    let of_input = tensors.values(names[0], &[4 * hidden, inputs])?;
-    let of_state = tensors.values(names[1], &[4 * hidden, hidden])?;
-    let mut weight = Vec::with_capacity(of_input.len() + of_state.len());
-    for (input, state) in of_input.chunks_exact(inputs).zip(of_state.chunks_exact(hidden)) {
-        weight.extend_from_slice(input);
-        weight.extend_from_slice(state);
-    }
-    let biases = tensors.values(names[2], &[4 * hidden])?;
-    let others = tensors.values(names[3], &[4 * hidden])?;
-    let bias: Vec<f32> = biases.iter().zip(&others).map(|(a, b)| a + b).collect();
-    Ok(LstmWeights {
-        weight: graph.constant(names[0], [4 * hidden, inputs + hidden], weight)?,
-        bias: graph.constant(names[2], [4 * hidden], bias)?,
-    })
 }

@@ -4,7 +4,7 @@
 use super::semantic_attention::{Classified, SemanticAttention};
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
-use super::{Decoder, State, Step, TensorScope, efficientnet_lite, resnet};
+use super::{Decoder, LayerState, State, Step, TensorScope, efficientnet_lite, resnet};
 use crate::engine::graph::{DType, Data, Graph, TensorId};
 use crate::engine::ops::TopK;
 use crate::engine::scores::NOTHING;
@@ -61,18 +61,18 @@ pub(crate) fn build(
     g.phase("generate");
     let mut constant_inputs = Vec::new();
     let tensors = TensorScope { model, prefix: &decoder.prefix };
-    let DecoderManifest { family, forced_start, .. } = *decoder;
+    let DecoderManifest { family, cell, forced_start, .. } = *decoder;
     let (rules, tags) = (decoder.rules.as_ref(), decoder.tags.as_ref());
     let mut decoder: Box<dyn Decoder> = match family {
         DecoderFamily::ShowTell => {
             let pooled = mean(g, grid)?;
-            let decoder = ShowTell::new(g, &tensors, pooled)?;
+            let decoder = ShowTell::new(g, &tensors, cell, pooled)?;
             constant_inputs.push(Data::F32(vec![0.0; images * decoder.hidden]));
             Box::new(decoder)
         }
         DecoderFamily::ShowAttendTell => {
             let pooled = mean(g, grid)?;
-            Box::new(ShowAttendTell::new(g, tensors, grid, pooled)?)
+            Box::new(ShowAttendTell::new(g, tensors, cell, grid, pooled)?)
         }
         DecoderFamily::SemanticAttention => {
             let classified = Classified::new(g, &encoder, architecture.classifier(), features)?;
@@ -206,8 +206,9 @@ fn mean(g: &mut Graph, grid: TensorId) -> Result<TensorId, Error> {
 }
 
 fn gather(g: &mut Graph, state: State, rows: TensorId) -> Result<State, Error> {
-    let layer = |[h, c]: [TensorId; 2]| {
-        Ok([g.gather_rows("gather.h", h, rows)?, g.gather_rows("gather.c", c, rows)?])
+    let layer = |layer: LayerState| {
+        let tensors = layer.into_iter().map(|tensor| Ok(g.gather_rows("gather.state", tensor, rows)?));
+        tensors.collect()
     };
     state.into_iter().map(layer).collect()
 }

@@ -1,11 +1,11 @@
 //! An LSTM that attends to the grid of a photo and, as in You et al. (arXiv 1603.03925), to what a classifier sees in it: the likeliest tags,
 //! and attributes of the whole photo. `tools/train/README.md` has the formulas and the tensors.
 
-use super::{Decoder, State, Step, TensorScope, lstm_weights};
+use super::{Decoder, Recurrent, State, Step, TensorScope};
 use crate::engine::graph::{Graph, TensorId};
-use crate::engine::ops::{Activation, LstmWeights, Matmul, Pool2d, TopK};
+use crate::engine::ops::{Activation, Matmul, Pool2d, TopK};
 use crate::error::Error;
-use crate::weights::Tags;
+use crate::weights::{Cell, Tags};
 
 /// The smallest score of a tag that the decoder tells from none.
 const LEAST_SCORE: f32 = 0.001;
@@ -56,7 +56,7 @@ pub(super) struct SemanticAttention {
     /// The first state, `[N, H]` twice.
     start: [TensorId; 2],
     embedding: TensorId,
-    lstm: LstmWeights,
+    lstm: Recurrent,
     /// Weight and bias of the queries of the grid, of the gate of what is found there, and of the queries of the slots.
     queries: [[TensorId; 2]; 3],
     mix: [TensorId; 2],
@@ -112,7 +112,7 @@ impl SemanticAttention {
             whole,
             start: [half(g, 0)?, half(g, hidden)?],
             embedding,
-            lstm: lstm_weights(g, tensors, names, [2 * width, hidden])?,
+            lstm: Recurrent::new(g, tensors, Cell::Lstm, names, [2 * width, hidden])?,
             queries: queries(g, tensors, [places_width, places_width, width], hidden)?,
             mix: [
                 tensors.constant(g, "mix.weight", [hidden, hidden + places_width + 2 * width])?,
@@ -282,7 +282,7 @@ fn queries(
 
 impl Decoder for SemanticAttention {
     fn start(&mut self, _: &mut Graph) -> Result<State, Error> {
-        Ok(vec![self.start])
+        Ok(vec![self.start.to_vec()])
     }
 
     fn expand(&mut self, graph: &mut Graph, image_of_row: TensorId) -> Result<(), Error> {
@@ -292,7 +292,7 @@ impl Decoder for SemanticAttention {
 
     fn step(&mut self, g: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error> {
         let word = g.embedding("semantic.embedding", tokens, self.embedding)?;
-        let next = g.lstm_cell("semantic.lstm", &[word, self.whole], state[0], self.lstm)?;
+        let next = self.lstm.step(g, "semantic.lstm", &[word, self.whole], &state[0])?;
         let [to_places, gate, to_slots] = self.queries;
         let rows = g.shape(tokens).elements();
         let attend = |g: &mut Graph, [weight, bias]: [TensorId; 2], keys: TensorId| {

@@ -1,9 +1,9 @@
 //! Show, Attend and Tell (Xu et al., arXiv 1502.03044) with soft attention and its gate.
 
-use super::{Decoder, State, Step, TensorScope, lstm_weights};
+use super::{Decoder, Recurrent, State, Step, TensorScope};
 use crate::engine::graph::{Graph, TensorId};
-use crate::engine::ops::LstmWeights;
 use crate::error::Error;
+use crate::weights::Cell;
 
 /// The network's weights in a graph.
 pub(super) struct ShowAttendTell<'a> {
@@ -17,7 +17,8 @@ pub(super) struct ShowAttendTell<'a> {
     /// Weight `[A + C, H]` and bias `[A + C]` of one linear layer of the state that gives the attention query and the context gate.
     query: [TensorId; 2],
     score: [TensorId; 2],
-    lstm: LstmWeights,
+    cell: Cell,
+    layer: Recurrent,
     output: [TensorId; 2],
     hidden: usize,
     words: usize,
@@ -28,6 +29,7 @@ impl<'a> ShowAttendTell<'a> {
     pub(super) fn new(
         graph: &mut Graph,
         tensors: TensorScope<'a>,
+        cell: Cell,
         grid: TensorId,
         pooled: TensorId,
     ) -> Result<Self, Error> {
@@ -35,9 +37,10 @@ impl<'a> ShowAttendTell<'a> {
         let [words, width] = tensors.sizes("embedding.weight")?;
         let [_, hidden] = tensors.sizes("decode_step.weight_hh")?;
         let [attention, _] = tensors.sizes("attention.decoder_att.weight")?;
-        let lstm = lstm_weights(
+        let layer = Recurrent::new(
             graph,
             &tensors,
+            cell,
             ["decode_step.weight_ih", "decode_step.weight_hh", "decode_step.bias_ih", "decode_step.bias_hh"],
             [width + channels, hidden],
         )?;
@@ -59,7 +62,8 @@ impl<'a> ShowAttendTell<'a> {
                 tensors.constant(graph, "attention.full_att.weight", [1, attention])?,
                 tensors.constant(graph, "attention.full_att.bias", [1])?,
             ],
-            lstm,
+            cell,
+            layer,
             output: [
                 tensors.constant(graph, "fc.weight", [words, hidden])?,
                 tensors.constant(graph, "fc.bias", [words])?,
@@ -73,8 +77,11 @@ impl<'a> ShowAttendTell<'a> {
 impl Decoder for ShowAttendTell<'_> {
     fn start(&mut self, graph: &mut Graph) -> Result<State, Error> {
         let h = self.tensors.linear(graph, "init_h", self.pooled, self.hidden)?;
-        let c = self.tensors.linear(graph, "init_c", self.pooled, self.hidden)?;
-        Ok(vec![[h, c]])
+        let mut state = vec![h];
+        if self.cell == Cell::Lstm {
+            state.push(self.tensors.linear(graph, "init_c", self.pooled, self.hidden)?);
+        }
+        Ok(vec![state])
     }
 
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error> {
@@ -82,7 +89,7 @@ impl Decoder for ShowAttendTell<'_> {
         let alpha = graph.attention_weights("attend.weights", self.keys, query, self.score)?;
         let context = graph.attention_context("attend.context", self.grid, alpha, query)?;
         let word = graph.embedding("attend.embedding", tokens, self.embedding)?;
-        let next = graph.lstm_cell("attend.lstm", &[word, context], state[0], self.lstm)?;
+        let next = self.layer.step(graph, "attend.layer", &[word, context], &state[0])?;
         let logits = graph.linear("attend.fc", next[0], self.output[0], self.output[1])?;
         Ok(Step { logits, state: vec![next], attention: Some(alpha) })
     }

@@ -1,12 +1,13 @@
-//! Show and Tell (Vinyals et al., arXiv 1411.4555): the pooled image is the first input of an LSTM.
+//! Show and Tell (Vinyals et al., arXiv 1411.4555): the pooled image is the first input of an LSTM, or
+//! of a GRU.
 
 use super::resnet::EPSILON;
-use super::{Decoder, State, Step, TensorScope, lstm_weights};
+use super::{Decoder, Recurrent, State, Step, TensorScope};
 use crate::engine::graph::{Constant, DType, Graph, TensorId};
-use crate::engine::ops::LstmWeights;
 use crate::error::Error;
+use crate::weights::Cell;
 
-/// Most LSTM layers: each is a node of the graph at every step.
+/// Most recurrent layers: each is a node of the graph at every step.
 const MAX_LAYERS: usize = 16;
 
 /// The parts of the batch norm after the projection.
@@ -14,44 +15,50 @@ const NORM: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
 
 /// The network's weights in a graph.
 pub(super) struct ShowTell {
-    /// The image as the LSTM's first input, `[N, E]`.
+    /// The image as the first input, `[N, E]`.
     image: TensorId,
     zeros: TensorId,
     embedding: TensorId,
-    layers: Vec<LstmWeights>,
+    cell: Cell,
+    layers: Vec<Recurrent>,
     output: [TensorId; 2],
-    /// Units of an LSTM layer.
+    /// Units of a recurrent layer.
     pub(super) hidden: usize,
     words: usize,
 }
 
 impl ShowTell {
     /// Reads the weights. `pooled` is the encoder's vector `[N, C]`.
-    pub(super) fn new(graph: &mut Graph, tensors: &TensorScope<'_>, pooled: TensorId) -> Result<Self, Error> {
+    pub(super) fn new(
+        graph: &mut Graph,
+        tensors: &TensorScope<'_>,
+        cell: Cell,
+        pooled: TensorId,
+    ) -> Result<Self, Error> {
         let [words, width] = tensors.sizes("embed.weight")?;
-        let [_, hidden] = tensors.sizes("lstm.weight_hh_l0")?;
+        let [_, hidden] = tensors.sizes(&format!("{}.weight_hh_l0", cell.name()))?;
         let mut layers = Vec::new();
         for layer in 0.. {
             let inputs = if layer == 0 { width } else { hidden };
             let names = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
-            let names = names.map(|name| format!("lstm.{name}_l{layer}"));
+            let names = names.map(|name| format!("{}.{name}_l{layer}", cell.name()));
             let names = names.each_ref().map(String::as_str);
             // The first layer has to exist. A layer with any of its tensors must have all of them.
             if layer > 0 && !names.iter().any(|name| tensors.has(name)) {
                 break;
             }
             if layer == MAX_LAYERS {
-                return Err(
-                    tensors.inconsistent(format!("expected at most {MAX_LAYERS} LSTM layers, found more"))
-                );
+                return Err(tensors
+                    .inconsistent(format!("expected at most {MAX_LAYERS} recurrent layers, found more")));
             }
-            layers.push(lstm_weights(graph, tensors, names, [inputs, hidden])?);
+            layers.push(Recurrent::new(graph, tensors, cell, names, [inputs, hidden])?);
         }
         let images = graph.shape(pooled).rows();
         Ok(ShowTell {
             image: project(graph, tensors, pooled, width)?,
             zeros: graph.input("zeros", [images, hidden], DType::F32)?,
             embedding: tensors.constant(graph, "embed.weight", [words, width])?,
+            cell,
             layers,
             output: [
                 tensors.constant(graph, "linear.weight", [words, hidden])?,
@@ -66,8 +73,8 @@ impl ShowTell {
     fn advance(&self, graph: &mut Graph, name: &str, input: TensorId, state: &State) -> Result<State, Error> {
         let mut input = input;
         let mut next = Vec::with_capacity(state.len());
-        for (&before, &weights) in state.iter().zip(&self.layers) {
-            let after = graph.lstm_cell(name, &[input], before, weights)?;
+        for (before, layer) in state.iter().zip(&self.layers) {
+            let after = layer.step(graph, name, &[input], before)?;
             input = after[0];
             next.push(after);
         }
@@ -99,20 +106,20 @@ fn project(
 
 impl Decoder for ShowTell {
     fn start(&mut self, graph: &mut Graph) -> Result<State, Error> {
-        let zeros = vec![[self.zeros; 2]; self.layers.len()];
+        let zeros = vec![vec![self.zeros; self.cell.states()]; self.layers.len()];
         self.advance(graph, "show_tell.image", self.image, &zeros)
     }
 
     fn logits(&mut self, graph: &mut Graph, state: State) -> Result<Step, Error> {
         // There is at least one layer: the first one has been read.
-        let top = state.last().map_or(self.zeros, |&[h, _]| h);
+        let top = state.last().map_or(self.zeros, |layer| layer[0]);
         let logits = graph.linear("show_tell.linear", top, self.output[0], self.output[1])?;
         Ok(Step { logits, state, attention: None })
     }
 
     fn step(&mut self, graph: &mut Graph, tokens: TensorId, state: State) -> Result<Step, Error> {
         let word = graph.embedding("show_tell.embed", tokens, self.embedding)?;
-        let state = self.advance(graph, "show_tell.lstm", word, &state)?;
+        let state = self.advance(graph, "show_tell.layer", word, &state)?;
         self.logits(graph, state)
     }
 

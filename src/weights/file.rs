@@ -55,10 +55,23 @@ impl<'a> ModelFile<'a> {
     /// # Errors
     /// The file exists already and `replace` is not set; it cannot be written; a value is NaN, infinite, or too large for f16.
     pub fn write(&self, path: &Path, replace: bool) -> Result<(), ModelError> {
+        self.write_checked(path, replace, |_| Ok(()))
+    }
+
+    /// As [`ModelFile::write`], if `check` accepts the complete temporary file.
+    ///
+    /// # Errors
+    /// As [`ModelFile::write`], and those of `check`.
+    pub fn write_checked<E: From<ModelError>>(
+        &self,
+        path: &Path,
+        replace: bool,
+        check: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<(), E> {
         let error = |kind| ModelError { file: path.display().to_string(), kind };
         let unwritable = |e: std::io::Error| error(ModelErrorKind::Unwritable(e.to_string()));
         if !replace && path.exists() {
-            return Err(error(ModelErrorKind::Exists));
+            return Err(error(ModelErrorKind::Exists).into());
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut builder = tempfile::Builder::new();
@@ -86,13 +99,16 @@ impl<'a> ModelFile<'a> {
                     ModelErrorKind::TooLarge { name, value, index }
                 } else {
                     ModelErrorKind::NotFinite { name, value, index }
-                }));
+                })
+                .into());
             }
         }
+        check(part.path())?;
         // The serializer replaces our temporary file by one that only its owner can read.
         std::fs::set_permissions(part.path(), permissions).map_err(unwritable)?;
         let persisted = if replace { part.persist(path) } else { part.persist_noclobber(path) };
-        persisted.map(|_| ()).map_err(|e| unwritable(e.error))
+        persisted.map_err(|e| unwritable(e.error))?;
+        Ok(())
     }
 }
 

@@ -128,6 +128,9 @@ impl fmt::Display for EncoderFamily {
 pub struct DecoderManifest {
     /// Its architecture.
     pub family: DecoderFamily,
+    /// Its recurrent cell.
+    #[serde(default, skip_serializing_if = "Cell::is_lstm")]
+    pub cell: Cell,
     /// The prefix of its tensors' names.
     pub prefix: String,
     /// The default width of the beam.
@@ -215,6 +218,48 @@ fn yes() -> bool {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_yes(value: &bool) -> bool {
     *value
+}
+
+/// Recurrent cells, in PyTorch's form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cell {
+    /// Hochreiter and Schmidhuber 1997, with a forget gate.
+    #[default]
+    Lstm,
+    /// Cho et al., arXiv 1406.1078, with the reset gate after the product with the state.
+    Gru,
+}
+
+impl Cell {
+    /// Rows of its weights for each unit.
+    pub(crate) fn gates(self) -> usize {
+        match self {
+            Cell::Lstm => 4,
+            Cell::Gru => 3,
+        }
+    }
+
+    /// Tensors of its state.
+    pub(crate) fn states(self) -> usize {
+        match self {
+            Cell::Lstm => 2,
+            Cell::Gru => 1,
+        }
+    }
+
+    /// The name, as in model files and in the names of tensors.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cell::Lstm => "lstm",
+            Cell::Gru => "gru",
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_lstm(&self) -> bool {
+        *self == Cell::Lstm
+    }
 }
 
 /// Architectures of decoders.
@@ -407,6 +452,9 @@ impl Manifest {
             let rules = decoder.rules.iter().flat_map(|rules| rules.often.iter().chain(&rules.unfinished));
             if let Some(id) = tags.chain(rules).find(|&&id| id as usize >= words) {
                 return wrong(format!("expected ids below the vocabulary's {words} words, found {id}"));
+            }
+            if decoder.family == DecoderFamily::SemanticAttention && decoder.cell != Cell::Lstm {
+                return wrong(format!("{}: expected an LSTM, found {}", decoder.family, decoder.cell.name()));
             }
             if decoder.tags.as_ref().is_some_and(|tags| !tags.is_usable()) {
                 return wrong(format!(

@@ -10,8 +10,8 @@ mod synth;
 pub(crate) use architecture::{Architecture, EfficientNetBlock, EfficientNetScale, ResnetBlocks};
 pub use file::ModelFile;
 pub use manifest::{
-    Confidence, DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest, Preprocessing,
-    Rules, Source, Special, Tag, Tags,
+    Cell, Confidence, DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest,
+    Preprocessing, Rules, Source, Special, Tag, Tags,
 };
 pub use model::Model;
 pub use preset::Preset;

@@ -6,7 +6,7 @@
 
 use super::file::Values;
 use super::{
-    Architecture, DecoderFamily, DecoderManifest, EfficientNetBlock, EfficientNetScale, EncoderFamily,
+    Architecture, Cell, DecoderFamily, DecoderManifest, EfficientNetBlock, EfficientNetScale, EncoderFamily,
     EncoderManifest, Manifest, ModelFile, Preset, ResnetBlocks, Rules, Special, Tag, Tags,
 };
 use crate::engine::random::{RANDOM_STEP, random_value};
@@ -86,6 +86,7 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
         encoder: EncoderManifest { family: encoder, prefix: "encoder.".to_owned(), grid },
         decoders: vec![DecoderManifest {
             family: decoder,
+            cell: Cell::Lstm,
             prefix: prefix.to_owned(),
             beam: 1,
             length_penalty: 0.0,

@@ -3,10 +3,11 @@
 use super::args::named;
 use super::failure::Failure;
 use super::inspect::sha256;
-use super::output::{binary_size, note};
+use super::output::{note, written};
 use clap::{Args, ValueHint};
-use shadetell::checkpoint::{ConvertOptions, SpecialWords, TensorFile, Vocabulary, convert};
-use shadetell::weights::{Preset, Source};
+use shadetell::checkpoint::{ConvertOptions, Converted, SpecialWords, TensorFile, Vocabulary, convert};
+use shadetell::weights::{Model, ModelError, ModelErrorKind, Preset, Source};
+use shadetell::{CaptionOptions, Error, caption_graph};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,19 +15,24 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell convert --encoder encoder-5-3000.pkl --decoder decoder-5-3000.pkl --vocab vocab.pkl -o model.safetensors
-  shadetell convert BEST_checkpoint.pth.tar --vocab WORDMAP.json -o model.safetensors
-  shadetell convert --encoder resnet101-5d3b4d8f.pth --decoder decoder.pth --vocab words.txt --half -o model.safetensors
-  shadetell caption --model model.safetensors dog.jpg
+  shadetell convert --encoder encoder-5-3000.pkl \\
+      --decoder decoder-5-3000.pkl --vocab vocab.pkl -o model.safetensors
+  shadetell convert BEST_checkpoint.pth.tar --vocab WORDMAP.json \\
+      -o model.safetensors
+  shadetell caption --model model.safetensors photos/cat.jpg
 
-Encoders are ResNets of torchvision, bare or in the tutorials' wrapping; decoders are those of yunjey's tutorial
-(Show and Tell) and of sgrvinod's (Show, Attend and Tell). Architecture and sizes are read from the tensors.
-Nothing in a file is executed.
+Encoders are ResNets of torchvision, bare or in the tutorials' wrapping.
+Decoders are those of yunjey's tutorial (Show and Tell) and of sgrvinod's
+(Show, Attend and Tell), with LSTM or GRU cells. Architecture and sizes are
+read from the tensors. Nothing in a file is executed. Layers that these
+networks do not have are refused.
 
-Photos are prepared as in the tutorial that the names of the tensors come from: squash-lanczos-224 for Show and
-Tell (resize256-crop224 if the encoder's tensors are called `model.N`), squash-bilinear-256 with a grid of 14x14
-for Show, Attend and Tell. --preset overrides this. Captions are searched as in the tutorial: greedily with at most
-20 words, or with a beam of 5 and at most 51 words; `shadetell caption --beam K` overrides the beam.
+Photos are prepared as in the tutorial that the names of the tensors come
+from: squash-lanczos-224 for Show and Tell (resize256-crop224 if the encoder's
+tensors are called `model.N`), squash-bilinear-256 with a grid of 14x14 for
+Show, Attend and Tell. --preset and --grid override this. Captions are
+searched as in the tutorial: greedily with at most 20 words, or with a beam of
+5 and at most 51 words; `shadetell caption --beam K` overrides the beam.
 
 Exits with 3 if the files make no model.")]
 pub(crate) struct ConvertArgs {
@@ -43,9 +49,17 @@ pub(crate) struct ConvertArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "encoder")]
     decoder: Option<PathBuf>,
 
-    /// The vocabulary: a pickled class, a word map in JSON, or a word a line
+    /// The vocabulary: a pickle, JSON, text (a word a line, or words with ids), a numpy array, or a model file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     vocab: PathBuf,
+
+    /// What the names of the tensors begin with, for a file with several copies of a network, such as `model_ema`
+    #[arg(long, value_name = "NAME")]
+    prefix: Option<String>,
+
+    /// Leave out layers that the known networks do not have
+    #[arg(long)]
+    ignore_unused: bool,
 
     /// The model file to write
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -58,6 +72,10 @@ pub(crate) struct ConvertArgs {
     /// How photos are preprocessed
     #[arg(long, value_name = "NAME", value_parser = named(&Preset::ALL, Preset::name))]
     preset: Option<Preset>,
+
+    /// Rows and columns of the grid that attention reads, such as 7x7 or 7
+    #[arg(long, value_name = "ROWSxCOLUMNS", value_parser = grid)]
+    grid: Option<[usize; 2]>,
 
     /// The model's name; encoder and decoder if not given
     #[arg(long)]
@@ -91,8 +109,9 @@ pub(crate) struct ConvertArgs {
 /// Writes the model file.
 pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     if !args.force && args.output.exists() {
-        let message = format!("{} exists already: --force replaces it", args.output.display());
-        return Err(Failure::Usage(message));
+        return Err(
+            ModelError { file: args.output.display().to_string(), kind: ModelErrorKind::Exists }.into()
+        );
     }
     let files: Vec<&Path> = match (&args.checkpoint, &args.encoder, &args.decoder) {
         (Some(both), ..) => vec![both],
@@ -110,6 +129,9 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     })?;
     let options = ConvertOptions {
         preset: args.preset,
+        grid: args.grid,
+        prefix: args.prefix.clone(),
+        ignore_unused: args.ignore_unused,
         half: args.half,
         name: args.name.clone(),
         licence: args.licence.clone(),
@@ -125,18 +147,36 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         return Err(Failure::Usage("no files".to_owned()));
     };
     let named = (&*args.vocab.display().to_string(), &vocabulary);
-    let model = convert(encoder, decoder, named, &options)?;
-    model.write(&args.output, args.force)?;
-    let manifest = model.manifest();
-    let bytes = std::fs::metadata(&args.output).map_or(0, |m| m.len());
-    note(&format!(
-        "{}: {}, {} words, {}",
-        args.output.display(),
-        manifest.name,
-        manifest.vocabulary.len(),
-        binary_size(bytes)
-    ));
+    let Converted { model, left_out } = convert(encoder, decoder, named, &options)?;
+    let sources = files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ");
+    model.write_checked(&args.output, args.force, |part| can_caption(part, &sources))?;
+    if !left_out.is_empty() {
+        note(&format!("left out of the model: {}", left_out.join(", ")));
+    }
+    written(&args.output, model.manifest());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the network can be built from a model file; `sources` are the files in messages.
+fn can_caption(path: &Path, sources: &str) -> Result<(), Failure> {
+    let model = Model::open(path)?;
+    match caption_graph(&model, &CaptionOptions::default()) {
+        Ok(_) => Ok(()),
+        Err(Error::Model(error)) => {
+            Err(Failure::Model(format!("{sources}: {}: this is a network of another family", error.kind)))
+        }
+        Err(error) => Err(Failure::Model(format!("{sources}: {error}"))),
+    }
+}
+
+/// A side, or two with an `x` between them.
+fn grid(text: &str) -> Result<[usize; 2], String> {
+    let side = |text: &str| text.parse().ok().filter(|side| (1..=64).contains(side));
+    let (rows, columns) = text.split_once(['x', 'X']).unwrap_or((text, text));
+    match (side(rows), side(columns)) {
+        (Some(rows), Some(columns)) => Ok([rows, columns]),
+        _ => Err("expected 1 to 64 rows and columns, such as 7x7".to_owned()),
+    }
 }
 
 /// A file's name and SHA-256.

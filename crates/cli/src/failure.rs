@@ -83,6 +83,10 @@ impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Failure {
         let advice = match error.kind {
             CheckpointErrorKind::NoSpecialWord { role, .. } => format!(" with `--{role}-word`"),
+            CheckpointErrorKind::SeveralNetworks { .. } => " with `--prefix`".to_owned(),
+            CheckpointErrorKind::UnusedLayers { .. } => {
+                " (`--ignore-unused` leaves them out all the same)".to_owned()
+            }
             _ => String::new(),
         };
         Failure::Model(format!("{error}{advice}"))

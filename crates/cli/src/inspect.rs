@@ -55,6 +55,9 @@ struct Part {
     /// Its network, or why the network is unknown.
     network: String,
     tensors: Vec<Row>,
+    /// Tensors of kinds that are not read, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -101,21 +104,27 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
             report.container = "safetensors".to_owned();
             report.parts = TensorFile::open(&args.file)?.state_dicts()?.iter().map(Part::of).collect();
             if let Ok(model) = Model::open(&args.file) {
+                // The names are ours, so that the description says what the tensors are.
+                report.parts.iter_mut().for_each(|part| part.network = "the tensors of the model".to_owned());
                 let manifest = model.manifest().clone();
                 let words = Words { size: manifest.vocabulary.len(), special: Some(manifest.special) };
                 (report.vocabulary, report.manifest) = (Some(words), Some(manifest));
             }
         }
-        FileKind::Pickle | FileKind::Json | FileKind::Text => {
+        FileKind::Pickle | FileKind::Json | FileKind::Text | FileKind::Numpy => {
             let vocabulary = Vocabulary::open(&args.file)?;
             report.container = "vocabulary".to_owned();
-            let special = vocabulary.special(&SpecialWords::default()).ok();
-            report.vocabulary = Some(Words { size: vocabulary.words.len(), special });
+            report.vocabulary = Some(Words::of(&vocabulary));
         }
         _ => {
             let checkpoint = Checkpoint::open(&args.file)?;
             report.container = checkpoint.container().to_string();
-            report.parts = checkpoint.state_dicts()?.iter().map(Part::of).collect();
+            match (checkpoint.state_dicts(), Vocabulary::open(&args.file)) {
+                (Ok(dicts), _) => report.parts = dicts.iter().map(Part::of).collect(),
+                // A vocabulary that `torch.save` wrote.
+                (Err(_), Ok(vocabulary)) => report.vocabulary = Some(Words::of(&vocabulary)),
+                (Err(error), Err(_)) => return Err(error.into()),
+            }
         }
     }
     if args.json {
@@ -137,10 +146,10 @@ pub(crate) fn sha256(path: &Path) -> Result<(String, u64), Failure> {
 
 impl Part {
     fn of(dict: &StateDict<'_>) -> Part {
-        let network = match architecture::recognise(dict) {
-            Ok(network) => network.to_string(),
-            Err(_) => "an unknown network".to_owned(),
-        };
+        let (networks, _) = architecture::recognise(dict);
+        let networks: Vec<String> = networks.iter().map(|network| network.to_string()).collect();
+        let network =
+            if networks.is_empty() { "an unknown network".to_owned() } else { networks.join(" and ") };
         let row = |(name, tensor): &(String, Tensor<'_>)| Row {
             name: name.clone(),
             dtype: tensor.element_type().to_string(),
@@ -148,7 +157,15 @@ impl Part {
             range: Range::of(tensor),
         };
         let tensors = dict.tensors().iter().map(row).collect();
-        Part { name: dict.name.clone(), class: dict.class.clone(), network, tensors }
+        let unread = dict.unsupported().iter().map(|(_, reason)| reason.to_string()).collect();
+        Part { name: dict.name.clone(), class: dict.class.clone(), network, tensors, unread }
+    }
+}
+
+impl Words {
+    fn of(vocabulary: &Vocabulary) -> Words {
+        let special = vocabulary.special(&SpecialWords::default()).ok();
+        Words { size: vocabulary.words.len(), special }
     }
 }
 
@@ -225,6 +242,9 @@ impl Report {
             let rows: Vec<[String; 7]> = std::iter::once(head).chain(part.tensors.iter().map(row)).collect();
             for line in table(&rows, 4) {
                 text += &format!("  {line}\n");
+            }
+            for reason in &part.unread {
+                text += &format!("  not read: {reason}\n");
             }
         }
         text

@@ -2,7 +2,9 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use shadetell::weights::Manifest;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 
 /// Writes a line to standard error. Errors of writing are ignored.
 pub(crate) fn note(line: &str) {
@@ -19,6 +21,13 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 /// Writes a value to standard output as indented JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
     print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
+
+/// Says which model file was written.
+pub(crate) fn written(path: &Path, manifest: &Manifest) {
+    let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    let words = manifest.vocabulary.len();
+    note(&format!("wrote {}: {}, {words} words, {}", path.display(), manifest.name, binary_size(bytes)));
 }
 
 /// A progress bar on standard error. Hidden unless standard error is a terminal and there are several photos.

@@ -2,6 +2,7 @@
 
 use super::args::{named, number};
 use super::failure::Failure;
+use super::output::written;
 use clap::{Args, ValueHint};
 use shadetell::weights::{DecoderFamily, EncoderFamily, SynthOptions, synth};
 use std::path::PathBuf;
@@ -56,5 +57,6 @@ pub(crate) fn run(args: &SynthArgs) -> Result<ExitCode, Failure> {
     let words = args.words.unwrap_or(usual.words);
     let model = synth(&SynthOptions { seed, words, layers, half, ..usual });
     model.write(&args.output, args.force)?;
+    written(&args.output, model.manifest());
     Ok(ExitCode::SUCCESS)
 }

@@ -9,13 +9,14 @@ use shadetell::weights::Special;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Prints the words of a vocabulary: a pickled class, a word map in JSON, or text
+/// Prints the words of a vocabulary: a pickle, JSON, text, a numpy array, or a model file
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   shadetell vocab vocab.pkl                 id<TAB>word a line
   shadetell vocab --text vocab.pkl          a word a line, in the order of the ids
   shadetell vocab --json WORDMAP.json       words and special ids, for programs
+  shadetell vocab model.safetensors         the words of a model file
 
 Nothing in a pickle is executed. Exits with 3 if the file holds no vocabulary.")]
 pub(crate) struct VocabArgs {

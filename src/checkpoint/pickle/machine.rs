@@ -196,7 +196,7 @@ impl<'a> Machine<'a> {
     fn append(&mut self, ids: Vec<Id>) -> Step<()> {
         let target = self.top()?;
         match self.pickle.objects.get_mut(target.0) {
-            Some(Object::List(elements)) => elements.extend(ids),
+            Some(Object::List(elements) | Object::Set(elements)) => elements.extend(ids),
             Some(Object::Call(call)) => call.elements.extend(ids),
             _ => return self.error("expected a list to put elements into"),
         }
@@ -378,10 +378,15 @@ impl<'a> Machine<'a> {
     /// An opcode about lists, tuples, dictionaries and sets.
     fn collection(&mut self, opcode: u8) -> Step<()> {
         match opcode {
-            b']' | 0x8f => self.push(Object::List(Vec::new())),
-            b'l' | 0x91 => {
+            b']' => self.push(Object::List(Vec::new())),
+            0x8f => self.push(Object::Set(Vec::new())),
+            b'l' => {
                 let ids = self.pop_to_mark()?;
                 self.push(Object::List(ids))
+            }
+            0x91 => {
+                let ids = self.pop_to_mark()?;
+                self.push(Object::Set(ids))
             }
             b'a' => {
                 let id = self.pop()?;

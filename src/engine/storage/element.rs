@@ -14,6 +14,10 @@ pub enum ElementType {
     F16,
     /// 16-bit float with the exponent of a 32-bit one.
     BF16,
+    /// 8-bit float with a 4-bit exponent and no infinity (`float8_e4m3fn`; Micikevicius et al., arXiv 2209.05433).
+    F8E4M3,
+    /// 8-bit float with a 5-bit exponent (`float8_e5m2`): the upper half of a 16-bit float.
+    F8E5M2,
     /// 64-bit integer.
     I64,
     /// 32-bit integer.
@@ -22,22 +26,33 @@ pub enum ElementType {
     I16,
     /// 8-bit integer.
     I8,
+    /// Unsigned 64-bit integer.
+    U64,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Unsigned 16-bit integer.
+    U16,
     /// Unsigned 8-bit integer.
     U8,
     /// Truth value.
     Bool,
 }
 
-/// PyTorch's names, of storage classes and of element types, safetensors' type, and the name to show.
-const NAMES: [(&str, &str, safetensors::Dtype, ElementType, &str); 10] = [
+/// PyTorch's names, of storage classes (newer types have none) and of element types, safetensors' type, and the name to show.
+const NAMES: [(&str, &str, safetensors::Dtype, ElementType, &str); 15] = [
     ("DoubleStorage", "float64", safetensors::Dtype::F64, ElementType::F64, "f64"),
     ("FloatStorage", "float32", safetensors::Dtype::F32, ElementType::F32, "f32"),
     ("HalfStorage", "float16", safetensors::Dtype::F16, ElementType::F16, "f16"),
     ("BFloat16Storage", "bfloat16", safetensors::Dtype::BF16, ElementType::BF16, "bf16"),
+    ("", "float8_e4m3fn", safetensors::Dtype::F8_E4M3, ElementType::F8E4M3, "f8_e4m3"),
+    ("", "float8_e5m2", safetensors::Dtype::F8_E5M2, ElementType::F8E5M2, "f8_e5m2"),
     ("LongStorage", "int64", safetensors::Dtype::I64, ElementType::I64, "i64"),
     ("IntStorage", "int32", safetensors::Dtype::I32, ElementType::I32, "i32"),
     ("ShortStorage", "int16", safetensors::Dtype::I16, ElementType::I16, "i16"),
     ("CharStorage", "int8", safetensors::Dtype::I8, ElementType::I8, "i8"),
+    ("", "uint64", safetensors::Dtype::U64, ElementType::U64, "u64"),
+    ("", "uint32", safetensors::Dtype::U32, ElementType::U32, "u32"),
+    ("", "uint16", safetensors::Dtype::U16, ElementType::U16, "u16"),
     ("ByteStorage", "uint8", safetensors::Dtype::U8, ElementType::U8, "u8"),
     ("BoolStorage", "bool", safetensors::Dtype::BOOL, ElementType::Bool, "bool"),
 ];
@@ -48,7 +63,7 @@ impl ElementType {
         if class == "UntypedStorage" {
             return Some(ElementType::U8);
         }
-        NAMES.iter().find(|n| n.0 == class).map(|n| n.3)
+        NAMES.iter().find(|n| n.0 == class && !class.is_empty()).map(|n| n.3)
     }
 
     /// The type of `torch.float32` and its like.
@@ -64,10 +79,14 @@ impl ElementType {
     /// Bytes of an element.
     pub fn size(self) -> usize {
         match self {
-            ElementType::F64 | ElementType::I64 => 8,
-            ElementType::F32 | ElementType::I32 => 4,
-            ElementType::F16 | ElementType::BF16 | ElementType::I16 => 2,
-            ElementType::I8 | ElementType::U8 | ElementType::Bool => 1,
+            ElementType::F64 | ElementType::I64 | ElementType::U64 => 8,
+            ElementType::F32 | ElementType::I32 | ElementType::U32 => 4,
+            ElementType::F16 | ElementType::BF16 | ElementType::I16 | ElementType::U16 => 2,
+            ElementType::F8E4M3
+            | ElementType::F8E5M2
+            | ElementType::I8
+            | ElementType::U8
+            | ElementType::Bool => 1,
         }
     }
 
@@ -98,14 +117,30 @@ impl ElementType {
             ElementType::BF16 => widen(bytes, values, |words, to| {
                 bytemuck::cast_slice::<u16, bf16>(words).convert_to_f32_slice(to);
             }),
+            ElementType::F8E4M3 => each(bytes, values, |[b]| e4m3(b)),
+            ElementType::F8E5M2 => each(bytes, values, |[b]| f16::from_le_bytes([0, b]).to_f32()),
             ElementType::I64 => each(bytes, values, |b| i64::from_le_bytes(b) as f32),
             ElementType::I32 => each(bytes, values, |b| i32::from_le_bytes(b) as f32),
             ElementType::I16 => each(bytes, values, |b| f32::from(i16::from_le_bytes(b))),
             ElementType::I8 => each(bytes, values, |[b]| f32::from(b.cast_signed())),
+            ElementType::U64 => each(bytes, values, |b| u64::from_le_bytes(b) as f32),
+            ElementType::U32 => each(bytes, values, |b| u32::from_le_bytes(b) as f32),
+            ElementType::U16 => each(bytes, values, |b| f32::from(u16::from_le_bytes(b))),
             ElementType::U8 => each(bytes, values, |[b]| f32::from(b)),
             ElementType::Bool => each(bytes, values, |[b]| f32::from(u8::from(b != 0))),
         }
     }
+}
+
+/// A sign bit, four bits of an exponent with bias 7, three bits of a fraction; all ones are NaN.
+fn e4m3(byte: u8) -> f32 {
+    let (exponent, fraction) = (i32::from(byte >> 3 & 15), f32::from(byte & 7) / 8.0);
+    let size = match (exponent, byte & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => fraction * 2f32.powi(-6),
+        _ => (1.0 + fraction) * 2f32.powi(exponent - 7),
+    };
+    if byte & 0x80 == 0 { size } else { -size }
 }
 
 impl std::fmt::Display for ElementType {
@@ -129,6 +164,17 @@ mod tests {
         assert_eq!(one(ElementType::F32, &0.1f32.to_le_bytes()), [0.1]);
         assert_eq!(one(ElementType::F16, &f16::from_f32(0.5).to_le_bytes()), [0.5]);
         assert_eq!(one(ElementType::BF16, &bf16::from_f32(-3.0).to_le_bytes()), [-3.0]);
+        // The largest, the smallest normal, the smallest and a negative number of the two.
+        assert_eq!(one(ElementType::F8E4M3, &[0x7E, 0x08, 0x01, 0xB8]), [448.0, 0.015625, 0.001953125, -1.0]);
+        assert!(one(ElementType::F8E4M3, &[0x7F])[0].is_nan());
+        assert_eq!(
+            one(ElementType::F8E5M2, &[0x7B, 0x04, 0x01, 0xBC]),
+            [57344.0, 2f32.powi(-14), 2f32.powi(-16), -1.0]
+        );
+        assert!(one(ElementType::F8E5M2, &[0x7C])[0].is_infinite());
+        assert_eq!(one(ElementType::U64, &5u64.to_le_bytes()), [5.0]);
+        assert_eq!(one(ElementType::U32, &0x8000_0000u32.to_le_bytes()), [2147483648.0]);
+        assert_eq!(one(ElementType::U16, &0xFFFFu16.to_le_bytes()), [65535.0]);
         assert_eq!(one(ElementType::I64, &(-5i64).to_le_bytes()), [-5.0]);
         assert_eq!(one(ElementType::I32, &(-6i32).to_le_bytes()), [-6.0]);
         assert_eq!(one(ElementType::I16, &(-7i16).to_le_bytes()), [-7.0]);

@@ -1,10 +1,15 @@
-//! Vocabularies: pickled classes, word maps in JSON, plain text.
+//! Vocabularies: pickled classes and collections, JSON, text, numpy arrays, PyTorch files and model files.
 
-use super::pickle::{Id, Object, Reader, parse};
+mod json;
+mod numpy;
+mod pickled;
+mod text;
+
+use super::pickle::parse;
 use super::sniff::LONGEST_TEXT;
-use super::{CheckpointError, CheckpointErrorKind, FileKind, sniff, unreadable};
-use crate::weights::Special;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use super::{Checkpoint, CheckpointError, CheckpointErrorKind, FileKind, sniff, unreadable};
+use crate::weights::{Model, Special};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -50,6 +55,12 @@ impl Vocabulary {
     /// The file cannot be read, holds no words, or contradicts itself about them.
     pub fn open(path: &Path) -> Result<Vocabulary, CheckpointError> {
         let file = path.display().to_string();
+        // A model file is long, and has its words in the header.
+        if FileKind::of_file(path) == Ok(FileKind::Safetensors) {
+            let unusable = |kind: String| CheckpointError::new(&file, CheckpointErrorKind::Vocabulary(kind));
+            let model = Model::open(path).map_err(|error| unusable(error.kind.to_string()))?;
+            return Ok(Vocabulary { words: model.manifest().vocabulary.clone() });
+        }
         let bytes = read_whole(path).map_err(|kind| CheckpointError::new(&file, kind))?;
         Self::from_bytes(&file, &bytes)
     }
@@ -60,11 +71,17 @@ impl Vocabulary {
     /// As [`Vocabulary::open`].
     pub fn from_bytes(file: &str, bytes: &[u8]) -> Result<Vocabulary, CheckpointError> {
         let read = || match sniff(bytes) {
-            FileKind::Pickle => parse(bytes)?.0.read(from_pickle),
-            FileKind::Json => from_json(bytes),
-            FileKind::Text => from_text(bytes),
+            FileKind::Pickle => parse(bytes)?.0.read(pickled::read),
+            // As `torch.save` writes any object.
+            FileKind::TorchZip | FileKind::TorchLegacy => {
+                let file = Checkpoint::from_bytes(file, bytes.to_vec()).map_err(|error| error.kind)?;
+                file.pickle().read(pickled::read)
+            }
+            FileKind::Numpy => numpy::read_file(bytes),
+            FileKind::Json => json::read(bytes),
+            FileKind::Text => text::read(bytes),
             other => {
-                let expected = "a vocabulary (a pickled class, a word map in JSON, or a word a line)";
+                let expected = "a vocabulary (a pickle, JSON, or a word a line)";
                 Err(CheckpointErrorKind::Foreign { expected, found: other.description().to_owned() })
             }
         };
@@ -153,131 +170,72 @@ fn dense(words: BTreeMap<u64, String>) -> Result<Vocabulary, CheckpointErrorKind
     Ok(Vocabulary { words: dense })
 }
 
-fn from_json(bytes: &[u8]) -> Result<Vocabulary, CheckpointErrorKind> {
-    let text = super::sniff::text(bytes).unwrap_or_default();
-    let value: serde_json::Value = serde_json::from_str(text)
-        .map_err(|e| CheckpointErrorKind::Vocabulary(format!("is not JSON: {e}")))?;
-    let expected = "expected a list of words, or an object with an id for each word";
-    match value {
-        serde_json::Value::Array(words) => {
-            let text = |word: &serde_json::Value| word.as_str().map(str::to_owned);
-            match words.iter().map(text).collect::<Option<Vec<_>>>() {
-                Some(words) if !words.is_empty() => Ok(Vocabulary { words }),
-                _ => wrong(format!("{expected}, found a list of other things")),
-            }
-        }
-        serde_json::Value::Object(entries) => {
-            let mut pairs = Vec::with_capacity(entries.len());
-            for (key, value) in &entries {
-                // Either `{"dog": 4}` or `{"4": "dog"}`.
-                let pair = match (value.as_u64(), value.as_str(), key.parse()) {
-                    (Some(id), _, _) => (key.clone(), id),
-                    (None, Some(word), Ok(id)) => (word.to_owned(), id),
-                    _ => return wrong(format!("{expected}, found {value} for `{key}`")),
-                };
-                pairs.push(pair);
-            }
-            dense(by_id(pairs)?)
-        }
-        other => wrong(format!("{expected}, found {other}")),
-    }
-}
-
-fn from_text(bytes: &[u8]) -> Result<Vocabulary, CheckpointErrorKind> {
-    let text = super::sniff::text(bytes).unwrap_or_default();
-    let words: Vec<String> = text.lines().map(|line| line.trim_end().to_owned()).collect();
-    let mut seen = HashMap::new();
-    for (line, word) in (1..).zip(&words) {
-        if let Some(before) = seen.insert(word, line) {
-            return wrong(format!("expected a word a line, found `{word}` in lines {before} and {line}"));
-        }
-    }
-    if words.len() < 2 {
-        return wrong("expected a word a line, found a single line".to_owned());
-    }
-    Ok(Vocabulary { words })
-}
-
-/// A mapping of a pickle, with the name of the field that it was found in.
-struct Mapping {
+/// A mapping from words to ids, and the name of the field that it was found in.
+struct Candidate {
     field: String,
-    words: BTreeMap<u64, String>,
+    pairs: Vec<(String, u64)>,
 }
 
-fn from_pickle(reader: &Reader<'_>) -> Result<Vocabulary, CheckpointErrorKind> {
-    let mut found = Vec::new();
-    let mut seen = HashSet::new();
-    let mut todo: Vec<(String, Id)> = reader.root_id().map(|id| (String::new(), id)).into_iter().collect();
+/// The vocabulary among mappings that were found in a file; `found` says what else the file is, for messages.
+fn choose(mut candidates: Vec<Candidate>, found: &str) -> Result<Vocabulary, CheckpointErrorKind> {
+    // A vocabulary has a word for the start; lists of captions or of file names have none.
+    let has_start = |candidate: &Candidate| {
+        candidate.pairs.iter().any(|(word, _)| START.contains(&word.to_lowercase().as_str()))
+    };
+    if candidates.iter().any(has_start) {
+        candidates.retain(has_start);
+    }
+    let mut mappings = Vec::new();
     let mut contradictory = Vec::new();
-    while let Some((field, id)) = todo.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        let object = reader.get(id);
-        if let Some(pairs) = pairs_of(reader, object) {
-            match by_id(pairs.clone()) {
-                Ok(words) => found.push(Mapping { field, words }),
-                Err(error) => contradictory.push((pairs, error)),
-            }
-            continue;
-        }
-        let fields = reader.fields(object).or_else(|| reader.entries(object)).unwrap_or_default();
-        for &(key, value) in fields.iter() {
-            todo.extend(reader.text(key).map(|name| (name.to_owned(), value)));
+    for Candidate { field, pairs } in candidates {
+        match by_id(pairs.clone()) {
+            Ok(words) => mappings.push((field, words)),
+            Err(error) => contradictory.push((pairs, error)),
         }
     }
     // The largest mapping is the vocabulary; others, such as counts, may have fewer words.
-    found.sort_by_key(|m| (std::cmp::Reverse(m.words.len()), m.field.clone()));
-    let mut rest = found.into_iter();
-    let Some(first) = rest.next() else {
-        return wrong("expected words with ids, found a pickle with none".to_owned());
+    mappings.sort_by_key(|(field, words)| (std::cmp::Reverse(words.len()), field.clone()));
+    let mut rest = mappings.into_iter();
+    let Some((field, words)) = rest.next() else {
+        return match contradictory.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => wrong(format!("expected words with ids, found {found}")),
+        };
     };
     // A mapping may hold counts of words. As ids they contradict each other; they agree with the vocabulary by chance only.
     for (pairs, error) in contradictory {
-        let agreeing = pairs.iter().filter(|(word, id)| first.words.get(id) == Some(word)).count();
-        if agreeing * 2 > first.words.len() {
+        let agreeing = pairs.iter().filter(|(word, id)| words.get(id) == Some(word)).count();
+        if agreeing * 2 > words.len() {
             return Err(error);
         }
     }
     // A much smaller mapping is something else, such as a list of file names.
-    for other in rest.filter(|m| m.words.len() * 10 >= first.words.len() * 9) {
-        let disagrees = |&(id, word): &(&u64, &String)| first.words.get(id) != Some(word);
-        if let Some((id, word)) = other.words.iter().find(disagrees) {
-            let before = first.words.get(id).map_or("no word", String::as_str);
+    for (other, others) in rest.filter(|(_, others)| others.len() * 10 >= words.len() * 9) {
+        let disagrees = |&(id, word): &(&u64, &String)| words.get(id) != Some(word);
+        if let Some((id, word)) = others.iter().find(disagrees) {
+            let before = words.get(id).map_or("no word", String::as_str);
             return wrong(format!(
-                "expected its mappings to agree, found id {id} as `{before}` in `{}` and as `{word}` in `{}`",
-                first.field, other.field
+                "expected its mappings to agree, found id {id} as `{before}` in `{field}` and as `{word}` in `{other}`"
             ));
         }
-        if other.words.len() != first.words.len() {
+        if others.len() != words.len() {
             return wrong(format!(
-                "expected its mappings to agree, found {} words in `{}` and {} in `{}`",
-                first.words.len(),
-                first.field,
-                other.words.len(),
-                other.field
+                "expected its mappings to agree, found {} words in `{field}` and {} in `{other}`",
+                words.len(),
+                others.len()
             ));
         }
     }
-    dense(first.words)
+    dense(words)
 }
 
-/// Words with ids, if an object is a mapping from words to ids, from ids to words, or a list of words.
-fn pairs_of<'a>(reader: &Reader<'a>, object: &'a Object) -> Option<Vec<(String, u64)>> {
-    let id = |id: Id| reader.int(id).and_then(|n| u64::try_from(n).ok());
-    let pairs: Option<Vec<_>> = if let Object::List(ids) = object {
-        (0..).zip(ids).map(|(id, &word)| Some((reader.text(word)?.to_owned(), id))).collect()
-    } else {
-        let pair = |&(key, value): &(Id, Id)| match (reader.text(key), reader.text(value)) {
-            (Some(word), None) => Some((word.to_owned(), id(value)?)),
-            // Ids may be text as well: `{"4": "dog"}`.
-            (None, Some(word)) => Some((word.to_owned(), id(key)?)),
-            (Some(key), Some(word)) => Some((word.to_owned(), key.parse().ok()?)),
-            (None, None) => None,
-        };
-        reader.entries(object)?.iter().map(pair).collect()
-    };
-    pairs.filter(|pairs| pairs.len() > 1)
+/// At most some thirty characters of a text, for messages.
+fn shortened(text: &str) -> String {
+    const MOST: usize = 30;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -306,11 +264,11 @@ mod tests {
     #[test]
     fn contradictions_are_reported() {
         expect_error(r#"{"dog": 1, "cat": 1}"#, &["1 for `", "dog", "cat"]);
-        expect_error(r#"{"dog": 1.5}"#, &["found 1.5 for `dog`"]);
+        expect_error(r#"{"dog": 1.5}"#, &["found an object with `dog`: 1.5"]);
         expect_error(r#"{"dog": 1, "cat": 900}"#, &["2 words with ids up to 900"]);
         expect_error(r#"{"dog": 99999999999}"#, &["ids up to 10000000"]);
         expect_error("dog\ncat\ndog\n", &["`dog` in lines 1 and 3"]);
-        expect_error("{}", &["found none"]);
+        expect_error("{}", &["an empty object"]);
     }
 
     /// A pickled dictionary of dictionaries, by its opcodes.
