@@ -144,6 +144,19 @@ fn vocabularies_of_every_kind_are_read() {
     }
 }
 
+/// `tools/checkpoints.py` writes the same words into each of these files.
+#[test]
+fn vocabularies_in_other_containers_are_read() {
+    let files: Vec<PathBuf> =
+        fs::read_dir(path("vocabularies")).unwrap().map(|f| f.unwrap().path()).collect();
+    assert_eq!(files.len(), 28);
+    for file in files {
+        let words = Vocabulary::open(&file).map(|vocabulary| vocabulary.words);
+        let expected = ["<pad>", "<start>", "<end>", "<unk>", "dog", "café"].map(str::to_owned).to_vec();
+        assert_eq!(words, Ok(expected), "{}", file.display());
+    }
+}
+
 /// All contents of a file, or the error.
 fn read(name: &str, bytes: Vec<u8>) -> Result<Vec<(String, Vec<f32>)>, CheckpointError> {
     let flat = |dicts: &[StateDict<'_>]| {

@@ -15,6 +15,7 @@ import sys
 import tarfile
 import types
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -138,6 +139,56 @@ def vocabularies():
     (HERE / "words.txt").write_text("\n".join(words) + "\n")
 
 
+def class_of(module, name, **methods):
+    """A class that pickles as if it lay in a module."""
+    kind = type(name, (), {"__module__": module, "__qualname__": name, **methods})
+    parts = module.split(".")
+    for end in range(1, len(parts) + 1):
+        holder = sys.modules.setdefault(".".join(parts[:end]), types.ModuleType(".".join(parts[:end])))
+    setattr(holder, name, kind)
+    return kind
+
+
+def vocabularies_in_other_containers(folder):
+    """Each file has the words of `vocab-0.pkl`."""
+    folder.mkdir(exist_ok=True)
+    words = ["<pad>", "<start>", "<end>", "<unk>", "dog", "caf\u00e9"]
+    ids = {w: i for i, w in enumerate(words)}
+    dump = lambda name, value, protocol=4: (folder / name).write_bytes(pickle.dumps(value, protocol))
+    text = lambda name, value: (folder / name).write_text(value, encoding="utf-8")
+    dump("list-of-parts.pkl", [[[4, 5]], [[3]], dict(enumerate(words)), ids], 2)
+    dump("tuple.pkl", tuple(words))
+    dump("pairs.pkl", [(w, i) for w, i in reversed(ids.items())])
+    dump("captions-beside.pkl", {"captions": [f"a dog {n}" for n in range(40)], "vocab": {"stoi": ids}})
+    dump("bytes.pkl", [w.encode() for w in words])
+    for protocol in (2, 4, 5):
+        dump(f"numpy-ids-{protocol}.pkl", {w: np.int64(i) for w, i in ids.items()}, protocol)
+        dump(f"numpy-words-{protocol}.pkl", np.array(words), protocol)
+        dump(f"numpy-objects-{protocol}.pkl", {"idx2word": np.array(words, object)}, protocol)
+    dump("numpy-text.pkl", {np.str_(w): np.int32(i) for w, i in ids.items()})
+    np.save(folder / "words.npy", np.array(words))
+    np.save(folder / "dictionary.npy", ids, allow_pickle=True)
+    own = class_of("build_vocab", "Vocabulary")()
+    own.word2idx, own.idx2word, own.idx = ids, dict(enumerate(words)), len(words)
+    torch.save(own, folder / "saved-by-torch.pth")
+    torch.save({"epoch": 2, "vocab": ids}, folder / "saved-by-torch-legacy.pth", _use_new_zipfile_serialization=False)
+    old = class_of("torchtext.vocab", "Vocab")()
+    old.freqs, old.itos, old.vectors = collections.Counter({"dog": 7, "caf\u00e9": 7, "cat": 1}), words, None
+    old.stoi = collections.defaultdict(int, ids)
+    dump("torchtext-old.pkl", old)
+    native = class_of("torchtext._torchtext", "Vocab", __getstate__=lambda self: ("0.0.2", [3], words, []))()
+    new = class_of("torchtext.vocab.vocab", "Vocab")()
+    new.vocab = native
+    dump("torchtext-new.pkl", new)
+    text("nested.json", json.dumps({"word2idx": ids, "idx2word": {str(i): w for w, i in ids.items()}, "idx": 6}))
+    text("deep.json", json.dumps({"a": [{"vocab": {w: str(i) for w, i in ids.items()}}], "images": [{"id": 1}, {"id": 2}]}))
+    text("pairs.json", json.dumps([[w, i] for w, i in ids.items()]))
+    text("two-columns.txt", "".join(f"{w}\t{i}\n" for w, i in ids.items()))
+    text("ids-first.txt", "".join(f"{i} {w}\n" for w, i in ids.items()))
+    text("heading.csv", "word,id\n" + "".join(f'"{w}",{i}\n' for w, i in ids.items()))
+    text("pandas.csv", ",word\n" + "".join(f"{i},{w}\n" for w, i in ids.items()))
+
+
 def main():
     HERE.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(1)
@@ -165,6 +216,7 @@ def main():
         whole=whole, shape=shape, strides=strides, offset=offset, storage_name="FloatStorage")
     tar({"inner": entry(None, [2, 2], [2, 1], 0), "outer": entry(memory, [3, 4], [1, 3], 0)}, "tensors.tar")
     vocabularies()
+    vocabularies_in_other_containers(HERE / "vocabularies")
 
     def read(value):
         if isinstance(value, nn.Module):
@@ -180,7 +232,7 @@ def main():
         "tensors.tar": {"": read({"inner": memory[2:6].view(2, 2), "outer": memory.view(4, 3).t()})},
     }
     (HERE / "expected.json").write_text(json.dumps(expected, separators=(",", ":")))
-    print(sum(p.stat().st_size for p in HERE.iterdir()), "bytes")
+    print(sum(p.stat().st_size for p in HERE.rglob("*") if p.is_file()), "bytes")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 /// Cost that a file of any length may cause.
 const BASE: usize = 4 << 20;
-/// Cost that a file may cause for each of its bytes. Files that PyTorch writes take less than an eighth of it; the test
+/// Cost that a file may cause for each of its bytes. Files that PyTorch writes take less than a seventh of it; the test
 /// `ordinary_files_stay_far_below_the_limit` checks this.
 pub(super) const PER_BYTE: usize = 64;
 

@@ -266,9 +266,17 @@ mod tests {
         expect_error(r#"{"dog": 1, "cat": 1}"#, &["1 for `", "dog", "cat"]);
         expect_error(r#"{"dog": 1.5}"#, &["found an object with `dog`: 1.5"]);
         expect_error(r#"{"dog": 1, "cat": 900}"#, &["2 words with ids up to 900"]);
-        expect_error(r#"{"dog": 99999999999}"#, &["ids up to 10000000"]);
+        expect_error(r#"{"dog": 99999999999, "cat": 2}"#, &["ids up to 10000000"]);
         expect_error("dog\ncat\ndog\n", &["`dog` in lines 1 and 3"]);
         expect_error("{}", &["an empty object"]);
+        expect_error("a\t969108\nof\t5\n", &["found 969108 beside `a`", "counts"]);
+        let long = format!(r#"{{"info": "{}", "images": [{{"id": 1}}]}}"#, "x".repeat(500));
+        let error = read(&long).unwrap_err();
+        assert!(error.len() < 200 && error.contains("`images`: [...]"), "{error}");
+        // A set of two words, whose order in the file is chance.
+        let set = b"\x80\x04\x8f(\x8c\x07<start>\x8c\x03doge.".map(|b| if b == b'e' { 0x90 } else { b });
+        let set = Vocabulary::from_bytes("v", &set).unwrap_err().to_string();
+        assert!(set.contains("a set, whose words have no order"), "{set}");
     }
 
     /// A pickled dictionary of dictionaries, by its opcodes.
