@@ -87,6 +87,7 @@ mod caption;
 pub mod checkpoint;
 pub mod engine;
 mod error;
+mod features;
 pub mod host;
 pub mod image;
 mod models;
@@ -99,4 +100,5 @@ pub use caption::{
 };
 pub use engine::Cause;
 pub use error::Error;
+pub use features::{Class, EncoderOptions, Features, ImageEncoder};
 pub use wgpu;

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("models", &["engine", "weights", "error"]),
     ("host", &["engine", "image", "weights", "error"]),
     ("caption", &["engine", "image", "weights", "error", "models", "host"]),
+    ("features", &["engine", "image", "weights", "error", "models", "caption"]),
 ];
 
 /// All Rust files of the library.

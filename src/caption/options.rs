@@ -45,6 +45,9 @@ pub(super) struct ResolvedOptions<'a> {
 impl<'a> ResolvedOptions<'a> {
     pub(super) fn of(model: &'a Model, options: &CaptionOptions) -> Result<ResolvedOptions<'a>, Error> {
         let decoders = &model.manifest().decoders;
+        if decoders.is_empty() {
+            return Err(model.error(ModelErrorKind::NoDecoders).into());
+        }
         let decoder = match options.decoder {
             None => decoders.first(),
             Some(family) => decoders.iter().find(|d| d.family == family),

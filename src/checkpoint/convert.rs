@@ -95,6 +95,8 @@ pub struct ConvertOptions {
     pub prefix: Option<String>,
     /// Whether layers that the known networks do not have are left out, instead of refused.
     pub ignore_unused: bool,
+    /// The names of the classes of a classifier; if there are none, 1,000 classes have ImageNet's names.
+    pub classes: Vec<String>,
     /// Whether weights are written as f16.
     pub half: bool,
     /// The model's name; if not given, the names of encoder and decoder.
@@ -173,9 +175,69 @@ pub fn convert<'a>(
         (prefix, projection.dict, &projection.tensors),
         (prefix, decoder_dict, &decoder.tensors),
     ];
+    let manifest = manifest((encoder, decoder), vocabulary, special, options);
+    let files = [Some(&encoders), of_another_file.as_ref()];
+    joined(manifest, files.into_iter().flatten(), &parts, options)
+}
+
+/// Converts an encoder alone, with its classifier if it is there: a model for features and classes.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_encoder<'a>(
+    file: &'a TensorFile,
+    options: &ConvertOptions,
+) -> Result<Converted<'a>, CheckpointError> {
+    let networks = Networks::read(file, options.prefix.as_deref())?;
+    let Part { dict, network: encoder } = networks.only("encoder", |network| match network {
+        Network::Encoder(encoder) => Some(encoder),
+        Network::Decoder(_) => None,
+    })?;
+    let manifest = Manifest {
+        format_version: 1,
+        name: options.name.clone().unwrap_or_else(|| encoder.family.to_string()),
+        encoder: EncoderManifest {
+            family: encoder.family,
+            prefix: "encoder.".to_owned(),
+            grid: None,
+            classes: options.classes.clone(),
+        },
+        decoders: Vec::new(),
+        preprocess: options.preset.map_or_else(|| encoder.family.preprocessing(), Preset::preprocessing),
+        vocabulary: Vec::new(),
+        special: Special::default(),
+        suppress: Vec::new(),
+        licence: options.licence.clone(),
+        sources: options.sources.clone(),
+    };
+    let classes = encoder.classifier.iter().rfind(|(to, _)| to.ends_with(".bias")).map(|(_, origin)| origin);
+    let classes = match classes {
+        Some(Origin::Tensor(name)) => dict.get(name).map_or(0, Tensor::elements),
+        _ => 0,
+    };
+    if !options.classes.is_empty() && options.classes.len() != classes {
+        return Err(file.error(format!(
+            "expected a name for each of its {classes} classes, found {}",
+            options.classes.len()
+        )));
+    }
+    let parts = [("encoder.", dict, &encoder.tensors), ("encoder.", dict, &encoder.classifier)];
+    joined(manifest, [&networks].into_iter(), &parts, options)
+}
+
+/// The model file of some parts, unless the files have layers that no part uses.
+fn joined<'a, 'f>(
+    manifest: Manifest,
+    files: impl Iterator<Item = &'f Networks<'a>>,
+    parts: &[(&str, &StateDict<'a>, &Renaming)],
+    options: &ConvertOptions,
+) -> Result<Converted<'a>, CheckpointError>
+where
+    'a: 'f,
+{
+    let used: Vec<_> = parts.iter().map(|&(_, dict, tensors)| (dict, tensors)).collect();
     let mut left_out = Vec::new();
-    for networks in [Some(&encoders), of_another_file.as_ref()].into_iter().flatten() {
-        let used: Vec<_> = parts.iter().map(|&(_, dict, tensors)| (dict, tensors)).collect();
+    for networks in files {
         let left = networks.left_over(&used, options.prefix.as_deref());
         if !left.layers.is_empty() && !options.ignore_unused {
             let layers = listed(&left.layers, 8);
@@ -183,7 +245,7 @@ pub fn convert<'a>(
         }
         left_out.extend(left.layers.into_iter().chain(left.unsupported));
     }
-    let mut model = ModelFile::new(manifest((encoder, decoder), vocabulary, special, options), options.half);
+    let mut model = ModelFile::new(manifest, options.half);
     for (prefix, dict, tensors) in parts {
         push(&mut model, prefix, dict, tensors);
     }
@@ -213,6 +275,7 @@ fn manifest(
             family: encoder.family,
             prefix: "encoder.".to_owned(),
             grid: grid.filter(|_| attends),
+            classes: options.classes.clone(),
         },
         // The search of `sample.py` and of `caption.py`, whose loop ends after 51 steps.
         decoders: vec![DecoderManifest {

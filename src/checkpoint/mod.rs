@@ -18,7 +18,7 @@ mod zip;
 
 pub use budget::BudgetExceeded;
 pub use container::{Checkpoint, Container};
-pub use convert::{ConvertOptions, Converted, TensorFile, convert};
+pub use convert::{ConvertOptions, Converted, TensorFile, convert, convert_encoder};
 use sniff::sniff_file;
 pub use sniff::{FileKind, sniff};
 pub use state_dict::{Module, StateDict};

@@ -127,9 +127,9 @@ impl<'a> Networks<'a> {
                     && !is_bookkeeping(name)
             };
             let is_classifier = |name: &str| {
-                chosen.iter().any(|network| {
-                    matches!(network, Network::Encoder(_))
-                        && name.strip_prefix(network.prefix()).is_some_and(is_classifier)
+                chosen.iter().any(|network| match network {
+                    Network::Encoder(encoder) => taken(&encoder.classifier).any(|taken| taken == name),
+                    Network::Decoder(_) => false,
                 })
             };
             for (name, tensor) in dict.tensors() {
@@ -184,11 +184,6 @@ pub(super) fn is_under(dict: &StateDict<'_>, name: &str, prefix: Option<&str>) -
 fn is_bookkeeping(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     ["num_batches_tracked", "n_averaged"].contains(&last)
-}
-
-/// Whether a tensor of a trunk belongs to the classifier of the classes that the trunk was trained on.
-fn is_classifier(name: &str) -> bool {
-    ["fc.", "_fc.", "classifier.", "last_linear."].iter().any(|part| name.starts_with(part))
 }
 
 fn is_float(element: ElementType) -> bool {

@@ -1,6 +1,7 @@
 //! The networks as graphs: an encoder of photos, decoders of sentences, and the search that chooses the words.
 
-mod efficientnet_lite;
+mod encoder;
+mod inverted_residuals;
 mod recurrent;
 mod resnet;
 mod search;
@@ -8,7 +9,9 @@ mod semantic_attention;
 mod show_attend_tell;
 mod show_tell;
 mod tensor_scope;
+mod vgg;
 
+pub(crate) use encoder::{FeatureSizes, build_encoder};
 pub(crate) use search::{SearchGraph, SearchOptions, build};
 
 use crate::engine::graph::{Graph, TensorId};

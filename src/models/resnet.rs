@@ -1,11 +1,11 @@
-//! ResNet-18 to ResNet-152 (He et al., arXiv 1512.03385), with the stride in the 3x3 convolution of a bottleneck, as
-//! torchvision has it; tensor names are torchvision's.
+//! ResNet-18 to ResNet-152 (He et al., arXiv 1512.03385), ResNeXt and Wide ResNet, with the stride in the 3x3 convolution of a
+//! bottleneck, as torchvision has it; tensor names are torchvision's.
 
 use super::TensorScope;
 use crate::engine::graph::{Graph, TensorId};
 use crate::engine::ops::{Activation, Conv2d, Padding, Pool2d};
 use crate::error::Error;
-use crate::weights::ResnetBlocks;
+use crate::weights::Resnet;
 
 /// Added to a batch norm's variance: PyTorch's default.
 pub(super) const EPSILON: f32 = 1e-5;
@@ -15,9 +15,9 @@ pub(super) fn build(
     graph: &mut Graph,
     tensors: &TensorScope<'_>,
     pixels: TensorId,
-    ResnetBlocks { blocks, is_bottleneck }: ResnetBlocks,
+    Resnet { blocks, is_bottleneck, groups, .. }: Resnet,
 ) -> Result<TensorId, Error> {
-    let mut x = convolution(graph, tensors, ["conv1", "bn1"], pixels, 7, 2)?;
+    let mut x = convolution(graph, tensors, ["conv1", "bn1"], pixels, [7, 2, 1])?;
     x = relu(graph, tensors, "bn1", x)?;
     let window = Pool2d { kernel: [3; 2], stride: [2; 2], padding: [1; 2], count_include_pad: false };
     x = graph.max_pool2d(&format!("{}maxpool", tensors.prefix), x, window)?;
@@ -30,7 +30,7 @@ pub(super) fn build(
             let [outputs, ..] = tensors.sizes::<4>(&format!("{scope}.conv{convolutions}.weight"))?;
             let shortcut = if stride > 1 || outputs != graph.shape(x).last() {
                 let names = [format!("{scope}.downsample.0"), format!("{scope}.downsample.1")];
-                convolution(graph, tensors, names.each_ref().map(String::as_str), x, 1, stride)?
+                convolution(graph, tensors, names.each_ref().map(String::as_str), x, [1, stride, 1])?
             } else {
                 x
             };
@@ -38,7 +38,15 @@ pub(super) fn build(
                 let names = [format!("{scope}.conv{number}"), format!("{scope}.bn{number}")];
                 let names = names.each_ref().map(String::as_str);
                 let side = if is_bottleneck && number != strided { 1 } else { 3 };
-                x = convolution(graph, tensors, names, x, side, if number == strided { stride } else { 1 })?;
+                let is_strided = number == strided;
+                let groups = if is_bottleneck && is_strided { groups } else { 1 };
+                x = convolution(
+                    graph,
+                    tensors,
+                    names,
+                    x,
+                    [side, if is_strided { stride } else { 1 }, groups],
+                )?;
                 if number < convolutions {
                     x = relu(graph, tensors, names[1], x)?;
                 }
@@ -62,15 +70,15 @@ fn convolution(
     tensors: &TensorScope<'_>,
     [conv, norm]: [&str; 2],
     x: TensorId,
-    side: usize,
-    stride: usize,
+    [side, stride, groups]: [usize; 3],
 ) -> Result<TensorId, Error> {
     let weight = format!("{conv}.weight");
     let [outputs, ..] = tensors.sizes::<4>(&weight)?;
     let inputs = graph.shape(x).last();
-    let weight = tensors.constant(graph, &weight, [outputs, inputs, side, side])?;
+    let weight = tensors.constant(graph, &weight, [outputs, inputs / groups, side, side])?;
     let bias = graph.constant("zeros", [outputs], vec![0.0; outputs])?;
-    let attributes = Conv2d { stride: [stride; 2], padding: Padding::uniform(side / 2), ..Conv2d::default() };
+    let attributes =
+        Conv2d { stride: [stride; 2], padding: Padding::uniform(side / 2), groups, ..Conv2d::default() };
     let y = graph.conv2d(&format!("{}{conv}", tensors.prefix), x, weight, bias, attributes)?;
     let (scale, shift) = tensors.batch_norm(norm, outputs, EPSILON)?;
     let name = format!("{}{norm}", tensors.prefix);

@@ -4,14 +4,12 @@
 use super::semantic_attention::{Classified, SemanticAttention};
 use super::show_attend_tell::ShowAttendTell;
 use super::show_tell::ShowTell;
-use super::{Decoder, LayerState, State, Step, TensorScope, efficientnet_lite, resnet};
+use super::{Decoder, LayerState, State, Step, TensorScope, encoder};
 use crate::engine::graph::{DType, Data, Graph, TensorId};
 use crate::engine::ops::TopK;
 use crate::engine::scores::NOTHING;
 use crate::error::Error;
-use crate::weights::{
-    Architecture, DecoderFamily, DecoderManifest, Manifest, Model, Preprocessing, Rules, Special,
-};
+use crate::weights::{DecoderFamily, DecoderManifest, Manifest, Model, Preprocessing, Rules, Special};
 
 /// Sizes of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,9 +47,9 @@ pub(crate) fn build(
     let g = &mut graph;
 
     g.phase("encode");
-    let encoder = TensorScope { model, prefix: &manifest.encoder.prefix };
+    let tensors_of_encoder = TensorScope { model, prefix: &manifest.encoder.prefix };
     let architecture = manifest.encoder.family.architecture();
-    let features = encode(g, &encoder, architecture, preprocessing, images)?;
+    let features = encoder::encode(g, &tensors_of_encoder, architecture, preprocessing, images)?;
     let grid = match manifest.encoder.grid {
         Some(grid) => g.adaptive_avg_pool2d("grid", features, grid)?,
         None => features,
@@ -65,17 +63,23 @@ pub(crate) fn build(
     let (rules, tags) = (decoder.rules.as_ref(), decoder.tags.as_ref());
     let mut decoder: Box<dyn Decoder> = match family {
         DecoderFamily::ShowTell => {
-            let pooled = mean(g, grid)?;
+            let pooled = encoder::mean(g, grid)?;
             let decoder = ShowTell::new(g, &tensors, cell, pooled)?;
             constant_inputs.push(Data::F32(vec![0.0; images * decoder.hidden]));
             Box::new(decoder)
         }
         DecoderFamily::ShowAttendTell => {
-            let pooled = mean(g, grid)?;
+            let pooled = encoder::mean(g, grid)?;
             Box::new(ShowAttendTell::new(g, tensors, cell, grid, pooled)?)
         }
         DecoderFamily::SemanticAttention => {
-            let classified = Classified::new(g, &encoder, architecture.classifier(), features)?;
+            let classifier = architecture.classifier().ok_or_else(|| {
+                tensors.inconsistent(format!(
+                    "expected an encoder with a classifier of one layer, found {}",
+                    manifest.encoder.family
+                ))
+            })?;
+            let classified = Classified::new(g, &tensors_of_encoder, classifier, features)?;
             Box::new(SemanticAttention::new(g, &tensors, tags, &classified, grid)?)
         }
     };
@@ -139,23 +143,6 @@ pub(crate) fn build(
     Ok(SearchGraph { graph, constant_inputs, grid: family.attends().then_some([grid_height, grid_width]) })
 }
 
-/// Bytes of photos to the encoder's features `[N, H, W, C]`.
-fn encode(
-    g: &mut Graph,
-    tensors: &TensorScope<'_>,
-    architecture: Architecture,
-    preprocessing: &Preprocessing,
-    images: usize,
-) -> Result<TensorId, Error> {
-    let &Preprocessing { width, height, mean, std, .. } = preprocessing;
-    let pixels = g.input("photo", [images, height as usize, width as usize, 3], DType::U8)?;
-    let x = g.preprocess("preprocess", pixels, mean, std)?;
-    match architecture {
-        Architecture::Resnet(blocks) => resnet::build(g, tensors, x, blocks),
-        Architecture::EfficientNetLite(scale) => efficientnet_lite::build(g, tensors, x, scale),
-    }
-}
-
 /// The rules of a model in a graph.
 struct Constraints {
     /// The words that come once at most, and those that no sentence ends on, as sets of bits `[W]`.
@@ -199,10 +186,6 @@ impl Constraints {
         self.excluded = g.token_mask("token_mask", self.excluded, parents_and_tokens, self.sets, self.end)?;
         Ok(())
     }
-}
-
-fn mean(g: &mut Graph, grid: TensorId) -> Result<TensorId, Error> {
-    Ok(g.adaptive_avg_pool2d("pooled", grid, [1, 1])?)
 }
 
 fn gather(g: &mut Graph, state: State, rows: TensorId) -> Result<State, Error> {

@@ -2,7 +2,7 @@
 //! vocabulary.
 
 use super::ModelErrorKind;
-use super::architecture::{Architecture, EfficientNetScale, ResnetBlocks};
+use super::architecture::{Architecture, InvertedResiduals, Resnet, Vgg};
 use crate::engine::ops::TopK;
 use crate::image::{Filter, ImageError, Resize, Rgb8, fit, fitted_area};
 use serde::{Deserialize, Serialize};
@@ -18,13 +18,16 @@ pub struct Manifest {
     pub name: String,
     /// The encoder of photos.
     pub encoder: EncoderManifest,
-    /// The decoders; the first is the default.
+    /// The decoders; the first is the default. None in a file of an encoder alone.
+    #[serde(default)]
     pub decoders: Vec<DecoderManifest>,
     /// How photos become the encoder's input.
     pub preprocess: Preprocessing,
     /// The words, in the order of their ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub vocabulary: Vec<String>,
     /// Ids of the special words.
+    #[serde(default)]
     pub special: Special,
     /// Ids that are never emitted; at most four.
     #[serde(default)]
@@ -47,6 +50,9 @@ pub struct EncoderManifest {
     /// Rows and columns that its result is pooled to, if it is pooled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grid: Option<[usize; 2]>,
+    /// The names of its classifier's classes; if there are none, a classifier of 1,000 classes has those of ImageNet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
 }
 
 /// Architectures of encoders.
@@ -59,44 +65,86 @@ pub enum EncoderFamily {
     EfficientnetLite2,
     EfficientnetLite3,
     EfficientnetLite4,
+    MobilenetV2,
     Resnet18,
     Resnet34,
     Resnet50,
     Resnet101,
     Resnet152,
+    #[serde(rename = "resnext50-32x4d")]
+    Resnext50Groups32Width4,
+    #[serde(rename = "resnext101-32x8d")]
+    Resnext101Groups32Width8,
+    #[serde(rename = "resnext101-64x4d")]
+    Resnext101Groups64Width4,
+    Vgg16,
+    Vgg16Bn,
+    Vgg19,
+    Vgg19Bn,
+    #[serde(rename = "wide-resnet50-2")]
+    WideResnet50,
+    #[serde(rename = "wide-resnet101-2")]
+    WideResnet101,
 }
 
 impl EncoderFamily {
     /// All architectures.
-    pub const ALL: [EncoderFamily; 10] = [
+    pub const ALL: [EncoderFamily; 20] = [
         EncoderFamily::EfficientnetLite0,
         EncoderFamily::EfficientnetLite1,
         EncoderFamily::EfficientnetLite2,
         EncoderFamily::EfficientnetLite3,
         EncoderFamily::EfficientnetLite4,
+        EncoderFamily::MobilenetV2,
         EncoderFamily::Resnet18,
         EncoderFamily::Resnet34,
         EncoderFamily::Resnet50,
         EncoderFamily::Resnet101,
         EncoderFamily::Resnet152,
+        EncoderFamily::Resnext50Groups32Width4,
+        EncoderFamily::Resnext101Groups32Width8,
+        EncoderFamily::Resnext101Groups64Width4,
+        EncoderFamily::Vgg16,
+        EncoderFamily::Vgg16Bn,
+        EncoderFamily::Vgg19,
+        EncoderFamily::Vgg19Bn,
+        EncoderFamily::WideResnet50,
+        EncoderFamily::WideResnet101,
     ];
 
-    /// The kind of network and its sizes: ResNets of He et al., arXiv 1512.03385, table 1; EfficientNets of Tan and Le, arXiv
-    /// 1905.11946, with the multipliers of the published EfficientNet-Lite weights.
+    /// The kind of network and its sizes.
     pub(crate) fn architecture(self) -> Architecture {
-        let resnet = |blocks, is_bottleneck| Architecture::Resnet(ResnetBlocks { blocks, is_bottleneck });
-        let lite = |width, depth| Architecture::EfficientNetLite(EfficientNetScale { width, depth });
+        let resnet = |blocks, is_bottleneck| {
+            Architecture::Resnet(Resnet { blocks, is_bottleneck, groups: 1, widening: 1 })
+        };
+        let wide = |blocks, groups, widening| {
+            Architecture::Resnet(Resnet { blocks, is_bottleneck: true, groups, widening })
+        };
+        let lite = |width, depth| {
+            Architecture::InvertedResiduals(InvertedResiduals::efficientnet_lite(width, depth))
+        };
+        let vgg = |convolutions, has_norms| Architecture::Vgg(Vgg { convolutions, has_norms });
         match self {
             EncoderFamily::Resnet18 => resnet([2, 2, 2, 2], false),
             EncoderFamily::Resnet34 => resnet([3, 4, 6, 3], false),
             EncoderFamily::Resnet50 => resnet([3, 4, 6, 3], true),
             EncoderFamily::Resnet101 => resnet([3, 4, 23, 3], true),
             EncoderFamily::Resnet152 => resnet([3, 8, 36, 3], true),
+            EncoderFamily::Resnext50Groups32Width4 => wide([3, 4, 6, 3], 32, 2),
+            EncoderFamily::Resnext101Groups32Width8 => wide([3, 4, 23, 3], 32, 4),
+            EncoderFamily::Resnext101Groups64Width4 => wide([3, 4, 23, 3], 64, 4),
+            EncoderFamily::WideResnet50 => wide([3, 4, 6, 3], 1, 2),
+            EncoderFamily::WideResnet101 => wide([3, 4, 23, 3], 1, 2),
             EncoderFamily::EfficientnetLite0 => lite(1.0, 1.0),
             EncoderFamily::EfficientnetLite1 => lite(1.0, 1.1),
             EncoderFamily::EfficientnetLite2 => lite(1.1, 1.2),
             EncoderFamily::EfficientnetLite3 => lite(1.2, 1.4),
             EncoderFamily::EfficientnetLite4 => lite(1.4, 1.8),
+            EncoderFamily::MobilenetV2 => Architecture::InvertedResiduals(InvertedResiduals::mobilenet_v2()),
+            EncoderFamily::Vgg16 => vgg([2, 2, 3, 3, 3], false),
+            EncoderFamily::Vgg16Bn => vgg([2, 2, 3, 3, 3], true),
+            EncoderFamily::Vgg19 => vgg([2, 2, 4, 4, 4], false),
+            EncoderFamily::Vgg19Bn => vgg([2, 2, 4, 4, 4], true),
         }
     }
 
@@ -108,11 +156,21 @@ impl EncoderFamily {
             EncoderFamily::EfficientnetLite2 => "efficientnet-lite2",
             EncoderFamily::EfficientnetLite3 => "efficientnet-lite3",
             EncoderFamily::EfficientnetLite4 => "efficientnet-lite4",
+            EncoderFamily::MobilenetV2 => "mobilenet-v2",
             EncoderFamily::Resnet18 => "resnet18",
             EncoderFamily::Resnet34 => "resnet34",
             EncoderFamily::Resnet50 => "resnet50",
             EncoderFamily::Resnet101 => "resnet101",
             EncoderFamily::Resnet152 => "resnet152",
+            EncoderFamily::Resnext50Groups32Width4 => "resnext50-32x4d",
+            EncoderFamily::Resnext101Groups32Width8 => "resnext101-32x8d",
+            EncoderFamily::Resnext101Groups64Width4 => "resnext101-64x4d",
+            EncoderFamily::Vgg16 => "vgg16",
+            EncoderFamily::Vgg16Bn => "vgg16-bn",
+            EncoderFamily::Vgg19 => "vgg19",
+            EncoderFamily::Vgg19Bn => "vgg19-bn",
+            EncoderFamily::WideResnet50 => "wide-resnet50-2",
+            EncoderFamily::WideResnet101 => "wide-resnet101-2",
         }
     }
 }
@@ -378,7 +436,7 @@ impl Preprocessing {
 }
 
 /// Ids of the special words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Special {
     /// Fills up shorter captions in training.
     pub pad: u32,
@@ -422,11 +480,13 @@ impl Manifest {
                 manifest.format_version
             ));
         }
-        if manifest.decoders.is_empty() {
-            return wrong("expected at least one decoder, found none".to_owned());
+        // An encoder alone has no words.
+        let has_words = !(manifest.decoders.is_empty() && manifest.vocabulary.is_empty());
+        if has_words && manifest.decoders.is_empty() {
+            return wrong("expected a decoder for the words, found none".to_owned());
         }
         for id in [special.pad, special.start, special.end, special.unk].iter().chain(&manifest.suppress) {
-            if *id as usize >= words {
+            if has_words && *id as usize >= words {
                 return wrong(format!("expected ids below the vocabulary's {words} words, found {id}"));
             }
         }

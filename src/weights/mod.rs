@@ -7,7 +7,7 @@ mod model;
 mod preset;
 mod synth;
 
-pub(crate) use architecture::{Architecture, EfficientNetBlock, EfficientNetScale, ResnetBlocks};
+pub(crate) use architecture::{Architecture, InvertedResidual, InvertedResiduals, Resnet, Vgg, VggLayer};
 pub use file::ModelFile;
 pub use manifest::{
     Cell, Confidence, DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, Manifest,
@@ -116,6 +116,11 @@ pub enum ModelErrorKind {
         /// The families there are.
         found: String,
     },
+    /// The model has no decoder at all.
+    #[error(
+        "holds an encoder alone, which makes features and classes, but no sentences: convert it with a decoder"
+    )]
+    NoDecoders,
     /// The description contradicts the tensors or itself.
     #[error("its description is wrong: {0}")]
     Inconsistent(String),
@@ -126,7 +131,7 @@ impl ModelErrorKind {
     pub fn cause(&self) -> Cause {
         match self {
             Self::Unreadable(_) | Self::Exists | Self::Unwritable(_) => Cause::Io,
-            Self::TooLarge { .. } | Self::NoDecoder { .. } => Cause::InvalidInput,
+            Self::TooLarge { .. } | Self::NoDecoder { .. } | Self::NoDecoders => Cause::InvalidInput,
             Self::Malformed(_)
             | Self::NotOurs(_)
             | Self::MissingTensor { .. }

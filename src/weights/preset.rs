@@ -1,6 +1,6 @@
 //! Named presets of preprocessing, as used in the training of well-known models.
 
-use super::Preprocessing;
+use super::{EncoderFamily, Preprocessing};
 use crate::image::{Filter, Resize};
 use std::fmt;
 
@@ -46,6 +46,25 @@ impl Preset {
             Preset::Bundled => (224, Resize::Squash, Filter::Bilinear, LITE),
         };
         Preprocessing { width: side, height: side, resize, filter, mean, std }
+    }
+}
+
+impl EncoderFamily {
+    /// The preprocessing of the published weights that classify: those of torchvision, or of EfficientNet-Lite, whose larger networks read
+    /// larger photos.
+    pub fn preprocessing(self) -> Preprocessing {
+        let side = match self {
+            EncoderFamily::EfficientnetLite0 => 224,
+            EncoderFamily::EfficientnetLite1 => 240,
+            EncoderFamily::EfficientnetLite2 => 260,
+            EncoderFamily::EfficientnetLite3 => 280,
+            EncoderFamily::EfficientnetLite4 => 300,
+            _ => return Preset::Resize256Crop224.preprocessing(),
+        };
+        // The middle 7 / 8 of the shorter side.
+        let [mean, std] = LITE;
+        let resize = Resize::ShorterSide((side * 8 + 6) / 7);
+        Preprocessing { width: side, height: side, resize, filter: Filter::Bicubic, mean, std }
     }
 }
 

@@ -6,8 +6,8 @@
 
 use super::file::Values;
 use super::{
-    Architecture, Cell, DecoderFamily, DecoderManifest, EfficientNetBlock, EfficientNetScale, EncoderFamily,
-    EncoderManifest, Manifest, ModelFile, Preset, ResnetBlocks, Rules, Special, Tag, Tags,
+    Architecture, Cell, DecoderFamily, DecoderManifest, EncoderFamily, EncoderManifest, InvertedResidual,
+    InvertedResiduals, Manifest, ModelFile, Preset, Resnet, Rules, Special, Tag, Tags, Vgg, VggLayer,
 };
 use crate::engine::random::{RANDOM_STEP, random_value};
 
@@ -83,7 +83,12 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
     let manifest = Manifest {
         format_version: 1,
         name: format!("synthetic-{encoder}-{decoder}-{seed}"),
-        encoder: EncoderManifest { family: encoder, prefix: "encoder.".to_owned(), grid },
+        encoder: EncoderManifest {
+            family: encoder,
+            prefix: "encoder.".to_owned(),
+            grid,
+            classes: Vec::new(),
+        },
         decoders: vec![DecoderManifest {
             family: decoder,
             cell: Cell::Lstm,
@@ -109,11 +114,11 @@ pub fn synth(options: &SynthOptions) -> ModelFile<'static> {
         file.push(name, shape.to_vec(), values);
     };
     let channels = match encoder.architecture() {
-        Architecture::Resnet(blocks) => resnet(blocks, &mut push),
-        Architecture::EfficientNetLite(scale) => efficientnet_lite(scale, &mut push),
+        Architecture::Resnet(network) => resnet(network, &mut push),
+        Architecture::InvertedResiduals(network) => inverted_residuals(network, &mut push),
+        Architecture::Vgg(network) => vgg(network, &mut push),
     };
-    if is_classified {
-        let classifier = encoder.architecture().classifier();
+    if let Some(classifier) = encoder.architecture().classifier().filter(|_| is_classified) {
         let mut push = |name: &str, shape: &[usize], spread| push(format!("encoder.{name}"), shape, spread);
         linear(&mut push, classifier, [CLASSES, channels], 4.0);
     }
@@ -141,15 +146,15 @@ fn convolution(
     push(format!("encoder.{norm}.running_var"), &[outputs], around(1.0, 0.3));
 }
 
-/// The tensors of an EfficientNet-Lite; returns the channels of its result.
-fn efficientnet_lite(scale: EfficientNetScale, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
+/// The tensors of inverted residual blocks; returns the channels of their result.
+fn inverted_residuals(network: InvertedResiduals, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
     let mut layer = |scope: &str, [conv, norm]: [&str; 2], sizes, gain| {
         convolution(push, [format!("{scope}{conv}"), format!("{scope}{norm}")], sizes, gain);
     };
-    layer("", ["_conv_stem", "_bn0"], [EfficientNetScale::STEM, 3, 3], 1.0);
-    let mut channels = EfficientNetScale::STEM;
-    for (number, block) in scale.blocks().into_iter().enumerate() {
-        let EfficientNetBlock { inputs, expansion, kernel, stride, outputs } = block;
+    layer("", ["_conv_stem", "_bn0"], [InvertedResiduals::STEM, 3, 3], 1.0);
+    let mut channels = InvertedResiduals::STEM;
+    for (number, block) in network.blocks().into_iter().enumerate() {
+        let InvertedResidual { inputs, expansion, kernel, stride, outputs, .. } = block;
         let scope = format!("_blocks.{number}.");
         let middle = inputs * expansion;
         if expansion > 1 {
@@ -160,13 +165,13 @@ fn efficientnet_lite(scale: EfficientNetScale, push: &mut impl FnMut(String, &[u
         layer(&scope, ["_project_conv", "_bn2"], [outputs, middle, 1], if is_residual { 0.1 } else { 1.0 });
         channels = outputs;
     }
-    layer("", ["_conv_head", "_bn1"], [EfficientNetScale::HEAD, channels, 1], 1.0);
-    EfficientNetScale::HEAD
+    layer("", ["_conv_head", "_bn1"], [InvertedResiduals::HEAD, channels, 1], 1.0);
+    InvertedResiduals::HEAD
 }
 
 /// The tensors of a ResNet; returns the channels of its result.
 fn resnet(
-    ResnetBlocks { blocks, is_bottleneck }: ResnetBlocks,
+    Resnet { blocks, is_bottleneck, groups, widening }: Resnet,
     push: &mut impl FnMut(String, &[usize], Spread),
 ) -> usize {
     let mut layer = |conv: String, norm: String, sizes, gain| convolution(push, [conv, norm], sizes, gain);
@@ -178,7 +183,8 @@ fn resnet(
         for block in 0..count {
             let scope = format!("layer{stage}.{block}");
             let convolutions = if is_bottleneck {
-                vec![[width, inputs, 1], [width, width, 3], [outputs, width, 1]]
+                let wide = width * widening;
+                vec![[wide, inputs, 1], [wide, wide / groups, 3], [outputs, wide, 1]]
             } else {
                 vec![[width, inputs, 3], [width, width, 3]]
             };
@@ -195,6 +201,23 @@ fn resnet(
         }
     }
     inputs
+}
+
+/// The tensors of a VGG; returns the channels of its result.
+fn vgg(network: Vgg, push: &mut impl FnMut(String, &[usize], Spread)) -> usize {
+    let mut channels = 3;
+    for VggLayer { number, channels: [inputs, outputs], .. } in network.layers() {
+        let (conv, norm) = (format!("features.{number}"), format!("features.{}", number + 1));
+        if network.has_norms {
+            convolution(push, [conv.clone(), norm], [outputs, inputs, 3], 1.0);
+        } else {
+            let reach = (6.0 / (inputs * 9) as f32).sqrt();
+            push(format!("encoder.{conv}.weight"), &[outputs, inputs, 3, 3], around(0.0, reach));
+        }
+        push(format!("encoder.{conv}.bias"), &[outputs], around(0.0, 0.1));
+        channels = outputs;
+    }
+    channels
 }
 
 /// A linear layer with results of order `gain` for inputs of order one.

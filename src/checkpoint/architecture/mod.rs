@@ -101,6 +101,7 @@ pub fn recognise(dict: &StateDict<'_>) -> (Vec<Network>, Vec<CheckpointErrorKind
 }
 
 const KNOWN: &str = "a ResNet (`conv1.weight`, `layer1.0.conv1.weight` ..., or `resnet.0.weight`, `resnet.4.0.conv1.weight` ...), \
+    a VGG (`features.0.weight` ...), a MobileNetV2 (`features.1.conv.0.0.weight` ...) or an EfficientNet-Lite (`_conv_stem.weight` ...), \
     a Show and Tell decoder (`embed.weight`, `lstm.weight_ih_l0`, `linear.weight` ...) \
     or a Show, Attend and Tell decoder (`attention.encoder_att.weight`, `decode_step.weight_ih` ...)";
 
