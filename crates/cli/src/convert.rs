@@ -5,9 +5,9 @@ use super::failure::Failure;
 use super::inspect::sha256;
 use super::output::{note, written};
 use clap::{Args, ValueHint};
-use shadetell::checkpoint::{ConvertOptions, Converted, SpecialWords, TensorFile, Vocabulary, convert};
+use shadetell::checkpoint::{ConvertOptions, Converted, SpecialWords, TensorFile, Vocabulary, convert, convert_encoder};
 use shadetell::weights::{Model, ModelError, ModelErrorKind, Preset, Source};
-use shadetell::{CaptionOptions, Error, caption_graph};
+use shadetell::{Backend, CaptionOptions, EncoderOptions, Error, ImageEncoder, caption_graph};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,8 +20,11 @@ Examples:
   shadetell convert BEST_checkpoint.pth.tar --vocab WORDMAP.json \\
       -o model.safetensors
   shadetell caption --model model.safetensors photos/cat.jpg
+  shadetell convert --encoder resnet50.pth -o resnet50.safetensors
+  shadetell tag --model resnet50.safetensors photos/cat.jpg
 
-Encoders are ResNets of torchvision, bare or in the tutorials' wrapping.
+Encoders are torchvision's ResNets, ResNeXts, Wide ResNets, VGGs and
+MobileNetV2, and EfficientNet-Lite, bare or in the tutorials' wrapping.
 Decoders are those of yunjey's tutorial (Show and Tell) and of sgrvinod's
 (Show, Attend and Tell), with LSTM or GRU cells. Architecture and sizes are
 read from the tensors. Nothing in a file is executed. Layers that these
@@ -37,21 +40,25 @@ searched as in the tutorial: greedily with at most 20 words, or with a beam of
 Exits with 3 if the files make no model.")]
 pub(crate) struct ConvertArgs {
     /// A file with encoder and decoder
-    #[arg(value_hint = ValueHint::FilePath, required_unless_present_all = ["encoder", "decoder"],
-          conflicts_with_all = ["encoder", "decoder"])]
+    #[arg(value_hint = ValueHint::FilePath, required_unless_present = "encoder",
+          conflicts_with_all = ["encoder", "decoder"], requires = "vocab")]
     checkpoint: Option<PathBuf>,
 
-    /// The encoder's file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "decoder")]
+    /// The encoder's file; without a decoder it becomes a model for `shadetell tag` and `shadetell embed`
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     encoder: Option<PathBuf>,
 
     /// The decoder's file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "encoder")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires_all = ["encoder", "vocab"])]
     decoder: Option<PathBuf>,
 
     /// The vocabulary: a pickle, JSON, text (a word a line, or words with ids), a numpy array, or a model file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    vocab: PathBuf,
+    vocab: Option<PathBuf>,
+
+    /// The names of the classes of the encoder's classifier, a name a line; 1,000 classes have ImageNet's names
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    classes: Option<PathBuf>,
 
     /// What the names of the tensors begin with, for a file with several copies of a network, such as `model_ema`
     #[arg(long, value_name = "NAME")]
@@ -116,13 +123,21 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let files: Vec<&Path> = match (&args.checkpoint, &args.encoder, &args.decoder) {
         (Some(both), ..) => vec![both],
         (None, Some(encoder), Some(decoder)) => vec![encoder, decoder],
+        (None, Some(encoder), None) => vec![encoder],
         // The parser refuses all other cases.
         _ => return Err(Failure::Usage("name a checkpoint, or an encoder and a decoder".to_owned())),
     };
     let opened = files.iter().map(|path| TensorFile::open(path)).collect::<Result<Vec<_>, _>>()?;
-    let vocabulary = Vocabulary::open(&args.vocab)?;
+    let vocabulary = match &args.vocab {
+        Some(path) => Some((path.display().to_string(), Vocabulary::open(path)?)),
+        None => None,
+    };
+    let classes = match &args.classes {
+        Some(path) => Vocabulary::open(path)?.words,
+        None => Vec::new(),
+    };
     let sources = std::thread::scope(|scope| {
-        let paths = files.iter().copied().chain([args.vocab.as_path()]);
+        let paths = files.iter().copied().chain(args.vocab.as_deref());
         let started: Vec<_> = paths.map(|path| scope.spawn(move || source(path))).collect();
         let stopped = |_| Failure::System("a thread stopped".to_owned());
         started.into_iter().map(|thread| thread.join().map_err(stopped)?).collect::<Result<_, Failure>>()
@@ -132,6 +147,7 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         grid: args.grid,
         prefix: args.prefix.clone(),
         ignore_unused: args.ignore_unused,
+        classes,
         half: args.half,
         name: args.name.clone(),
         licence: args.licence.clone(),
@@ -146,10 +162,12 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
     let (Some(encoder), Some(decoder)) = (opened.first(), opened.last()) else {
         return Err(Failure::Usage("no files".to_owned()));
     };
-    let named = (&*args.vocab.display().to_string(), &vocabulary);
-    let Converted { model, left_out } = convert(encoder, decoder, named, &options)?;
+    let Converted { model, left_out } = match &vocabulary {
+        Some((path, words)) => convert(encoder, decoder, (path, words), &options)?,
+        None => convert_encoder(encoder, &options)?,
+    };
     let sources = files.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" and ");
-    model.write_checked(&args.output, args.force, |part| can_caption(part, &sources))?;
+    model.write_checked(&args.output, args.force, |part| can_be_built(part, &sources))?;
     if !left_out.is_empty() {
         note(&format!("left out of the model: {}", left_out.join(", ")));
     }
@@ -158,15 +176,19 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Whether the network can be built from a model file; `sources` are the files in messages.
-fn can_caption(path: &Path, sources: &str) -> Result<(), Failure> {
+fn can_be_built(path: &Path, sources: &str) -> Result<(), Failure> {
     let model = Model::open(path)?;
-    match caption_graph(&model, &CaptionOptions::default()) {
-        Ok(_) => Ok(()),
-        Err(Error::Model(error)) => {
-            Err(Failure::Model(format!("{sources}: {}: this is a network of another family", error.kind)))
+    let built = if model.manifest().decoders.is_empty() {
+        ImageEncoder::new(&model, Backend::Cpu, &EncoderOptions::default()).map(|_| ())
+    } else {
+        caption_graph(&model, &CaptionOptions::default()).map(|_| ())
+    };
+    built.map_err(|error| match error {
+        Error::Model(error) => {
+            Failure::Model(format!("{sources}: {}: this is a network of another family", error.kind))
         }
-        Err(error) => Err(Failure::Model(format!("{sources}: {error}"))),
-    }
+        error => Failure::Model(format!("{sources}: {error}")),
+    })
 }
 
 /// A side, or two with an `x` between them.

@@ -6,6 +6,8 @@ mod caption;
 mod completions;
 mod convert;
 mod devices;
+mod embed;
+mod encoder;
 mod engine;
 mod failure;
 mod inspect;
@@ -16,6 +18,7 @@ mod pictures;
 mod plan;
 mod serve;
 mod synth;
+mod tag;
 mod tune;
 mod tuned;
 mod vocab;
@@ -53,6 +56,8 @@ Exit codes: 0 success, 1 some photos failed, 2 wrong usage, 3 the model cannot b
 #[derive(Debug, Subcommand)]
 enum Command {
     Caption(caption::CaptionArgs),
+    Tag(tag::TagArgs),
+    Embed(embed::EmbedArgs),
     Devices(devices::DevicesArgs),
     Plan(plan::PlanArgs),
     Convert(convert::ConvertArgs),
@@ -69,6 +74,8 @@ enum Command {
 fn main() -> ExitCode {
     let done = match &Cli::parse().command {
         Command::Caption(args) => caption::run(args),
+        Command::Tag(args) => tag::run(args),
+        Command::Embed(args) => embed::run(args),
         Command::Devices(args) => devices::run(args),
         Command::Plan(args) => plan::run(args),
         Command::Convert(args) => convert::run(args),

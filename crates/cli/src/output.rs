@@ -26,8 +26,11 @@ pub(crate) fn print_json(value: &impl Serialize) -> io::Result<()> {
 /// Says which model file was written.
 pub(crate) fn written(path: &Path, manifest: &Manifest) {
     let bytes = std::fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let words = manifest.vocabulary.len();
-    note(&format!("wrote {}: {}, {words} words, {}", path.display(), manifest.name, binary_size(bytes)));
+    let words = match manifest.vocabulary.len() {
+        0 => String::new(),
+        words => format!("{words} words, "),
+    };
+    note(&format!("wrote {}: {}, {words}{}", path.display(), manifest.name, binary_size(bytes)));
 }
 
 /// A progress bar on standard error. Hidden unless standard error is a terminal and there are several photos.
