@@ -114,9 +114,19 @@ typedef struct ShadetellCaptioner ShadetellCaptioner;
 typedef struct ShadetellDevice ShadetellDevice;
 
 /*
+ A model's encoder that is prepared on a device.
+ */
+typedef struct ShadetellEncoder ShadetellEncoder;
+
+/*
  An error with a message.
  */
 typedef struct ShadetellError ShadetellError;
+
+/*
+ What an encoder makes of a picture. Pointers that its functions return are valid until it is freed.
+ */
+typedef struct ShadetellFeatures ShadetellFeatures;
 
 /*
  A model: weights and vocabulary. It may be freed before the captioners that were made from it.
@@ -264,6 +274,74 @@ ShadetellStatus shadetell_device_open(const char *adapter,
  Frees a device.
  */
 void shadetell_device_free(ShadetellDevice *device);
+
+/*
+ Prepares a model's encoder on a device, or, if `device` is null, on the CPU.
+ */
+ShadetellStatus shadetell_encoder_new(const ShadetellModel *model,
+                                      const ShadetellDevice *device,
+                                      ShadetellEncoder **encoder,
+                                      ShadetellError **error);
+
+/*
+ Frees an encoder.
+ */
+void shadetell_encoder_free(ShadetellEncoder *encoder);
+
+/*
+ Encodes pixels and waits for the features.
+ */
+ShadetellStatus shadetell_encode_picture(const ShadetellEncoder *encoder,
+                                         const ShadetellPicture *picture,
+                                         ShadetellFeatures **features,
+                                         ShadetellError **error);
+
+/*
+ Encodes the bytes of a photo file, as `shadetell_caption_photo` reads them.
+ */
+ShadetellStatus shadetell_encode_photo(const ShadetellEncoder *encoder,
+                                       const uint8_t *data,
+                                       size_t len,
+                                       ShadetellFeatures **features,
+                                       ShadetellError **error);
+
+/*
+ The embedding of the picture: as many numbers as the encoder has channels. `count` may be null.
+ */
+const float *shadetell_features_embedding(const ShadetellFeatures *features, size_t *count);
+
+/*
+ The grid of features, `rows` x `columns` x `channels` numbers, channels innermost. The three places may be null.
+ */
+const float *shadetell_features_grid(const ShadetellFeatures *features,
+                                     size_t *rows,
+                                     size_t *columns,
+                                     size_t *channels);
+
+/*
+ The number of classes of the model's classifier; 0 without one.
+ */
+size_t shadetell_features_class_count(const ShadetellFeatures *features);
+
+/*
+ The name of the class with this rank, 0 being the most probable, in UTF-8; null if there is none.
+ */
+const char *shadetell_features_class_name(const ShadetellFeatures *features, size_t rank);
+
+/*
+ The number of the class with this rank among all classes; 0 if there is none.
+ */
+size_t shadetell_features_class_index(const ShadetellFeatures *features, size_t rank);
+
+/*
+ The probability of the class with this rank; 0 if there is none.
+ */
+float shadetell_features_class_probability(const ShadetellFeatures *features, size_t rank);
+
+/*
+ Frees features.
+ */
+void shadetell_features_free(ShadetellFeatures *features);
 
 /*
  The message of an error, in UTF-8; valid until the error is freed.

@@ -171,7 +171,7 @@ fn chosen(options: &ShadetellOptions) -> Result<CaptionOptions, Failure> {
 }
 
 /// Copies the caller's pixels as RGB.
-unsafe fn photo(picture: &ShadetellPicture) -> Result<Rgb8, Failure> {
+pub(crate) unsafe fn photo(picture: &ShadetellPicture) -> Result<Rgb8, Failure> {
     let &ShadetellPicture { pixels, width, height, bytes_per_row, format } = picture;
     let (size, order) = match format {
         0 => (3, [0, 1, 2]),

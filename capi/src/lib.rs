@@ -10,12 +10,14 @@
 mod caption;
 mod captioner;
 mod device;
+mod encoder;
 mod error;
 mod model;
 
 pub use caption::*;
 pub use captioner::*;
 pub use device::*;
+pub use encoder::*;
 pub use error::*;
 pub use model::*;
 

@@ -65,11 +65,13 @@ int main(void) {
     ShadetellDevice *device = NULL;
     ShadetellCaptioner *captioner = NULL;
     ShadetellCaption *caption = NULL;
+    ShadetellEncoder *encoder = NULL;
+    ShadetellFeatures *features = NULL;
     ShadetellOptions options = {SHADETELL_DECODER_SEMANTIC_ATTENTION, 1, 8};
     ShadetellPicture picture = {NULL, 240, 180, 0, SHADETELL_PIXEL_FORMAT_RGB8};
     const unsigned char nothing[4] = {1, 2, 3, 4};
     char sentence[512] = "";
-    size_t rows = 0, columns = 0, i;
+    size_t rows = 0, columns = 0, channels = 0, i;
     uint32_t format;
     float sum = 0.0f, log_prob;
     const float *attention;
@@ -101,6 +103,11 @@ int main(void) {
            "found 7");
     options.decoder = SHADETELL_DECODER_SEMANTIC_ATTENTION;
     succeeded(shadetell_captioner_new(model, device, &options, &captioner, &error));
+
+    /* Encoders. */
+    failed(shadetell_encoder_new(NULL, device, &encoder, &error), SHADETELL_STATUS_INVALID_ARGUMENT, "`model`");
+    failed(shadetell_encoder_new(model, device, NULL, &error), SHADETELL_STATUS_INVALID_ARGUMENT, "`encoder`");
+    succeeded(shadetell_encoder_new(model, device, &encoder, &error));
     shadetell_model_free(model);
     shadetell_device_free(device);
 
@@ -155,11 +162,54 @@ int main(void) {
     }
     CHECK(fabsf(sum - 1.0f) < 1e-3f);
 
+    /* Features: the embedding is the mean of the grid; the probabilities of all classes sum to 1. */
+    picture.format = SHADETELL_PIXEL_FORMAT_RGB8;
+    {
+        unsigned char *pixels = drawn(&picture);
+        const float *embedding, *grid;
+        float mean = 0.0f, before = 1.0f, all = 0.0f;
+        picture.pixels = pixels;
+        failed(shadetell_encode_picture(NULL, &picture, &features, &error), SHADETELL_STATUS_INVALID_ARGUMENT,
+               "`encoder`");
+        failed(shadetell_encode_picture(encoder, &picture, NULL, &error), SHADETELL_STATUS_INVALID_ARGUMENT,
+               "`features`");
+        failed(shadetell_encode_photo(encoder, nothing, 4, &features, &error), SHADETELL_STATUS_IMAGE, "");
+        succeeded(shadetell_encode_picture(encoder, &picture, &features, &error));
+        free(pixels);
+        embedding = shadetell_features_embedding(features, &channels);
+        CHECK(embedding != NULL && channels == 1280);
+        grid = shadetell_features_grid(features, &rows, &columns, &channels);
+        CHECK(grid != NULL && rows > 1 && columns > 1 && channels == 1280);
+        CHECK(shadetell_features_embedding(features, NULL) == embedding);
+        CHECK(shadetell_features_grid(features, NULL, NULL, NULL) == grid);
+        for (i = 0; i < rows * columns; i++) {
+            mean += grid[i * channels] / (float)(rows * columns);
+        }
+        CHECK(fabsf(mean - embedding[0]) < 1e-4f);
+        CHECK(shadetell_features_class_count(features) == 1000);
+        for (i = 0; i < 1000; i++) {
+            float probability = shadetell_features_class_probability(features, i);
+            CHECK(probability <= before && shadetell_features_class_index(features, i) < 1000);
+            CHECK(strlen(shadetell_features_class_name(features, i)) > 0);
+            before = probability;
+            all += probability;
+        }
+        CHECK(fabsf(all - 1.0f) < 1e-3f);
+        CHECK(shadetell_features_class_name(features, 1000) == NULL);
+    }
+    shadetell_features_free(features);
+    shadetell_encoder_free(encoder);
+
     /* Null may be freed, and reads as empty. */
     shadetell_caption_free(caption);
     shadetell_captioner_free(captioner);
     shadetell_caption_free(NULL);
     shadetell_captioner_free(NULL);
+    shadetell_features_free(NULL);
+    shadetell_encoder_free(NULL);
+    CHECK(shadetell_features_embedding(NULL, &channels) == NULL && channels == 0);
+    CHECK(shadetell_features_class_count(NULL) == 0 && shadetell_features_class_name(NULL, 0) == NULL);
+    CHECK(shadetell_features_class_index(NULL, 0) == 0 && shadetell_features_class_probability(NULL, 0) == 0.0f);
     shadetell_model_free(NULL);
     shadetell_device_free(NULL);
     shadetell_error_free(NULL);

@@ -5,7 +5,9 @@ use super::failure::Failure;
 use super::inspect::sha256;
 use super::output::{note, written};
 use clap::{Args, ValueHint};
-use shadetell::checkpoint::{ConvertOptions, Converted, SpecialWords, TensorFile, Vocabulary, convert, convert_encoder};
+use shadetell::checkpoint::{
+    ConvertOptions, Converted, SpecialWords, TensorFile, Vocabulary, convert, convert_encoder,
+};
 use shadetell::weights::{Model, ModelError, ModelErrorKind, Preset, Source};
 use shadetell::{Backend, CaptionOptions, EncoderOptions, Error, ImageEncoder, caption_graph};
 use std::path::{Path, PathBuf};
@@ -119,6 +121,11 @@ pub(crate) fn run(args: &ConvertArgs) -> Result<ExitCode, Failure> {
         return Err(
             ModelError { file: args.output.display().to_string(), kind: ModelErrorKind::Exists }.into()
         );
+    }
+    if args.vocab.is_some() && args.checkpoint.is_none() && args.decoder.is_none() {
+        return Err(Failure::Usage(
+            "an encoder alone has no words: leave out --vocab, or name a --decoder".to_owned(),
+        ));
     }
     let files: Vec<&Path> = match (&args.checkpoint, &args.encoder, &args.decoder) {
         (Some(both), ..) => vec![both],

@@ -131,8 +131,7 @@ impl EmbedArgs {
 /// The header of a `.npy` file, version 1.0 (NumPy Enhancement Proposal 1), for float32 `[photos, shape...]`.
 fn npy_header(photos: usize, shape: &[usize]) -> Vec<u8> {
     let sizes: Vec<String> = [photos].iter().chain(shape).map(usize::to_string).collect();
-    let mut text =
-        format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", sizes.join(", "));
+    let mut text = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", sizes.join(", "));
     // Numbers begin at a multiple of 64 bytes.
     let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
     text += &" ".repeat(length - text.len() - 1);

@@ -70,12 +70,11 @@ impl From<Error> for Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Failure {
-        let advice = match error.kind {
-            ModelErrorKind::Exists => " with `--force`",
-            ModelErrorKind::TooLarge { .. } => ", without `--half`",
-            _ => "",
-        };
-        Failure::Model(format!("{error}{advice}"))
+        match error.kind {
+            ModelErrorKind::Exists => Failure::Usage(format!("{error} with `--force`")),
+            ModelErrorKind::TooLarge { .. } => Failure::Model(format!("{error}, without `--half`")),
+            _ => Failure::Model(error.to_string()),
+        }
     }
 }
 
@@ -116,7 +115,7 @@ mod tests {
     #[test]
     fn advice_mentions_options_of_the_command() {
         let said = |failure: Failure| match failure {
-            Failure::Model(message) => message,
+            Failure::Model(message) | Failure::Usage(message) => message,
             other => panic!("{other:?}"),
         };
         let model = |kind| said(ModelError { file: "m".to_owned(), kind }.into());

@@ -74,7 +74,8 @@ pub(crate) fn run(args: &TagArgs) -> Result<ExitCode, Failure> {
             serde_json::to_string(&record).unwrap_or_default() + "\n"
         } else {
             let start = if is_single { String::new() } else { format!("{path}\t") };
-            let line = |class: &shadetell::Class| format!("{start}{:.4}\t{}\n", class.probability, class.name);
+            let line =
+                |class: &shadetell::Class| format!("{start}{:.4}\t{}\n", class.probability, class.name);
             classes.unwrap_or_default().iter().map(line).collect()
         };
         Ok(output::print(&text)?)

@@ -36,7 +36,7 @@ fn a_pair_of_checkpoints_becomes_a_usable_model() {
     assert!(converted.stderr.contains("mine, 60 words"), "{converted:?}");
 
     let again = run_owned(&args, &[]).expect(USAGE);
-    assert!(again.stderr.contains("--force replaces it"), "{again:?}");
+    assert!(again.stderr.contains("replace it with `--force`"), "{again:?}");
     run_owned(&args, &["--force", "--half", "--preset", "resize256-crop224"]).expect(0);
     let record = json(&["inspect", "--json", &model]);
     assert_eq!(record["manifest"]["encoder"]["family"], "resnet18");
@@ -87,7 +87,7 @@ fn a_failed_conversion_is_reported_and_leaves_no_file() {
     let cut = folder.write("cut.pkl", &fs::read(pair("encoder")).unwrap()[..70_000]);
     let (encoder, decoder, vocab) = (pair("encoder"), pair("decoder"), pair("vocab"));
     let cases: [(&str, &str, &str, &[&str]); 6] = [
-        (&decoder, &encoder, &vocab, &["pair-decoder.pkl", "expected a ResNet encoder", "show-tell decoder"]),
+        (&decoder, &encoder, &vocab, &["pair-decoder.pkl", "expected an encoder", "show-tell decoder"]),
         (&encoder, &text, &vocab, &["text.pkl", "found text"]),
         (&page, &decoder, &vocab, &["page.pth", "web page"]),
         (&cut, &decoder, &vocab, &["cut.pkl", "ends"]),
@@ -143,4 +143,80 @@ fn synthetic_models_repeat_and_depend_on_the_seed() {
     };
     let first = make("a", "7");
     assert!(first == make("b", "7") && first != make("c", "8"));
+}
+
+#[test]
+fn an_encoder_alone_embeds_and_tags() {
+    let folder = Folder::new();
+    let (model, photo) = (folder.name("encoder.safetensors"), folder.photo("a.png", ImageFormat::Png));
+    let encoder = fixture("parity/pair-encoder.pkl");
+    // The projection of its captioner is no part of it.
+    let refused = run(&["convert", "--encoder", &encoder, "-o", &model]).expect(NO_MODEL);
+    assert!(
+        refused.stderr.contains("`linear.weight`") && refused.stderr.contains("--ignore-unused"),
+        "{refused:?}"
+    );
+    let written = run(&["convert", "--encoder", &encoder, "--ignore-unused", "-o", &model]).expect(0);
+    assert!(written.stderr.contains("left out") && written.stderr.contains("wrote "), "{written:?}");
+
+    let on_cpu = |command: &[&str]| run(&[command, &["--device", "cpu", "--model", &model, &photo]].concat());
+    let record = &on_cpu(&["embed"]).expect(0).records()[0];
+    assert_eq!(
+        (&record["shape"], record["features"].as_array().unwrap().len()),
+        (&serde_json::json!([32]), 32)
+    );
+    let length = |values: &Value| {
+        let values = values.as_array().unwrap().iter().map(|v| v.as_f64().unwrap());
+        values.map(|v| v * v).sum::<f64>().sqrt()
+    };
+    let unit = &on_cpu(&["embed", "--normalize"]).expect(0).records()[0];
+    assert!(
+        (length(&unit["features"]) - 1.0).abs() < 1e-6 && (length(&record["features"]) - 1.0).abs() > 1e-3
+    );
+    let array = folder.name("grid.npy");
+    let missing = folder.name("missing.png");
+    let args = ["embed", "--spatial", "--format", "npy", "-o", &array, &missing];
+    let partly = on_cpu(&args).expect(1);
+    assert!(partly.stderr.contains("missing.png") && partly.stdout.is_empty(), "{partly:?}");
+    let bytes = fs::read(&array).unwrap();
+    let values = &bytes[bytes.len() - 2 * 7 * 7 * 32 * 4..];
+    assert!(bytes.starts_with(b"\x93NUMPY"));
+    let value = |at: usize| f32::from_le_bytes(values[4 * at..4 * at + 4].try_into().unwrap());
+    assert!(value(0).is_nan() && value(7 * 7 * 32).is_finite());
+
+    let without = on_cpu(&["tag"]).expect(NO_MODEL);
+    assert!(without.stderr.contains("a model with a classifier"), "{without:?}");
+    let captions = on_cpu(&["caption"]).expect(NO_MODEL);
+    assert!(captions.stderr.contains("an encoder alone"), "{captions:?}");
+    let tags = run(&["tag", "--device", "cpu", "--top", "3", "--json", &photo]).expect(0).records();
+    let classes = tags[0]["classes"].as_array().unwrap();
+    assert!(
+        classes.len() == 3 && classes[0]["name"].is_string() && tags[0]["model"] == "everyday",
+        "{tags:?}"
+    );
+    let lines = run(&["tag", "--device", "cpu", "--top", "1", &photo, &missing]).expect(1);
+    assert_eq!(lines.lines().len(), 1, "{lines:?}");
+    assert_eq!(lines.lines()[0].split('\t').count(), 3, "{lines:?}");
+}
+
+/// Options that state what a file does not.
+#[test]
+fn grids_and_prefixes_are_options_of_a_conversion() {
+    let folder = Folder::new();
+    let model = folder.name("model.safetensors");
+    let (checkpoint, words) = (fixture("parity/gru-whole.pth.tar"), fixture("parity/gru-whole-wordmap.json"));
+    let args = ["convert", &checkpoint, "--vocab", &words, "-o", &model, "--force"];
+    run(&[&args[..], &["--grid", "7x5"]].concat()).expect(0);
+    let manifest = &json(&["inspect", "--json", &model])["manifest"];
+    assert_eq!(manifest["encoder"]["grid"], serde_json::json!([7, 5]));
+    assert_eq!(manifest["decoders"][0]["cell"], "gru");
+    run(&[&args[..], &["--grid", "0"]].concat()).expect(USAGE);
+    let none = run(&[&args[..], &["--prefix", "elsewhere"]].concat()).expect(NO_MODEL);
+    assert!(none.stderr.contains("expected an encoder, found"), "{none:?}");
+    // The words of a model file, and of what `inspect` knows of it.
+    let listed = run(&["vocab", "--text", &model]).expect(0);
+    assert_eq!(listed.lines().len(), 60);
+    assert!(run(&["inspect", &model]).expect(0).stdout.contains("the tensors of the model"));
+    let there = run(&["synth", "--arch", "resnet18", "--decoder", "show-tell", "--words", "8", "-o", &model]);
+    assert!(there.expect(USAGE).stderr.contains("`--force`"));
 }
