@@ -13,6 +13,7 @@ mod budget;
 mod config;
 mod device;
 mod drain;
+mod features;
 mod guard;
 mod listen;
 mod max;

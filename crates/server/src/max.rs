@@ -1,5 +1,6 @@
 //! The routes of IBM's MAX Image Caption Generator, for its clients.
 
+use crate::models::Work;
 use crate::photo::Photo;
 use crate::problem::Problem;
 use crate::queue::Update;
@@ -85,7 +86,7 @@ async fn predictions(
     })?;
     let search = service.models.search(None, None, None)?;
     let place = service.places(1)?;
-    let mut waiting = service.submit(photo, place, search, false).await?;
+    let mut waiting = service.submit(photo, place, Work::Caption(search), false).await?;
     match waiting.updates.recv().await {
         Some(Update::Done(result)) => {
             let caption = result.caption;
@@ -100,7 +101,7 @@ async fn predictions(
             Ok(Predictions { status: "ok", predictions })
         }
         Some(Update::Failed(problem)) => Err(problem),
-        Some(Update::SoFar(_)) | None => Err(Problem::internal()),
+        Some(Update::SoFar(_) | Update::Encoded(_)) | None => Err(Problem::internal()),
     }
 }
 

@@ -36,6 +36,30 @@ pub(crate) struct Search {
     pub(crate) beam: usize,
 }
 
+/// What is to be done with a photo. Photos with equal work are processed together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Work {
+    /// A sentence.
+    Caption(Search),
+    /// Features, and classes if the model has a classifier.
+    Encode {
+        /// Index of the model.
+        model: usize,
+        /// Whether the grid of features is wanted.
+        grid: bool,
+    },
+}
+
+impl Work {
+    /// Index of the model.
+    pub(crate) fn model(self) -> usize {
+        match self {
+            Work::Caption(search) => search.model,
+            Work::Encode { model, .. } => model,
+        }
+    }
+}
+
 impl Models {
     /// Offers models under the names in their manifests; the first one is the default.
     ///
@@ -64,6 +88,20 @@ impl Models {
         &self.0[index]
     }
 
+    /// The index of the model with a name; the first model without one.
+    pub(crate) fn index(&self, name: Option<&str>) -> Result<usize, Problem> {
+        let Some(name) = name else { return Ok(0) };
+        let position = self.0.iter().position(|model| model.manifest().name == name);
+        position.ok_or_else(|| {
+            let names: Vec<_> = self.0.iter().map(|model| model.manifest().name.as_str()).collect();
+            Problem::bad_request(format!(
+                "model: expected one of {}, found {}",
+                names.join(", "),
+                truncated(name)
+            ))
+        })
+    }
+
     /// The settings of a request. Defaults: the first model, its first decoder, and the beam of that decoder.
     pub(crate) fn search(
         &self,
@@ -71,23 +109,19 @@ impl Models {
         decoder: Option<DecoderFamily>,
         beam: Option<usize>,
     ) -> Result<Search, Problem> {
-        let position = |name: &str| self.0.iter().position(|model| model.manifest().name == name);
-        let model = match name {
-            None => 0,
-            Some(name) => position(name).ok_or_else(|| {
-                let names: Vec<_> = self.0.iter().map(|model| model.manifest().name.as_str()).collect();
-                Problem::bad_request(format!(
-                    "model: expected one of {}, found {}",
-                    names.join(", "),
-                    truncated(name)
-                ))
-            })?,
-        };
+        let model = self.index(name)?;
         let manifest = self.0[model].manifest();
         let found = match decoder {
             None => manifest.decoders.first(),
             Some(family) => manifest.decoders.iter().find(|decoder| decoder.family == family),
         };
+        if manifest.decoders.is_empty() {
+            let detail = format!(
+                "model: {} is an encoder alone, which makes no sentences; choose another",
+                manifest.name
+            );
+            return Err(Problem::bad_request(detail));
+        }
         let Some(found) = found else {
             let families: Vec<_> = manifest.decoders.iter().map(|decoder| decoder.family.name()).collect();
             return Err(Problem::bad_request(format!(

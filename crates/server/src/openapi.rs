@@ -15,6 +15,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
     ),
     tags(
         (name = "captions", description = "Photos in, sentences out"),
+        (name = "features", description = "Classes and features of photos"),
         (name = "MAX", description = "The routes of IBM's MAX Image Caption Generator, for its clients"),
         (name = "operation", description = "For operators of the server"),
     ),

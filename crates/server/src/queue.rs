@@ -1,9 +1,9 @@
 //! Photos that wait for the device, in the order of their arrival.
 
-use crate::models::Search;
+use crate::models::Work;
 use crate::problem::Problem;
-use shadetell::Caption;
 use shadetell::image::Rgb8;
+use shadetell::{Caption, Class, Features};
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ pub(crate) enum Update {
     /// The sentence so far.
     SoFar(String),
     Done(Box<CaptionResult>),
+    Encoded(Box<EncodeResult>),
     Failed(Problem),
 }
 
@@ -29,12 +30,24 @@ pub(crate) struct CaptionResult {
     pub(crate) adapter: String,
 }
 
-/// A photo to be captioned.
+/// Features and classes, and their origin.
+#[derive(Debug)]
+pub(crate) struct EncodeResult {
+    pub(crate) features: Features,
+    /// All classes, the most probable first; none without a classifier.
+    pub(crate) classes: Vec<Class>,
+    /// Rows, columns and channels of the grid.
+    pub(crate) grid: [usize; 3],
+    /// The adapter's name.
+    pub(crate) adapter: String,
+}
+
+/// A photo in the queue.
 #[derive(Debug)]
 pub(crate) struct Job {
     /// At the size of the network's input.
     pub(crate) input: Rgb8,
-    pub(crate) search: Search,
+    pub(crate) work: Work,
     /// Whether words are sent as they are found. Such a photo is captioned alone.
     pub(crate) follow: bool,
     pub(crate) reply: UnboundedSender<Update>,
@@ -104,7 +117,7 @@ impl Queue {
         self.lock().jobs.len()
     }
 
-    /// The oldest job with up to `most - 1` jobs of the same search. Waits until the batch is full or the oldest job has waited for
+    /// The oldest job with up to `most - 1` jobs of the same work. Waits until the batch is full or the oldest job has waited for
     /// `wait`. Returns an empty batch after a while without jobs, and `None` when the queue is closed and empty.
     pub(crate) fn next_batch(&self, most: usize, wait: Duration) -> Option<Vec<Job>> {
         let mut state = self.lock();
@@ -125,8 +138,8 @@ impl Queue {
             if first.follow {
                 return Some(state.jobs.pop_front().into_iter().collect());
             }
-            let search = first.search;
-            let fits = |job: &Job| job.search == search && !job.follow;
+            let work = first.work;
+            let fits = |job: &Job| job.work == work && !job.follow;
             let left = wait.saturating_sub(first.arrived.elapsed());
             if left.is_zero() || state.is_closed || state.jobs.iter().filter(|job| fits(job)).count() >= most
             {
@@ -155,15 +168,16 @@ fn take(jobs: &mut VecDeque<Job>, most: usize, fits: impl Fn(&Job) -> bool) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::Search;
     use shadetell::weights::DecoderFamily;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     /// A job whose id is the width of its picture.
     fn job(id: u32, beam: usize, follow: bool) -> (Job, UnboundedReceiver<Update>) {
         let (reply, updates) = unbounded_channel();
-        let search = Search { model: 0, decoder: DecoderFamily::ShowTell, beam };
+        let work = Work::Caption(Search { model: 0, decoder: DecoderFamily::ShowTell, beam });
         let input = Rgb8::filled(id, 1, [0; 3]).unwrap();
-        (Job { input, search, follow, reply, _place: None, arrived: Instant::now() }, updates)
+        (Job { input, work, follow, reply, _place: None, arrived: Instant::now() }, updates)
     }
 
     fn ids(batch: Option<Vec<Job>>) -> Vec<u32> {

@@ -1,12 +1,14 @@
 //! Captions the photos of a request and returns JSON.
 
-use crate::models::Search;
+use crate::models::{Search, Work};
 use crate::photo::Photo;
 use crate::problem::Problem;
 use crate::queue::{CaptionResult, Update};
 use crate::record::{AttentionGrid, FailedRecord, Origin, Record};
 use crate::service::{Service, Waiting};
 use crate::upload::Upload;
+use axum::Json;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::sync::Arc;
@@ -38,13 +40,13 @@ impl CaptionRequest {
         mut so_far: impl FnMut(String),
     ) -> Answer {
         let name = photo.name.clone();
-        let mut waiting = self.service.submit(photo, place, self.search, self.follow).await?;
+        let mut waiting = self.service.submit(photo, place, Work::Caption(self.search), self.follow).await?;
         loop {
             match waiting.updates.recv().await {
                 Some(Update::SoFar(words)) => so_far(words),
                 Some(Update::Done(result)) => return self.to_json(name, &waiting, *result),
                 Some(Update::Failed(problem)) => return Err(problem),
-                None => return Err(Problem::internal()),
+                Some(Update::Encoded(_)) | None => return Err(Problem::internal()),
             }
         }
     }
@@ -67,7 +69,7 @@ impl CaptionRequest {
 }
 
 /// A value in JSON.
-fn json(value: &impl Serialize) -> Answer {
+pub(crate) fn json(value: &impl Serialize) -> Answer {
     serde_json::value::to_raw_value(value).map_err(|_| Problem::internal())
 }
 
@@ -76,9 +78,21 @@ pub(crate) fn failed(name: String, problem: &Problem) -> Answer {
     json(&FailedRecord::new(name, &problem.of_photo()))
 }
 
-/// Captions photos concurrently; returns names and answers in order. Dropping the future cancels the photos.
-pub(crate) async fn all(
-    request: CaptionRequest,
+/// A request that answers each of its photos.
+pub(crate) trait PerPhoto: Clone + Send + Sync + 'static {
+    /// The answer for a photo.
+    fn answer(&self, photo: Photo, place: OwnedSemaphorePermit) -> impl Future<Output = Answer> + Send;
+}
+
+impl PerPhoto for CaptionRequest {
+    async fn answer(&self, photo: Photo, place: OwnedSemaphorePermit) -> Answer {
+        self.caption(photo, place, |_| {}).await
+    }
+}
+
+/// Answers photos concurrently; returns names and answers in order. Dropping the future cancels the photos.
+async fn all(
+    request: impl PerPhoto,
     upload: Upload,
     mut places: OwnedSemaphorePermit,
 ) -> Vec<(String, Answer)> {
@@ -88,7 +102,7 @@ pub(crate) async fn all(
         let (request, place) = (request.clone(), places.split(1));
         tasks.spawn(async move {
             let answer = match place {
-                Some(place) => request.caption(photo, place, |_| {}).await,
+                Some(place) => request.answer(photo, place).await,
                 None => Err(Problem::internal()),
             };
             (index, answer)
@@ -102,4 +116,24 @@ pub(crate) async fn all(
         }
     }
     answers
+}
+
+/// The response to a request: an object for a photo alone in the body, an array for a form. If no photo has an answer, the problem of
+/// the first one.
+pub(crate) async fn respond(
+    request: impl PerPhoto,
+    upload: Upload,
+    places: OwnedSemaphorePermit,
+) -> Result<Response, Problem> {
+    let is_form = upload.is_form;
+    let mut answers = all(request, upload, places).await;
+    if !is_form || answers.iter().all(|(_, answer)| answer.is_err()) {
+        let first = answers.drain(..1).next().map_or_else(|| Err(Problem::internal()), |(_, answer)| answer);
+        return Ok(Json(first?).into_response());
+    }
+    let records: Vec<_> = answers
+        .into_iter()
+        .map(|(name, answer)| answer.or_else(|problem| failed(name, &problem)))
+        .collect::<Result<_, _>>()?;
+    Ok(Json(records).into_response())
 }

@@ -3,7 +3,7 @@
 use crate::guard::Access;
 use crate::problem::Problem;
 use crate::service::Service;
-use crate::{drain, guard, max, observe, openapi, page, v1};
+use crate::{drain, features, guard, max, observe, openapi, page, v1};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,8 @@ use utoipa_axum::routes;
 pub(crate) fn router(service: &Arc<Service>, access: Access) -> Router {
     let (api, description) = OpenApiRouter::with_openapi(openapi::description())
         .routes(routes!(v1::caption))
+        .routes(routes!(features::tag))
+        .routes(routes!(features::embed))
         .routes(routes!(v1::models))
         .routes(routes!(max::predict))
         .routes(routes!(max::metadata))

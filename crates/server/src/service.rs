@@ -4,7 +4,7 @@ use crate::budget::Budget;
 use crate::config::Limits;
 use crate::device::Device;
 use crate::metrics::Metrics;
-use crate::models::{Models, Search};
+use crate::models::{Models, Work};
 use crate::photo::{DECODED_BYTES, Photo};
 use crate::problem::Problem;
 use crate::queue::{Job, Queue, Update};
@@ -103,19 +103,19 @@ impl Service {
         &self,
         photo: Photo,
         place: OwnedSemaphorePermit,
-        search: Search,
+        work: Work,
         follow: bool,
     ) -> Result<Waiting, Problem> {
         let Limits { max_pixels, max_body, .. } = self.limits;
         let options = DecodeOptions { max_pixels, max_bytes: max_body as u64, ..DecodeOptions::default() };
-        let preprocessing = self.models.get(search.model).manifest().preprocess;
+        let preprocessing = self.models.get(work.model()).manifest().preprocess;
         let prepared = photo.prepare(options, preprocessing, &self.decoding).await?;
         self.metrics.stage("decode", prepared.decode);
         self.metrics.stage("preprocess", prepared.preprocess);
         let (reply, updates) = unbounded_channel();
         self.queue.push(Job {
             input: prepared.input,
-            search,
+            work,
             follow,
             reply,
             _place: Some(place),

@@ -3,7 +3,7 @@
 use crate::models::{Decoder, ModelInfo, truncated};
 use crate::problem::Problem;
 use crate::record::{PhotoError, Record};
-use crate::request::{CaptionRequest, all, failed};
+use crate::request::{CaptionRequest, respond};
 use crate::service::Service;
 use crate::stream;
 use crate::upload::Upload;
@@ -11,7 +11,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 use shadetell::CaptionOptions;
 use shadetell::weights::DecoderFamily;
@@ -202,17 +202,7 @@ pub(crate) async fn caption(
     if follow {
         return Ok(stream::answer(request, upload, places));
     }
-    let is_form = upload.is_form;
-    let mut answers = all(request, upload, places).await;
-    if !is_form || answers.iter().all(|(_, answer)| answer.is_err()) {
-        let first = answers.drain(..1).next().map_or_else(|| Err(Problem::internal()), |(_, answer)| answer);
-        return Ok(Json(first?).into_response());
-    }
-    let records: Vec<_> = answers
-        .into_iter()
-        .map(|(name, answer)| answer.or_else(|problem| failed(name, &problem)))
-        .collect::<Result<_, _>>()?;
-    Ok(Json(records).into_response())
+    respond(request, upload, places).await
 }
 
 /// The available models.

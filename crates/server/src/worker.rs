@@ -2,13 +2,13 @@
 
 use crate::config::Limits;
 use crate::device::{Device, Reopen};
-use crate::models::{Models, Search};
+use crate::models::{Models, Search, Work};
 use crate::problem::Problem;
-use crate::queue::{CaptionResult, Job, Update};
+use crate::queue::{CaptionResult, EncodeResult, Job, Update};
 use crate::service::Service;
 use shadetell::engine::gpu::{Gpu, GpuError, poll};
 use shadetell::host::{Budget, Input};
-use shadetell::{Caption, CaptionOptions, Captioner, Error, wgpu};
+use shadetell::{Caption, CaptionOptions, Captioner, EncoderOptions, Error, ImageEncoder, wgpu};
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io;
@@ -60,6 +60,8 @@ struct Worker<'a> {
     is_retry: bool,
     /// Ordered by last use, the most recent last.
     captioners: Vec<(Search, usize, Rc<Captioner>)>,
+    /// Encoders with their models, and whether they give grids.
+    encoders: Vec<(usize, bool, ImageEncoder)>,
     /// The largest batch of a search, if the device has no memory for a larger one.
     most: HashMap<Search, usize>,
 }
@@ -85,6 +87,7 @@ impl<'a> Worker<'a> {
             reopen,
             is_retry: false,
             captioners,
+            encoders: Vec::new(),
             most: HashMap::new(),
         }
     }
@@ -122,6 +125,57 @@ impl<'a> Worker<'a> {
         true
     }
 
+    /// Answers jobs of one kind of work; `false` if the device is lost.
+    fn answer(&mut self, jobs: Vec<Job>) -> bool {
+        match jobs.first().map(|job| job.work) {
+            Some(Work::Caption(search)) => self.answer_search(search, jobs),
+            Some(Work::Encode { model, grid }) => self.answer_encoding((model, grid), &jobs),
+            None => true,
+        }
+    }
+
+    /// Answers jobs that ask for features; `false` if the device is lost.
+    fn answer_encoding(&mut self, (model, grid): (usize, bool), jobs: &[Job]) -> bool {
+        match self.encode(model, grid, jobs) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(%error, model, "a batch failed");
+                fail(jobs, &Problem::from(&error));
+                !is_loss(&error)
+            }
+        }
+    }
+
+    /// Sends the features of a group of photos.
+    fn encode(&mut self, model: usize, grid: bool, group: &[Job]) -> Result<(), Error> {
+        let known = self.encoders.iter().position(|(m, g, _)| (*m, *g) == (model, grid));
+        let place = match known {
+            Some(place) => place,
+            None => {
+                let options = EncoderOptions { grid, ..EncoderOptions::default() };
+                let encoder =
+                    ImageEncoder::new(self.service.models.get(model), self.device.backend(), &options)?;
+                self.encoders.push((model, grid, encoder));
+                self.encoders.len() - 1
+            }
+        };
+        let encoder = &self.encoders[place].2;
+        let clock = Instant::now();
+        let inputs: Vec<_> = group.iter().map(|job| &job.input).collect();
+        let all = encoder.encode_preprocessed(&inputs)?;
+        let metrics = &self.service.metrics;
+        metrics.batch(group.len(), clock.elapsed());
+        metrics.stage("encode", clock.elapsed());
+        for (job, features) in group.iter().zip(all) {
+            let classes = encoder.classes(&features, usize::MAX);
+            let (grid, adapter) = (encoder.grid_shape(), self.device.name().to_owned());
+            let result = EncodeResult { features, classes, grid, adapter };
+            // The client may have disconnected.
+            let _ = job.reply.send(Update::Encoded(Box::new(result)));
+        }
+        Ok(())
+    }
+
     /// Drops the device; the next step opens another one.
     fn lose(&mut self) {
         self.service.set_ready(false);
@@ -138,6 +192,7 @@ impl<'a> Worker<'a> {
     fn make_ready(&mut self) -> Result<(), Error> {
         if self.state == State::Lost {
             self.captioners.clear();
+            self.encoders.clear();
             self.most.clear();
             if std::mem::replace(&mut self.is_retry, true) {
                 thread::sleep(PAUSE);
@@ -178,9 +233,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Answers jobs of one search; `false` if the device is lost.
-    fn answer(&mut self, mut jobs: Vec<Job>) -> bool {
-        while let Some(first) = jobs.first() {
-            let search = first.search;
+    fn answer_search(&mut self, search: Search, mut jobs: Vec<Job>) -> bool {
+        while !jobs.is_empty() {
             let most = self.most.get(&search).copied().unwrap_or(usize::MAX);
             let size = (1 << jobs.len().ilog2()).min(most);
             let captioner = self.captioner(search, size);

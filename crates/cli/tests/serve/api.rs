@@ -134,6 +134,51 @@ fn words_are_streamed_as_they_are_found() {
 }
 
 #[test]
+fn photos_get_the_classes_and_features_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let classic = classic(folder.path());
+    let server = Server::start(&["--model", &classic]);
+    let (camera, cat) = (photo("camera.jpg"), photo("cat.jpg"));
+    let said = |command: &str, args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_shadetell"))
+            .args([command, "--quiet", "--device", "gpu"])
+            .args(args)
+            .arg(format!("{}/../../photos/camera.jpg", env!("CARGO_MANIFEST_DIR")))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    // The first model of the server has no classifier, but features.
+    let classes = server.post("/v1/tag?top=2", "image/jpeg", &camera);
+    assert!(classes.problem(422, "no_classifier").contains("flickr8k"));
+    let embedded = server.post("/v1/embed", "image/jpeg", &camera).record();
+    assert_eq!(embedded["features"], said("embed", &["--model", &classic])["features"]);
+    assert_eq!(embedded["shape"], serde_json::json!([1280]));
+    let grid = server.post("/v1/embed?spatial=true", "image/jpeg", &camera).record();
+    assert_eq!(grid["shape"], serde_json::json!([7, 7, 1280]));
+
+    let server = Server::start(&[]);
+    let tagged = server.post("/v1/tag?top=2", "image/jpeg", &camera).record();
+    assert_eq!(tagged["classes"], said("tag", &["--top", "2", "--json"])["classes"]);
+    assert_eq!(tagged["model"], "everyday");
+    let several = server.post_form(
+        "/v1/tag",
+        &[("a", Some("cat.jpg"), &cat), ("b", Some("cut.jpg"), &camera[..900]), ("top", None, b"1")],
+    );
+    let records = several.record();
+    assert_eq!(records[0]["classes"].as_array().unwrap().len(), 1);
+    assert_eq!((&records[0]["path"], &records[1]["path"]), (&"cat.jpg".into(), &"cut.jpg".into()));
+    assert!(records[1]["error"]["code"].is_string(), "{records}");
+    for (path, part) in
+        [("/v1/tag?top=0", "1 to 1000"), ("/v1/tag?beam=3", "model or top"), ("/v1/embed?top=3", "spatial")]
+    {
+        let detail = server.post(path, "image/jpeg", &camera).problem(400, "bad_request");
+        assert!(detail.contains(part), "{detail}");
+    }
+}
+
+#[test]
 fn a_stream_of_several_photos_has_an_event_for_each() {
     let server = Server::start(&[]);
     let mut body = Vec::new();
@@ -247,7 +292,17 @@ fn the_description_lists_every_route_of_the_api() {
     let paths: Vec<&str> = api["paths"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(
         paths,
-        ["/healthz", "/metrics", "/model/metadata", "/model/predict", "/readyz", "/v1/caption", "/v1/models"]
+        [
+            "/healthz",
+            "/metrics",
+            "/model/metadata",
+            "/model/predict",
+            "/readyz",
+            "/v1/caption",
+            "/v1/embed",
+            "/v1/models",
+            "/v1/tag"
+        ]
     );
     let beam = api["paths"]["/v1/caption"]["post"]["parameters"]
         .as_array()
