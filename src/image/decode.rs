@@ -3,11 +3,16 @@
 //! * The format is recognised by content; the file name is ignored.
 //! * Limits are checked against the declared size, before memory for pixels is allocated.
 //! * Animations (GIF, WebP, APNG) give their first frame, the default picture in the case of APNG.
-//! * 16-bit samples are rounded to the nearest 8-bit value. Grey, palette, CMYK and YCCK become RGB.
+//! * 16-bit samples are rounded to the nearest 8-bit value. Grey, palette, CMYK and YCCK become RGB. Floats in TIFF files go from
+//!   0 to 1, or to 255.
 //! * Colour profiles (ICC) and gamma are ignored, as in the loaders that captioning models are trained with.
-//! * Damaged and truncated files are errors; missing pixels are not replaced by grey. Data after the last pixel is
-//!   ignored, except that a JPEG file must have its end marker.
+//! * Damaged and truncated files are errors; missing pixels are not replaced by grey. A file that lacks only its end, or has
+//!   other data in its place, is whole: JPEG, PNG and the others are read as far as their last pixel.
+//! * Containers are as programs write them, not only as the formats define them: [`complete`] and [`bmp`] mend what decoders
+//!   refuse, and [`exif`] finds the orientation.
+//! * Errors are in words about the file. The decoders' own words are about their parts, and are not repeated.
 
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::io::{Cursor, Read};
 use std::panic;
@@ -21,9 +26,15 @@ use serde::{Deserialize, Serialize};
 use super::sniff::{Sniffed, sniff};
 use super::{ImageError, Rgb8};
 
+mod bmp;
+mod complete;
+mod exif;
+mod ifd;
 mod jpeg;
+
 #[cfg(test)]
 mod tests;
+mod tiff;
 
 /// The treatment of transparent pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -71,9 +82,21 @@ impl DecodeOptions {
         Ok(())
     }
 
-    /// Bytes that a decoder may allocate: the largest possible pixels (four 16-bit samples) and a margin.
+    /// Bytes that a decoder may allocate for the largest possible picture.
     fn max_alloc(&self) -> u64 {
-        self.max_pixels.saturating_mul(8).saturating_add(64 << 20)
+        self.alloc_for(self.max_pixels)
+    }
+
+    /// Bytes that a decoder may allocate for so many pixels: four 16-bit samples for each, and a margin.
+    fn alloc_for(&self, pixels: u64) -> u64 {
+        pixels.saturating_mul(8).saturating_add(64 << 20)
+    }
+
+    fn out_of_memory(&self) -> ImageError {
+        ImageError::OutOfMemory {
+            what: "decoding the picture",
+            limit: format!("{} MiB", self.max_alloc() >> 20),
+        }
     }
 }
 
@@ -124,8 +147,9 @@ pub fn decode(bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError>
 pub fn dimensions(bytes: &[u8], options: &DecodeOptions) -> Result<[u32; 2], ImageError> {
     guarded(bytes, options, |format, bytes, options| {
         let (width, height) = match format {
-            ImageFormat::Jpeg => jpeg::open(bytes, options)?.1,
-            _ => open(format, bytes, options).map_err(|error| error.into_image_error(format, options))?.1,
+            ImageFormat::Jpeg => jpeg::dimensions(bytes, options)?,
+            ImageFormat::Tiff => tiff::dimensions(bytes, options)?,
+            _ => open(format, &completed(format, bytes), options)?.dimensions(),
         };
         Ok([width, height])
     })
@@ -158,10 +182,10 @@ fn guarded<T>(
 }
 
 fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Result<Rgb8, ImageError> {
-    let (image, orientation) = if format == ImageFormat::Jpeg {
-        jpeg::decode(bytes, options)?
-    } else {
-        decode_other(format, bytes, options).map_err(|error| error.into_image_error(format, options))?
+    let (image, orientation) = match format {
+        ImageFormat::Jpeg => jpeg::decode(bytes, options)?,
+        ImageFormat::Tiff => tiff::decode(bytes, options)?,
+        _ => decode_other(format, bytes, options)?,
     };
     let (width, height) = (image.width(), image.height());
     let data = to_rgb(image, options.alpha);
@@ -177,80 +201,56 @@ fn decode_as(format: ImageFormat, bytes: &[u8], options: &DecodeOptions) -> Resu
     Rgb8::new(image.width(), image.height(), image.into_rgb8().into_raw())
 }
 
-/// A decoder's error, or an error of this module.
-enum Failure {
-    Codec(CodecError),
-    Refused(ImageError),
-}
-
-impl From<CodecError> for Failure {
-    fn from(error: CodecError) -> Self {
-        Self::Codec(error)
+/// A file as the decoders want it; its pixels are the same.
+fn completed(format: ImageFormat, bytes: &[u8]) -> Cow<'_, [u8]> {
+    match format {
+        ImageFormat::Png => complete::png(bytes),
+        ImageFormat::WebP => complete::webp(bytes),
+        ImageFormat::Gif => complete::gif(bytes),
+        ImageFormat::Bmp => bmp::completed(bytes),
+        _ => bytes.into(),
     }
 }
 
-impl Failure {
-    fn into_image_error(self, format: ImageFormat, options: &DecodeOptions) -> ImageError {
-        match self {
-            Failure::Codec(error) => from_codec(format, error, options),
-            Failure::Refused(error) => error,
-        }
-    }
-}
-
-/// A decoder for everything but JPEG, with the width and height that the file declares.
+/// A decoder for PNG, WebP, GIF and BMP.
 fn open<'a>(
     format: ImageFormat,
     bytes: &'a [u8],
     options: &DecodeOptions,
-) -> Result<(impl ImageDecoder + 'a, (u32, u32)), Failure> {
+) -> Result<impl ImageDecoder + 'a, ImageError> {
     let mut limits = Limits::default();
     limits.max_alloc = Some(options.max_alloc());
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits);
 
-    let decoder = reader.into_decoder()?;
-    let size = decoder.dimensions();
-    options.check_pixels(size.0, size.1).map_err(Failure::Refused)?;
-    Ok((decoder, size))
+    let decoder = reader.into_decoder().map_err(|error| from_codec(format, bytes, &error, options))?;
+    let (width, height) = decoder.dimensions();
+    options.check_pixels(width, height)?;
+    Ok(decoder)
 }
 
-/// Decodes everything but JPEG.
+/// Decodes PNG, WebP, GIF and BMP.
 fn decode_other(
     format: ImageFormat,
     bytes: &[u8],
     options: &DecodeOptions,
-) -> Result<(DynamicImage, Orientation), Failure> {
-    let (mut decoder, _) = open(format, bytes, options)?;
-    let orientation = match format {
-        ImageFormat::Tiff => decoder.orientation()?,
-        // A picture with broken metadata is still readable, so an error counts as no metadata.
-        ImageFormat::Png => {
-            orientation(decoder.exif_metadata().ok().flatten().as_deref().or_else(|| late_exif(bytes)))
-        }
-        _ => orientation(decoder.exif_metadata().ok().flatten().as_deref()),
+) -> Result<(DynamicImage, Orientation), ImageError> {
+    let completed = completed(format, bytes);
+    let decoder = open(format, &completed, options)?;
+    let mut image =
+        DynamicImage::from_decoder(decoder).map_err(|error| from_codec(format, bytes, &error, options))?;
+    let exif = match format {
+        ImageFormat::Png => exif::of_png(bytes),
+        ImageFormat::WebP => complete::webp_exif(bytes).map(Cow::from),
+        _ => None,
     };
-    Ok((DynamicImage::from_decoder(decoder)?, orientation))
-}
-
-/// The orientation in Exif data. Some WebP files have the prefix in front of it that belongs to JPEG only.
-fn orientation(exif: Option<&[u8]>) -> Orientation {
-    let exif = exif.map(|exif| exif.strip_prefix(b"Exif\0\0").unwrap_or(exif));
-    exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms)
-}
-
-/// The eXIf chunk at any position of a PNG file: it may follow the pixels, where the decoder does not look.
-fn late_exif(png: &[u8]) -> Option<&[u8]> {
-    let mut rest = png.get(8..)?;
-    loop {
-        let (length, after) = rest.split_first_chunk::<4>()?;
-        let (name, body) = after.split_first_chunk::<4>()?;
-        let length = u32::from_be_bytes(*length) as usize;
-        if name == b"eXIf" {
-            return body.get(..length);
-        }
-        rest = body.get(length.checked_add(4)?..)?;
+    match format {
+        ImageFormat::Bmp => bmp::adjust(bytes, &mut image),
+        ImageFormat::Gif => complete::surround_gif(bytes, &mut image),
+        _ => {}
     }
+    let orientation = exif.map_or(Orientation::NoTransforms, |exif| exif::orientation(&exif));
+    Ok((image, orientation))
 }
 
 /// 8-bit RGB bytes of any picture.
@@ -297,17 +297,20 @@ fn corrupt(format: ImageFormat, reason: impl ToString) -> ImageError {
     ImageError::Corrupt { format: name(format), reason: reason.to_string() }
 }
 
-fn from_codec(format: ImageFormat, error: CodecError, options: &DecodeOptions) -> ImageError {
+/// The decoders' own words are about their parts, not about the file, so none of them are repeated.
+fn from_codec(format: ImageFormat, bytes: &[u8], error: &CodecError, options: &DecodeOptions) -> ImageError {
+    if format == ImageFormat::Bmp
+        && let Some(kind) = bmp::unsupported(bytes)
+    {
+        return ImageError::UnsupportedFormat { format: kind };
+    }
     match error {
-        CodecError::Limits(_) => ImageError::OutOfMemory {
-            what: "decoding the picture",
-            limit: format!("{} MiB", options.max_alloc() >> 20),
-        },
-        CodecError::Unsupported(error) => ImageError::UnsupportedFormat {
-            format: format!("a kind of {} that is not supported ({error})", name(format)),
-        },
+        CodecError::Limits(_) => options.out_of_memory(),
+        CodecError::Unsupported(_) => {
+            ImageError::UnsupportedFormat { format: format!("an unusual kind of {}", name(format)) }
+        }
         // The bytes are in memory: reading can only fail because there are too few of them.
         CodecError::IoError(_) => corrupt(format, "it ends too early"),
-        error => corrupt(format, error),
+        _ => corrupt(format, "its data contradict each other"),
     }
 }

@@ -2,25 +2,90 @@
 //! decoded with libjpeg-turbo, and a decoder that rounds differently changes one caption in ten.
 //!
 //! JPEG decoders usually show as much as possible: missing or damaged data becomes grey. The caption of a half-grey picture
-//! looks like any other caption, so such files are errors here. The decoder detects damage inside a scan. It does not
-//! detect every truncation in the last row of blocks; the check for the end marker does. Neither detects a truncated scan
-//! to which an end marker was added: its rest is grey, as in Pillow.
+//! looks like any other caption, so such files are errors here. The decoder detects damage inside a scan and data that end
+//! before the last block. A file without an end marker must have every bit of every coefficient. Damage in
+//! arithmetic coding is not detected, since all data mean something there, and neither is a scan that was cut short and has
+//! other data behind it: the rest is grey or noise, as in Pillow.
+//!
+//! `libjpeg-turbo-rs` reads the markers and decodes the planes of the components, [`planes`] makes pixels of them. The
+//! library's own last step takes as long as the other steps together, on one processor, and refuses some sampling factors.
+
+use std::borrow::Cow;
 
 use ::image::metadata::Orientation;
 use ::image::{DynamicImage, ImageFormat, RgbImage};
-use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError, PixelFormat};
+use libjpeg_turbo_rs::{ColorSpace, DecodeLimits, Decoder, JpegError};
 
-use super::{DecodeOptions, ImageError, corrupt, orientation};
+use super::{DecodeOptions, ImageError, corrupt, exif};
+use layout::Layout;
+pub(super) use planes::{Pixels, under_ink};
+use planes::{Plane, interleave};
 
-/// A decoder with the width and height that the file declares, and the layout of its markers.
-pub(super) fn open<'a>(
-    bytes: &'a [u8],
+mod layout;
+mod planes;
+
+/// Width and height that a file declares.
+pub(super) fn dimensions(bytes: &[u8], options: &DecodeOptions) -> Result<(u32, u32), ImageError> {
+    let bytes = completed(bytes)?;
+    size(&open(&bytes, options)?, options)
+}
+
+/// Decodes a file to RGB pixels, with its orientation.
+pub(super) fn decode(
+    bytes: &[u8],
     options: &DecodeOptions,
-) -> Result<(Decoder<'a>, (u32, u32), Layout), ImageError> {
+) -> Result<(DynamicImage, Orientation), ImageError> {
+    let bytes = completed(bytes)?;
+    let decoder = open(&bytes, options)?;
+    let (width, height) = size(&decoder, options)?;
+    let orientation = decoder.exif_data().map_or(Orientation::NoTransforms, exif::orientation);
+    let pixels = match decoder.jpeg_color_space() {
+        ColorSpace::Grayscale => Pixels::GreyToRgb,
+        ColorSpace::Rgb => Pixels::Components,
+        ColorSpace::Cmyk => Pixels::CmykToRgb,
+        ColorSpace::Ycck => Pixels::YcckToRgb,
+        _ => Pixels::YCbCrToRgb,
+    };
+    let data = decode_as(decoder, pixels, options)?;
+    match RgbImage::from_raw(width, height, data) {
+        Some(image) => Ok((DynamicImage::ImageRgb8(image), orientation)),
+        None => Err(corrupt(ImageFormat::Jpeg, TOO_FEW_PIXELS)),
+    }
+}
+
+/// The pixels of a JPEG inside another file, row by row.
+pub(super) struct Part {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    /// The components of each pixel, or RGB.
+    pub(super) data: Vec<u8>,
+}
+
+/// Decodes a JPEG inside another file, which says what the components are: they become RGB if they are YCbCr.
+pub(super) fn decode_part(bytes: &[u8], is_ycbcr: bool, options: &DecodeOptions) -> Result<Part, ImageError> {
+    let bytes = completed(bytes)?;
+    let decoder = open(&bytes, options)?;
+    let (width, height) = size(&decoder, options)?;
+    let pixels = match decoder.header().components.len() {
+        3 if is_ycbcr => Pixels::YCbCrToRgb,
+        _ => Pixels::Components,
+    };
+    let data = decode_as(decoder, pixels, options)?;
+    Ok(Part { width: width as usize, height: height as usize, data })
+}
+
+/// A file with an end marker, if it has all pixels and is of a kind that is supported.
+fn completed(bytes: &[u8]) -> Result<Cow<'_, [u8]>, ImageError> {
     let layout = Layout::of(bytes);
     if let Some(kind) = layout.unsupported() {
         return Err(ImageError::UnsupportedFormat { format: kind.to_owned() });
     }
+    layout
+        .completed(bytes)
+        .ok_or_else(|| corrupt(ImageFormat::Jpeg, "it ends too early: the end-of-image marker is missing"))
+}
+
+fn open<'a>(bytes: &'a [u8], options: &DecodeOptions) -> Result<Decoder<'a>, ImageError> {
     let limits = DecodeLimits {
         max_width: usize::from(u16::MAX),
         max_height: usize::from(u16::MAX),
@@ -28,49 +93,45 @@ pub(super) fn open<'a>(
         max_memory: Some(options.max_alloc()),
         ..DecodeLimits::default()
     };
-    let decoder = Decoder::new_with_limits(bytes, limits).map_err(|error| from_decoder(error, options))?;
-    let (width, height) = decoder.header().dimensions();
-    // At most 65,535 each, as the format has 16 bits for them.
-    let (width, height) = (width as u32, height as u32);
+    Decoder::new_with_limits(bytes, limits).map_err(|error| from_decoder(error, options))
+}
+
+fn size(decoder: &Decoder<'_>, options: &DecodeOptions) -> Result<(u32, u32), ImageError> {
+    let frame = decoder.header();
+    let (width, height) = (u32::from(frame.width), u32::from(frame.height));
     options.check_pixels(width, height)?;
-    Ok((decoder, (width, height), layout))
+    if width == 0 || height == 0 {
+        return Err(corrupt(ImageFormat::Jpeg, "its width or height is missing"));
+    }
+    Ok((width, height))
 }
 
-pub(super) fn decode(
-    bytes: &[u8],
-    options: &DecodeOptions,
-) -> Result<(DynamicImage, Orientation), ImageError> {
-    let (mut decoder, (width, height), layout) = open(bytes, options)?;
-    if !layout.has_end {
-        return Err(corrupt(ImageFormat::Jpeg, "it ends too early: the end-of-image marker is missing"));
+const TOO_FEW_PIXELS: &str = "it holds fewer pixels than it declares";
+
+fn decode_as(decoder: Decoder<'_>, pixels: Pixels, options: &DecodeOptions) -> Result<Vec<u8>, ImageError> {
+    let unsupported = |what: &str| ImageError::UnsupportedFormat { format: format!("a JPEG {what}") };
+    let components = decoder.header().components.clone();
+    if !matches!(components.len(), 1 | 3 | 4) {
+        return Err(unsupported(&format!("with {} components", components.len())));
+    }
+    let (width, height) = decoder.header().dimensions();
+    let sampling: Vec<[usize; 2]> = components
+        .iter()
+        .map(|component| [component.horizontal_sampling, component.vertical_sampling].map(usize::from))
+        .collect();
+    let most = [0, 1].map(|i| sampling.iter().map(|sampling| sampling[i]).max().unwrap_or(1));
+    let whole =
+        |sampling: &[usize; 2]| (0..2).all(|i| sampling[i] > 0 && most[i].is_multiple_of(sampling[i]));
+    if !sampling.iter().all(whole) {
+        return Err(unsupported("whose components do not have whole numbers of pixels to a sample"));
     }
 
-    let orientation = orientation(decoder.exif_data());
-    let inks = matches!(decoder.jpeg_color_space(), ColorSpace::Cmyk | ColorSpace::Ycck);
-    decoder.set_output_format(if inks { PixelFormat::Cmyk } else { PixelFormat::Rgb });
-    let mut data = decoder.decode_image().map_err(|error| from_decoder(error, options))?.data;
-    if inks {
-        to_rgb(&mut data);
-    }
-    match RgbImage::from_raw(width, height, data) {
-        Some(image) => Ok((DynamicImage::ImageRgb8(image), orientation)),
-        None => Err(corrupt(ImageFormat::Jpeg, "it holds fewer pixels than it declares")),
-    }
-}
-
-/// CMYK as JPEG files keep it, 255 for no ink (Adobe's convention), to RGB as Pillow does it, in place.
-fn to_rgb(data: &mut Vec<u8>) {
-    let pixels = data.len() / 4;
-    for i in 0..pixels {
-        let [c, m, y, white] = [data[4 * i], data[4 * i + 1], data[4 * i + 2], data[4 * i + 3]];
-        // `white - (255 - light) * white / 255`, with the quotient rounded to the nearest.
-        let left = |light: u8| {
-            let product = u32::from(255 - light) * u32::from(white) + 128;
-            white.saturating_sub(((product + (product >> 8)) >> 8) as u8)
-        };
-        data[3 * i..3 * i + 3].copy_from_slice(&[left(c), left(m), left(y)]);
-    }
-    data.truncate(pixels * 3);
+    let raw = decoder.decode_raw().map_err(|error| from_decoder(error, options))?;
+    let planes: Option<Vec<Plane>> = (raw.planes.into_iter().zip(raw.plane_widths).zip(sampling))
+        .map(|((data, stride), sampling)| Plane::new(data, stride, [width, height], sampling, most))
+        .collect();
+    let planes = planes.ok_or_else(|| corrupt(ImageFormat::Jpeg, TOO_FEW_PIXELS))?;
+    Ok(interleave(&planes, [width, height], pixels))
 }
 
 fn from_decoder(error: JpegError, options: &DecodeOptions) -> ImageError {
@@ -78,101 +139,9 @@ fn from_decoder(error: JpegError, options: &DecodeOptions) -> ImageError {
         JpegError::Unsupported(_) => {
             ImageError::UnsupportedFormat { format: "an unusual kind of JPEG".to_owned() }
         }
-        JpegError::LimitExceeded { .. } | JpegError::AllocationFailed { .. } => ImageError::OutOfMemory {
-            what: "decoding the picture",
-            limit: format!("{} MiB", options.max_alloc() >> 20),
-        },
+        JpegError::LimitExceeded { .. } | JpegError::AllocationFailed { .. } => options.out_of_memory(),
         JpegError::UnexpectedEof | JpegError::Io(_) => corrupt(ImageFormat::Jpeg, "it ends too early"),
-        error => corrupt(ImageFormat::Jpeg, error),
-    }
-}
-
-/// Properties that follow from the markers alone.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// The second byte of the first frame's marker, which is the kind of coding, and the bits of a sample.
-    frame: Option<(u8, u8)>,
-    /// Whether an end-of-image marker follows a scan.
-    has_end: bool,
-}
-
-impl Layout {
-    /// Walks from marker to marker. The contents of segments, such as thumbnails, are skipped.
-    fn of(bytes: &[u8]) -> Self {
-        let mut layout = Self::default();
-        layout.walk(bytes.get(2..).unwrap_or_default());
-        layout
-    }
-
-    /// Returns early, with `None`, where the data ends before the end marker.
-    fn walk(&mut self, mut rest: &[u8]) -> Option<()> {
-        let mut seen_scan = false;
-        loop {
-            // Entropy-coded data and stray bytes: skip to the next 0xFF.
-            let at = rest.iter().position(|&byte| byte == 0xFF)?;
-            rest = &rest[at + 1..];
-            let (&marker, after) = rest.split_first()?;
-            match marker {
-                0xD9 if seen_scan => {
-                    self.has_end = true;
-                    return Some(());
-                }
-                // A fill byte: the next one may be the marker.
-                0xFF => continue,
-                // An escaped 0xFF, restarts and other markers without a segment.
-                0x00..=0x01 | 0xD0..=0xD9 => rest = after,
-                _ => {
-                    let (length, body) = after.split_first_chunk::<2>()?;
-                    // 0xC4, 0xC8 and 0xCC are in the range of the frames but are not frames; 0xF7 is the frame of JPEG-LS.
-                    if matches!(marker, 0xC0..=0xCF | 0xF7) && !matches!(marker, 0xC4 | 0xC8 | 0xCC) {
-                        self.frame = self.frame.or(body.first().map(|&bits| (marker, bits)));
-                    }
-                    seen_scan |= marker == 0xDA;
-                    rest = after.get(usize::from(u16::from_be_bytes(*length))..)?;
-                }
-            }
-        }
-    }
-
-    /// The name of a coding that the decoder does not support.
-    fn unsupported(&self) -> Option<&'static str> {
-        match self.frame? {
-            (0xC3 | 0xCB, _) => Some("a lossless JPEG"),
-            (0xC5..=0xC7 | 0xCD..=0xCF, _) => Some("a hierarchical JPEG"),
-            (0xF7, _) => Some("JPEG-LS"),
-            (_, 12) => Some("a JPEG with 12 bits for each sample"),
-            _ => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Layout;
-
-    #[test]
-    fn an_end_marker_counts_only_after_a_scan() {
-        let thumbnail = b"\xFF\xD8\xFF\xE1\0\x06\xFF\xDA\xFF\xD9";
-        let scan = b"\xFF\xDA\0\x03\x01\x12\xFF\0\xD9\xFF\xD0\x34";
-        let with = |parts: &[&[u8]]| Layout::of(&parts.concat()).has_end;
-        assert!(!with(&[thumbnail]));
-        assert!(!with(&[thumbnail, b"\xFF\xD9"]));
-        assert!(!with(&[thumbnail, scan]));
-        assert!(!with(&[thumbnail, scan, b"\xFF"]));
-        assert!(with(&[thumbnail, scan, b"\xFF\xD9"]));
-        assert!(with(&[thumbnail, scan, b"\xFF\xFF\xD9trailer"]));
-        assert!(!Layout::of(b"\xFF").has_end);
-    }
-
-    #[test]
-    fn kinds_that_cannot_be_decoded_are_named() {
-        let kind = |marker, bits| Layout::of(&[0xFF, 0xD8, 0xFF, marker, 0, 8, bits]).unsupported();
-        for marker in [0xC0, 0xC1, 0xC2, 0xC4, 0xC9, 0xCA] {
-            assert_eq!(kind(marker, 8), None);
-        }
-        for marker in [0xC3, 0xC5, 0xCB, 0xCD, 0xF7] {
-            assert!(kind(marker, 8).is_some_and(|name| name.contains("JPEG")), "{marker:x}");
-        }
-        assert!(kind(0xC1, 12).is_some());
+        // The decoder's own words are about its parts, not about the file.
+        _ => corrupt(ImageFormat::Jpeg, "its data contradict each other"),
     }
 }

@@ -3,24 +3,27 @@ use std::path::PathBuf;
 use ::image::{DynamicImage, ImageBuffer, Luma, LumaA, Rgba};
 
 use super::*;
+use readings::READ_BY_PILLOW;
 
-fn fixture(name: &str) -> Vec<u8> {
+mod readings;
+
+pub(super) fn fixture(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn decode_default(bytes: &[u8]) -> Result<Rgb8, ImageError> {
+pub(super) fn decode_default(bytes: &[u8]) -> Result<Rgb8, ImageError> {
     decode(bytes, &DecodeOptions::default())
 }
 
-fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
+pub(super) fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, format).unwrap();
     bytes.into_inner()
 }
 
 /// Blocks of 8 by 8 pixels in distinct colours: JPEG preserves them nearly exactly, and no rotation maps the picture to itself.
-fn blocks(columns: u32, rows: u32) -> Rgb8 {
+pub(super) fn blocks(columns: u32, rows: u32) -> Rgb8 {
     let mut data = Vec::new();
     for y in 0..rows * 8 {
         for x in 0..columns * 8 {
@@ -31,11 +34,11 @@ fn blocks(columns: u32, rows: u32) -> Rgb8 {
     Rgb8::new(columns * 8, rows * 8, data).unwrap()
 }
 
-fn to_dynamic(image: &Rgb8) -> DynamicImage {
+pub(super) fn to_dynamic(image: &Rgb8) -> DynamicImage {
     RgbImage::from_raw(image.width(), image.height(), image.data().to_vec()).unwrap().into()
 }
 
-fn jpeg(image: &Rgb8) -> Vec<u8> {
+pub(super) fn jpeg(image: &Rgb8) -> Vec<u8> {
     let mut bytes = Vec::new();
     let encoder = ::image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 98);
     to_dynamic(image).write_with_encoder(encoder).unwrap();
@@ -53,18 +56,18 @@ fn crc32(data: &[u8]) -> u32 {
     })
 }
 
-fn png_chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub(super) fn png_chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let named = [name.as_slice(), body].concat();
     [&(body.len() as u32).to_be_bytes()[..], &named, &crc32(&named).to_be_bytes()].concat()
 }
 
-fn riff_chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+pub(super) fn riff_chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
     let padding = &[0][..body.len() % 2];
     [name.as_slice(), &(body.len() as u32).to_le_bytes(), body, padding].concat()
 }
 
 /// A WebP file with the extended header, which metadata requires.
-fn webp(canvas: [u32; 2], flags: u8, chunks: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn webp(canvas: [u32; 2], flags: u8, chunks: &[Vec<u8>]) -> Vec<u8> {
     let [width, height] = canvas.map(|side| (side - 1).to_le_bytes());
     let header = [&[flags, 0, 0, 0], &width[..3], &height[..3]].concat();
     riff_chunk(b"RIFF", &[b"WEBP".to_vec(), riff_chunk(b"VP8X", &header), chunks.concat()].concat())
@@ -91,7 +94,7 @@ fn tiff(width: u32, height: u32, orientation: u32, data: &[u8]) -> Vec<u8> {
     [file, vec![0; 4], data.to_vec()].concat()
 }
 
-fn exif(orientation: u8) -> Vec<u8> {
+pub(super) fn exif(orientation: u8) -> Vec<u8> {
     let head = b"MM\0\x2A\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0";
     [head.as_slice(), &[orientation, 0, 0, 0, 0, 0, 0]].concat()
 }
@@ -105,13 +108,6 @@ fn every_format_gives_its_pixels() {
     assert!(largest_difference(&decode_default(&jpeg(&image)).unwrap(), &image) <= 4);
     let gif = encode(&to_dynamic(&image), ImageFormat::Gif);
     assert!(largest_difference(&decode_default(&gif).unwrap(), &image) <= 8, "palette of 256");
-    for name in ["cmyk.jpg", "ycck.jpg", "progressive.jpg", "restart.jpg", "lossy.webp"] {
-        let reading = decode_default(&fixture(&format!("{}.png", name.split_once('.').unwrap().0))).unwrap();
-        let found = decode_default(&fixture(name)).unwrap();
-        let difference = largest_difference(&found, &reading);
-        let allowed = if name == "lossy.webp" { 6 } else { 0 };
-        assert!(difference <= allowed, "{name}: {difference} levels from Pillow");
-    }
 }
 
 #[test]
@@ -231,7 +227,6 @@ fn exif_orientation_is_applied() {
             );
         }
     }
-    assert_eq!(orientation(Some(b"Exif\0\0nonsense")), Orientation::NoTransforms);
 }
 
 /// Small files that declare 30000 by 30000 pixels, or as many as the format can.
@@ -340,8 +335,8 @@ fn samples() -> Vec<(String, Vec<u8>)> {
             .into();
     samples.push(("JPEG".to_owned(), jpeg(&image)));
     samples.push(("TIFF by hand".to_owned(), tiff(24, 16, 6, image.data())));
-    let fixtures = ["cmyk.jpg", "ycck.jpg", "progressive.jpg", "restart.jpg", "lossy.webp", "animated.webp"];
-    let fixtures = fixtures.into_iter().chain(["animated.png", "animated.gif", "palette.png", "bilevel.tif"]);
+    let fixtures = READ_BY_PILLOW.map(|(name, _)| name).into_iter();
+    let fixtures = fixtures.chain(["animated.webp", "animated.png", "animated.gif", "palette.png"]);
     samples.extend(fixtures.map(|name| (name.to_owned(), fixture(name))));
     samples
 }
@@ -369,9 +364,31 @@ fn a_truncated_file_is_an_error_unless_all_pixels_are_present() {
     }
 }
 
+/// As a download leaves it that reserved the room for the whole file and was interrupted.
+#[test]
+fn a_jpeg_or_png_whose_rest_is_zeros_is_an_error() {
+    let ends = ["JPEG", ".jpg", "PNG", ".png"];
+    for (name, bytes) in samples().into_iter().filter(|(name, _)| ends.iter().any(|end| name.ends_with(end)))
+    {
+        let whole = decode_default(&bytes).unwrap();
+        for missing in [1, 2, 3, 4, 5, 8, 16, 30, 60].into_iter().filter(|&missing| 2 * missing < bytes.len())
+        {
+            for zeros in [missing, missing + 5000] {
+                let file = [&bytes[..bytes.len() - missing], &vec![0; zeros][..]].concat();
+                match decode_default(&file) {
+                    Ok(image) => assert!(image == whole, "{name}: {missing} bytes are missing"),
+                    Err(error) => assert_eq!(error.code(), "corrupt", "{name}: {error}"),
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn damage_inside_a_jpeg_scan_is_an_error() {
-    for (name, bytes) in samples().into_iter().filter(|(name, _)| name.to_lowercase().contains("jp")) {
+    // In arithmetic coding all data mean something.
+    let files = samples().into_iter().filter(|(name, _)| name != "arithmetic.jpg");
+    for (name, bytes) in files.filter(|(name, _)| name.ends_with(".jpg") || name == "JPEG") {
         // After the first scan's header and some of its data.
         let at = bytes.windows(2).position(|marker| marker == b"\xFF\xDA").unwrap() + 40;
         // No code consists of ones alone, so this cannot be read as data.
