@@ -80,21 +80,17 @@ impl<'a> Networks<'a> {
             let kind = CheckpointErrorKind::SeveralNetworks { wanted, found: listed(&fitting) };
             return Err(CheckpointError::new(self.file(), kind));
         }
-        match self.errors.first() {
-            // A group without a network may be anything; it is the reason only if there is nothing else.
-            Some(reason) if self.networks.is_empty() => {
-                Err(CheckpointError::new(self.file(), reason.clone()))
-            }
-            Some(reason) if self.errors.len() < self.groups.len() => {
-                Err(CheckpointError::new(self.file(), reason.clone()))
-            }
-            _ => {
-                let others: Vec<_> = self.networks.iter().collect();
-                let article = if wanted.starts_with('e') { "an" } else { "a" };
-                let found = if others.is_empty() { "none".to_owned() } else { listed(&others) };
-                Err(self.error(format!("expected {article} {wanted}, found {found}")))
-            }
+        if let Some(reason) = self.errors.first() {
+            return Err(CheckpointError::new(self.file(), reason.clone()));
         }
+        if self.networks.is_empty()
+            && let Some(dict) = self.groups.first()
+        {
+            return Err(CheckpointError::new(self.file(), architecture::nothing_known(dict)));
+        }
+        let article = if wanted.starts_with('e') { "an" } else { "a" };
+        let others: Vec<_> = self.networks.iter().collect();
+        Err(self.error(format!("expected {article} {wanted}, found {}", listed(&others))))
     }
 
     /// What nothing in `used` takes, of the networks' groups, below `prefix`.

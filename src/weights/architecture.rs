@@ -39,7 +39,7 @@ pub(crate) struct Resnet {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct InvertedResiduals {
     /// Blocks, window, stride of the first block, expansion and channels of each stage.
-    stages: [[usize; 5]; 7],
+    stages: &'static [[usize; 5]; 7],
     /// A factor of the channels of the stages.
     width: f32,
     /// A factor of the blocks of the stages.
@@ -49,6 +49,28 @@ pub(crate) struct InvertedResiduals {
     /// Added to a batch norm's variance.
     pub(crate) epsilon: f32,
 }
+
+/// The stages of EfficientNet-Lite0.
+const EFFICIENTNET_LITE: [[usize; 5]; 7] = [
+    [1, 3, 1, 1, 16],
+    [2, 3, 2, 6, 24],
+    [2, 5, 2, 6, 40],
+    [3, 3, 2, 6, 80],
+    [3, 5, 1, 6, 112],
+    [4, 5, 2, 6, 192],
+    [1, 3, 1, 6, 320],
+];
+
+/// The stages of MobileNetV2.
+const MOBILENET_V2: [[usize; 5]; 7] = [
+    [1, 3, 1, 1, 16],
+    [2, 3, 2, 6, 24],
+    [3, 3, 2, 6, 32],
+    [4, 3, 2, 6, 64],
+    [3, 3, 1, 6, 96],
+    [3, 3, 2, 6, 160],
+    [1, 3, 1, 6, 320],
+];
 
 /// An inverted residual block.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -75,30 +97,18 @@ impl InvertedResiduals {
 
     /// An EfficientNet-Lite, with the multipliers of its published weights.
     pub(crate) fn efficientnet_lite(width: f32, depth: f32) -> InvertedResiduals {
-        let stages = [
-            [1, 3, 1, 1, 16],
-            [2, 3, 2, 6, 24],
-            [2, 5, 2, 6, 40],
-            [3, 3, 2, 6, 80],
-            [3, 5, 1, 6, 112],
-            [4, 5, 2, 6, 192],
-            [1, 3, 1, 6, 320],
-        ];
-        InvertedResiduals { stages, width, depth, has_same_padding: true, epsilon: 1e-3 }
+        InvertedResiduals { stages: &EFFICIENTNET_LITE, width, depth, has_same_padding: true, epsilon: 1e-3 }
     }
 
     /// MobileNetV2.
     pub(crate) fn mobilenet_v2() -> InvertedResiduals {
-        let stages = [
-            [1, 3, 1, 1, 16],
-            [2, 3, 2, 6, 24],
-            [3, 3, 2, 6, 32],
-            [4, 3, 2, 6, 64],
-            [3, 3, 1, 6, 96],
-            [3, 3, 2, 6, 160],
-            [1, 3, 1, 6, 320],
-        ];
-        InvertedResiduals { stages, width: 1.0, depth: 1.0, has_same_padding: false, epsilon: 1e-5 }
+        InvertedResiduals {
+            stages: &MOBILENET_V2,
+            width: 1.0,
+            depth: 1.0,
+            has_same_padding: false,
+            epsilon: 1e-5,
+        }
     }
 
     /// All blocks, in their order.
@@ -106,7 +116,7 @@ impl InvertedResiduals {
         let mut blocks = Vec::new();
         let mut inputs = InvertedResiduals::STEM;
         for (stage, [repeats, kernel, first_stride, expansion, channels]) in
-            self.stages.into_iter().enumerate()
+            self.stages.iter().copied().enumerate()
         {
             let is_scaled = stage > 0 && stage + 1 < self.stages.len();
             let repeats = if is_scaled { (repeats as f32 * self.depth).ceil() as usize } else { repeats };

@@ -63,7 +63,7 @@ impl EncoderFamily {
         };
         // The middle 7 / 8 of the shorter side.
         let [mean, std] = LITE;
-        let resize = Resize::ShorterSide((side * 8 + 6) / 7);
+        let resize = Resize::ShorterSide((side * 8u32).div_ceil(7));
         Preprocessing { width: side, height: side, resize, filter: Filter::Bicubic, mean, std }
     }
 }

@@ -82,7 +82,7 @@ fn unknown<T>(message: String) -> Result<T, CheckpointErrorKind> {
     Err(CheckpointErrorKind::Architecture(message))
 }
 
-/// The networks in a state dict, and what is wrong with parts of it that look like a network. One of the lists has an element.
+/// The networks in a state dict, and what is wrong with parts of it that look like a network.
 pub fn recognise(dict: &StateDict<'_>) -> (Vec<Network>, Vec<CheckpointErrorKind>) {
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     let encoders = encoder::find(dict).map(|result| result.map(Network::Encoder));
@@ -93,11 +93,12 @@ pub fn recognise(dict: &StateDict<'_>) -> (Vec<Network>, Vec<CheckpointErrorKind
             Err(error) => errors.push(error),
         }
     }
-    if found.is_empty() && errors.is_empty() {
-        let message = format!("expected {KNOWN}, found {}", names(dict));
-        errors.push(CheckpointErrorKind::Architecture(message));
-    }
     (found, errors)
+}
+
+/// The error for a state dict in which nothing looks like a network.
+pub fn nothing_known(dict: &StateDict<'_>) -> CheckpointErrorKind {
+    CheckpointErrorKind::Architecture(format!("expected {KNOWN}, found {}", names(dict)))
 }
 
 const KNOWN: &str = "a ResNet (`conv1.weight`, `layer1.0.conv1.weight` ..., or `resnet.0.weight`, `resnet.4.0.conv1.weight` ...), \
