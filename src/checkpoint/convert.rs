@@ -167,7 +167,7 @@ pub fn convert<'a>(
         Projection { dict: encoder_dict, tensors: Vec::new() }
     } else {
         projection((encoder_dict, encoder), (decoder_dict, decoder), options.prefix.as_deref())
-            .map_err(|message| decoder_file.error(message))?
+            .map_err(|message| encoder_file.error(message))?
     };
     let prefix = family.prefix();
     let parts = [

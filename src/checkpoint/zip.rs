@@ -32,6 +32,11 @@ fn damaged<T>(message: impl Into<String>) -> Result<T, CheckpointErrorKind> {
     Err(CheckpointErrorKind::Container(message.into()))
 }
 
+fn packed_otherwise<T>(entry: String) -> Result<T, CheckpointErrorKind> {
+    let expected = "a zip archive without compression, or with deflate";
+    Err(CheckpointErrorKind::Foreign { expected, found: format!("one in which {entry}") })
+}
+
 /// Reads little-endian numbers at fixed places of a record.
 struct Record<'a>(&'a [u8]);
 
@@ -102,15 +107,13 @@ fn entries(file: &Bytes) -> Result<Vec<Entry>, CheckpointErrorKind> {
         let (method, flags) = (header.number(10, 2)?, header.number(8, 2)?);
         let unpacked = match method {
             _ if flags & 1 != 0 => {
-                return damaged(format!(
-                    "`{name}` is encrypted: unpack the archive, and pack it without a password"
-                ));
+                return packed_otherwise(format!("`{name}` is encrypted: pack it again without a password"));
             }
             STORED if size == packed => None,
             DEFLATED => Some((size, header.number(16, 4)? as u32)),
             _ => {
-                return damaged(format!(
-                    "`{name}` is compressed by method {method}, expected none or deflate: pack it with `zip -0`"
+                return packed_otherwise(format!(
+                    "`{name}` is compressed by method {method}: pack it again with `zip -0`"
                 ));
             }
         };

@@ -215,10 +215,13 @@ fn show_tell(dict: &StateDict<'_>, recurrent: &Recurrent<'_>) -> Result<Decoder,
         }
     }
     let Some((scope, embedding, words, (output, outputs))) = found else {
+        let unread: Vec<String> =
+            dict.unsupported().iter().map(|(_, reason)| format!("; {reason}")).collect();
         return unknown(format!(
             "is nearest to a Show and Tell decoder, but lacks an embedding [words, {inputs}] without bias, or a last layer \
-             [words, {hidden}]; it has {}",
-            names(dict)
+             [words, {hidden}]; it has {}{}",
+            names(dict),
+            unread.first().map_or("", String::as_str)
         ));
     };
     let mut tensors = Collection::new(dict);
