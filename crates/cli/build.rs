@@ -14,7 +14,8 @@ fn main() {
     let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok();
     let commit = commit.filter(|found| git.exists() && found.status.success());
     let commit = commit.and_then(|found| String::from_utf8(found.stdout).ok()).unwrap_or_default();
-    println!("cargo::rustc-env=SHADETELL_COMMIT={}", commit.trim());
+    let commit = commit.trim();
+    println!("cargo::rustc-env=SHADETELL_COMMIT={commit}");
 
     // The lock file of the workspace, or the one in the package.
     let lock = ["../../Cargo.lock", "Cargo.lock"].into_iter().find(|lock| Path::new(lock).exists());
@@ -27,4 +28,8 @@ fn main() {
         .and_then(|package| package.split("version = \"").nth(1)?.split('"').next())
         .unwrap_or("unknown");
     println!("cargo::rustc-env=SHADETELL_WGPU={version}");
+
+    let package = env!("CARGO_PKG_VERSION");
+    let commit = if commit.is_empty() { String::new() } else { format!("commit {commit}, ") };
+    println!("cargo::rustc-env=SHADETELL_VERSION={package} ({commit}wgpu {version})");
 }

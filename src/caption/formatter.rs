@@ -16,6 +16,10 @@ pub struct Caption {
     pub tokens: Vec<Token>,
     /// The natural logarithm of its probability, the end token included.
     pub log_prob: f32,
+    /// `log_prob` over the number of tokens, with the end token.
+    pub mean_log_prob: f32,
+    /// What the search ranked it by: `log_prob` over a power of the number of tokens, the length penalty.
+    pub score: f32,
     /// Whether the model ended the sentence itself, rather than being cut off at the greatest length.
     pub finished: bool,
     /// The other sentences that the search found, best first.
@@ -59,6 +63,10 @@ pub struct Alternative {
     pub text: String,
     /// The natural logarithm of its probability.
     pub log_prob: f32,
+    /// `log_prob` over the number of tokens, with the end token.
+    pub mean_log_prob: f32,
+    /// What the search ranked it by: `log_prob` over a power of the number of tokens, the length penalty.
+    pub score: f32,
 }
 
 /// The time of each stage of a caption.
@@ -107,8 +115,13 @@ impl CaptionFormatter {
         let trace = SearchTrace::new(&self.sizes, outputs).ok_or(GpuError::Internal(broken.to_owned()))?;
         let mut found = trace.hypotheses(image, self.special.end, self.length_penalty).into_iter();
         let best = found.next().ok_or(Error::Overflow)?;
-        let alternatives =
-            found.map(|h| Alternative { text: self.sentence(&h), log_prob: h.log_prob }).collect();
+        let alternative = |h: Hypothesis| Alternative {
+            text: self.sentence(&h),
+            log_prob: h.log_prob,
+            mean_log_prob: h.score(1.0),
+            score: h.score(self.length_penalty),
+        };
+        let alternatives = found.map(alternative).collect();
         let tags = trace.tags(&self.sizes, image);
         let tags: Vec<SeenTag> =
             tags.map(|(number, score)| SeenTag { name: self.tags[number].clone(), score }).collect();
@@ -116,6 +129,8 @@ impl CaptionFormatter {
         Ok(Caption {
             text: self.sentence(&best),
             log_prob: best.log_prob,
+            mean_log_prob: best.score(1.0),
+            score: best.score(self.length_penalty),
             finished: best.finished,
             alternatives,
             confidence: confidence.map(|(probability, _)| probability),

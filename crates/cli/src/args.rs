@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 use super::tuned;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum, ValueHint};
 use shadetell::engine::gpu::{AdapterChoice, Gpu, GpuError};
 use shadetell::weights::{DecoderFamily, Model};
@@ -104,7 +104,7 @@ impl From<BackendName> for wgpu::Backends {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct AdapterArgs {
     /// Part of an adapter's name, or its number in `shadetell devices`; WGPU_ADAPTER_NAME does the same
-    #[arg(long, value_name = "NAME|NUMBER")]
+    #[arg(long, value_name = "NAME|NUMBER", value_parser = adapter)]
     pub(crate) adapter: Option<String>,
 
     /// Use this graphics API only; WGPU_BACKEND does the same
@@ -120,9 +120,57 @@ impl AdapterArgs {
         Ok(gpu)
     }
 
+    /// Opens the adapter with all limits that it has, for shaders of users.
+    pub(crate) fn open_for_user_shaders(&self) -> Result<Gpu, GpuError> {
+        let mut gpu = Gpu::open_with(&self.choice(), wgpu::Limits::clone)?;
+        gpu.choices = tuned::load(&gpu.info);
+        Ok(gpu)
+    }
+
     /// The same choice as a type of the library.
     pub(crate) fn choice(&self) -> AdapterChoice {
         AdapterChoice { adapter: self.adapter.clone(), backends: self.backend.map(wgpu::Backends::from) }
+    }
+}
+
+/// Photos in a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Batches {
+    /// As many as suit their number.
+    Auto,
+    /// So many.
+    Of(usize),
+}
+
+/// Most photos of a batch that is chosen.
+const AUTO_BATCH: usize = 8;
+
+impl Batches {
+    /// The size of a batch for this many photos: batches of about the same size.
+    pub(crate) fn size(self, photos: usize) -> usize {
+        match self {
+            Batches::Auto => photos.div_ceil(photos.div_ceil(AUTO_BATCH).max(1)).max(1),
+            Batches::Of(size) => size,
+        }
+    }
+}
+
+/// Parses `auto` or a number.
+pub(crate) fn batch(most: usize) -> impl Fn(&str) -> Result<Batches, String> + Clone + Send + Sync + 'static {
+    let number = number(1..=most, "auto or a whole number");
+    move |text| if text == "auto" { Ok(Batches::Auto) } else { number(text).map(Batches::Of) }
+}
+
+/// Parses the path of a photo. An empty one is a photo that is missing, not the end of a batch.
+pub(crate) fn photo_paths() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// Parses the name or number of an adapter.
+fn adapter(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("expected part of an adapter's name, or its number in `shadetell devices`".to_owned()),
+        name => Ok(name.to_owned()),
     }
 }
 
@@ -156,5 +204,14 @@ mod tests {
         for text in ["NaN", "inf", "-0.1"] {
             assert!(penalty(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn batches_have_about_the_same_size() {
+        let sizes = [0, 1, 2, 8, 9, 16, 17, 100].map(|photos| Batches::Auto.size(photos));
+        assert_eq!(sizes, [1, 1, 2, 8, 5, 8, 6, 8]);
+        assert_eq!(Batches::Of(3).size(100), 3);
+        assert_eq!(batch(64)("auto"), Ok(Batches::Auto));
+        assert_eq!(batch(64)("0").unwrap_err(), "expected auto or a whole number from 1 to 64");
     }
 }

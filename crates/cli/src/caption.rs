@@ -1,8 +1,9 @@
 //! `shadetell caption`: a sentence for each photo.
 
-use super::args::{AdapterArgs, SearchArgs, named, number};
+use super::args::{AdapterArgs, Batches, SearchArgs, batch, named, number, photo_paths};
 use super::engine::{DeviceChoice, Engine};
 use super::failure::{Failure, NO_DEVICE, PHOTOS_FAILED, advice};
+use super::names::{shown, visible};
 use super::output::{self, Progress, note};
 use super::photos::{Photo, is_stdin, read_ahead};
 use super::pictures::Pictures;
@@ -11,9 +12,9 @@ use clap::{Args, ValueEnum, ValueHint};
 use shadetell::image::{DecodeOptions, ImageError, Rgb8};
 use shadetell::weights::Preset;
 use shadetell::{Caption, CaptionOptions, Error};
-use shadetell_server::record::{FailedRecord, Origin, PhotoError, Record};
+use shadetell_server::record::{FailedRecord, Origin, PhotoError, PhotoName, Record};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -21,20 +22,30 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell caption dog.jpg                        one photo: the sentence alone
-  shadetell caption holiday/*.jpg > captions.tsv   many: `path<TAB>sentence`, in this order
+  shadetell caption dog.jpg
+      one photo: the sentence alone
+  shadetell caption holiday/*.jpg > captions.tsv
+      many photos: `path<TAB>sentence`, in this order
   curl -s https://example.org/a.jpg | shadetell caption -
-  shadetell caption --json *.jpg | jq -r 'select(.error) | .path'      those that failed
-  shadetell caption --attention seen/ dog.jpg      draws seen/dog.attention.png
-  shadetell caption --beam 1 --device cpu dog.jpg  greedy search, without a GPU
+  shadetell caption --json *.jpg | jq -r 'select(.error) | .path'
+      those that failed
+  shadetell caption --attention seen/ dog.jpg
+      draws seen/dog.attention.png
+  shadetell caption --beam 1 --device cpu dog.jpg
+      greedy search, without a GPU
   find . -name '*.jpg' -print0 | xargs -0 shadetell caption --json
 
-The error of a photo that fails is printed to standard error, or with --json in its line; the others are still captioned.
-Exit codes: 0 all captioned, 1 some photos failed, 2 wrong usage, 3 the model cannot be loaded,
-4 there is no such adapter or the device was lost.")]
+The error of a photo that fails is printed to standard error, or with --json
+in its line; the others are still captioned. In text, control characters and
+other bytes in names are escaped, as in \\n or \\xff; in JSON, `path_bytes` has
+the base64 of a name that is not Unicode.
+
+Exit codes: 0 all captioned, 1 some photos failed, 2 wrong usage, 3 the model
+cannot be loaded, 4 there is no such adapter or the device was lost.")]
 pub(crate) struct CaptionArgs {
     /// Photo files; `-` reads one from standard input
-    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath,
+          value_parser = photo_paths())]
     paths: Vec<PathBuf>,
 
     /// Print a JSON object a line: caption, confidence, tags, words, probabilities, alternatives, timings
@@ -54,16 +65,16 @@ pub(crate) struct CaptionArgs {
     #[arg(long, value_name = "RULE", value_enum, conflicts_with = "length_penalty")]
     beam_rule: Option<BeamRule>,
 
-    /// The confidence, from 0 to 1, below which a sentence is printed as `not sure: SENTENCE`, instead of the model's threshold; 0 marks
-    /// none
-    #[arg(long, value_name = "CONFIDENCE", allow_negative_numbers = true,
+    /// The confidence, from 0 to 1, below which a sentence is marked: printed as `not sure: SENTENCE`, with `"sure": false` in JSON.
+    /// The model's threshold if not given; 0 marks none
+    #[arg(long, alias = "sure", value_name = "CONFIDENCE", allow_negative_numbers = true,
           value_parser = number(0.0..=1.0f32, "a number"))]
-    sure: Option<f32>,
+    min_confidence: Option<f32>,
 
-    /// Photos in a batch
-    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true,
-          value_parser = number(1..=CaptionOptions::MAX_BATCH, "a whole number"))]
-    batch: usize,
+    /// Photos in a batch; captions do not depend on it. `auto` takes up to 8
+    #[arg(long, value_name = "N", default_value = "auto", allow_negative_numbers = true,
+          value_parser = batch(CaptionOptions::MAX_BATCH))]
+    batch: Batches,
 
     /// How photos are preprocessed, instead of the model's own way
     #[arg(long, value_name = "NAME", value_parser = named(&Preset::ALL, Preset::name))]
@@ -116,11 +127,24 @@ impl CaptionArgs {
         let sum_alone = (self.beam_rule == Some(BeamRule::Sat)).then_some(0.0);
         CaptionOptions {
             length_penalty: self.length_penalty.or(sum_alone),
-            batch: Some(self.batch),
+            batch: Some(self.batch_size()),
             preprocessing: self.preset.map(Preset::preprocessing),
             keep_special: self.keep_special,
             ..self.search.options()
         }
+    }
+
+    fn batch_size(&self) -> usize {
+        self.batch.size(self.paths.len())
+    }
+
+    /// The caption, with the threshold of the command line.
+    fn judged(&self, caption: Caption) -> Caption {
+        let is_sure = match self.min_confidence {
+            Some(least) => caption.confidence.is_none_or(|confidence| confidence >= least),
+            None => caption.is_sure,
+        };
+        Caption { is_sure, ..caption }
     }
 
     /// Checks conditions that the parser cannot check.
@@ -150,11 +174,11 @@ impl CaptionArgs {
 pub(crate) fn run(args: &CaptionArgs) -> Result<ExitCode, Failure> {
     args.check()?;
     // The first photo is decoded while the model is being prepared.
-    let photos = read_ahead(args.paths.clone(), args.decode_options(), args.batch)?;
+    let photos = read_ahead(args.paths.clone(), args.decode_options(), args.batch_size())?;
     let clock = Instant::now();
     let model = args.search.open_model()?;
     let engine = Engine::prepare(&model, &args.options(), args.device, &args.adapter)?;
-    if args.verbose || (args.device == DeviceChoice::Auto && !args.quiet) {
+    if args.verbose || (engine.device.is_fallback && !args.quiet) {
         engine.device.introduce();
     }
     if args.verbose
@@ -200,7 +224,7 @@ impl Batch<'_> {
         let mut photos = photos.peekable();
         let mut done = 0;
         while photos.peek().is_some() {
-            let group: Vec<Photo> = photos.by_ref().take(self.args.batch).collect();
+            let group: Vec<Photo> = photos.by_ref().take(self.args.batch_size()).collect();
             let captions = self.captions(&group);
             for (photo, caption) in group.iter().zip(captions) {
                 let line = caption.and_then(|(image, caption)| self.line(photo, image, &caption));
@@ -232,27 +256,16 @@ impl Batch<'_> {
             None => None,
         };
         let line = if self.args.json {
-            {
-                let size = [image.width(), image.height()];
-                let path = path.display().to_string();
-                let mut record = Record::new(path, size, caption, photo.took, self.origin);
-                record.attention = picture.map(|picture| picture.display().to_string());
-                json(&record)
-            }
+            let size = [image.width(), image.height()];
+            let mut record = Record::new(PhotoName::of(path), size, caption, photo.took, self.origin);
+            record.attention = picture.map(|picture| picture.display().to_string());
+            json(&record)
         } else {
-            let sentence = self.sentence(caption);
-            if self.args.paths.len() == 1 { sentence } else { format!("{}\t{sentence}", path.display()) }
+            let mark = if caption.is_sure { "" } else { "not sure: " };
+            let sentence = format!("{mark}{}", visible(&caption.text));
+            if self.args.paths.len() == 1 { sentence } else { format!("{}\t{sentence}", shown(path)) }
         };
         Ok((line, timings(photo.took, caption)))
-    }
-
-    /// The sentence, marked if it is not sure.
-    fn sentence(&self, caption: &Caption) -> String {
-        let is_sure = match self.args.sure {
-            Some(least) => caption.confidence.is_none_or(|confidence| confidence >= least),
-            None => caption.is_sure,
-        };
-        if is_sure { caption.text.clone() } else { format!("not sure: {}", caption.text) }
     }
 
     /// Captions the decoded photos of a group, unless the device is lost.
@@ -271,9 +284,11 @@ impl Batch<'_> {
         };
         let mut spoken = spoken.map(Vec::into_iter);
         let result = |photo: &'p Photo| match (&photo.image, &mut spoken) {
-            (Err(error), _) => Some(Err(photo_error(&photo.path, error))),
+            (Err(error), _) => Some(Err(error.clone())),
             (Ok(_), Err(error)) => Some(Err(error.clone())),
-            (Ok(image), Ok(captions)) => captions.next().map(|caption| Ok((image, caption))),
+            (Ok(image), Ok(captions)) => {
+                captions.next().map(|caption| Ok((image, self.args.judged(caption))))
+            }
         };
         group.iter().filter_map(result).collect()
     }
@@ -284,17 +299,15 @@ impl Batch<'_> {
             Ok((line, timings)) => {
                 (self.print)(&(line + "\n"))?;
                 if self.args.verbose {
-                    note(&format!("{}: {timings}", photo.path.display()));
+                    note(&format!("{}: {timings}", shown(&photo.path)));
                 }
             }
             Err(error) => {
                 self.failed += 1;
                 if self.args.json {
-                    (self.print)(
-                        &(json(&FailedRecord::new(photo.path.display().to_string(), &error)) + "\n"),
-                    )?;
+                    (self.print)(&(json(&FailedRecord::new(PhotoName::of(&photo.path), &error)) + "\n"))?;
                 } else {
-                    note(&format!("error: {}: {}", photo.path.display(), error.message));
+                    output::error(&format!("{}: {}", shown(&photo.path), error.message));
                 }
             }
         }
@@ -319,16 +332,6 @@ fn timings(decode: Duration, caption: &Caption) -> String {
     )
 }
 
-/// An error of reading a photo, with advice about options.
-fn photo_error(path: &Path, error: &ImageError) -> PhotoError {
-    let advice = match error {
-        ImageError::IsDirectory => format!(", as in {}", path.join("*.jpg").display()),
-        ImageError::TooManyPixels { .. } => " with --max-pixels".to_owned(),
-        _ => String::new(),
-    };
-    PhotoError { code: error.code(), message: format!("{error}{advice}") }
-}
-
 /// An error of drawing attention.
 fn picture_error(error: &ImageError) -> PhotoError {
     PhotoError { code: error.code(), message: format!("--attention: {error}") }
@@ -339,7 +342,6 @@ mod tests {
     use super::*;
     use clap::Parser;
     use shadetell::engine::gpu::GpuError;
-    use shadetell::image::ImageError;
     use std::cell::{Cell, RefCell};
 
     #[derive(Parser)]
@@ -353,6 +355,8 @@ mod tests {
             text: "a dog".to_owned(),
             tokens: Vec::new(),
             log_prob: -1.0,
+            mean_log_prob: -1.0,
+            score: -1.0,
             finished: true,
             alternatives: Vec::new(),
             tags: Vec::new(),
@@ -364,11 +368,11 @@ mod tests {
 
     #[test]
     fn captions_before_the_loss_of_the_device_are_printed() {
-        let args = Line::parse_from(["caption", "--json", "1", "2", "3", "4"]).args;
+        let args = Line::parse_from(["caption", "--json", "--batch", "1", "1", "2", "3", "4"]).args;
         let photo = |path: &PathBuf| Photo {
             path: path.clone(),
             image: if path.as_os_str() == "3" {
-                Err(ImageError::EmptyFile)
+                Err(PhotoError { code: "empty_file", message: String::new() })
             } else {
                 Ok(Rgb8::filled(1, 1, [0; 3]).unwrap())
             },

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell completions bash > ~/.local/share/bash-completion/completions/shadetell
+  shadetell completions bash \\
+      > ~/.local/share/bash-completion/completions/shadetell
   shadetell completions fish > ~/.config/fish/completions/shadetell.fish
   shadetell completions zsh > ~/.zfunc/_shadetell      with ~/.zfunc in fpath")]
 pub(crate) struct CompletionsArgs {

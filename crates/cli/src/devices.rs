@@ -15,10 +15,11 @@ use std::process::ExitCode;
 Examples:
   shadetell devices                            all adapters, best first
   shadetell caption --adapter 1 dog.jpg        take the second one
-  shadetell caption --adapter nvidia dog.jpg   take the first one whose name contains `nvidia`
+  shadetell caption --adapter nvidia dog.jpg   the first with `nvidia` in its name
   shadetell devices --json                     for programs
 
-Exits with 4 if there is no adapter. OpenGL adapters are listed only if there are no others, or with --backend gl.")]
+Exits with 4 if there is no adapter. OpenGL adapters are listed only if there
+are no others, or with --backend gl.")]
 pub(crate) struct DevicesArgs {
     /// Print JSON: an array of objects
     #[arg(long)]

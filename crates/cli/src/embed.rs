@@ -2,9 +2,11 @@
 
 use super::encoder::{EncoderArgs, Prepared};
 use super::failure::Failure;
+use super::names::shown;
 use clap::{Args, ValueEnum, ValueHint};
 use serde::Serialize;
 use shadetell::Features;
+use shadetell_server::record::PhotoName;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
@@ -57,7 +59,8 @@ enum Format {
 
 #[derive(Serialize)]
 struct Record<'a> {
-    path: &'a str,
+    #[serde(flatten)]
+    name: PhotoName,
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<&'a [usize]>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +81,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<ExitCode, Failure> {
     let count: usize = shape.iter().product();
     let mut out: Box<dyn Write> = match &args.output {
         Some(path) => {
-            let cannot = |error| Failure::System(format!("{}: cannot be written: {error}", path.display()));
+            let cannot = |error| Failure::System(format!("{}: cannot be written: {error}", shown(path)));
             Box::new(BufWriter::new(File::create(path).map_err(cannot)?))
         }
         None => Box::new(BufWriter::new(io::stdout().lock())),
@@ -89,9 +92,8 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<ExitCode, Failure> {
     let code = args.encoder.run(&encoder, |path, result| {
         let values = result.map(|features| args.values(features));
         if args.format == Format::Jsonl {
-            let path = path.display().to_string();
             let record = Record {
-                path: &path,
+                name: PhotoName::of(path),
                 shape: values.is_ok().then_some(&shape),
                 features: values.as_ref().ok().map(Vec::as_slice),
                 error: values.as_ref().err().copied(),

@@ -1,9 +1,10 @@
 //! Encoders of photos, for the commands that print features or classes.
 
-use super::args::{AdapterArgs, bundled_model, number};
+use super::args::{AdapterArgs, Batches, batch, bundled_model, number, photo_paths};
 use super::engine::{Device, DeviceChoice};
 use super::failure::{Failure, PHOTOS_FAILED};
-use super::output::{Progress, note};
+use super::names::shown;
+use super::output::{self, Progress};
 use super::photos::{Photo, read_ahead};
 use clap::{Args, ValueHint};
 use shadetell::image::{DecodeOptions, Rgb8};
@@ -16,17 +17,18 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 pub(crate) struct EncoderArgs {
     /// Photo files; `-` reads one from standard input
-    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    #[arg(required = true, value_name = "PATH", value_hint = ValueHint::FilePath,
+          value_parser = photo_paths())]
     pub(crate) paths: Vec<PathBuf>,
 
     /// A model file to use instead of the built-in one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     model: Option<PathBuf>,
 
-    /// Photos in a batch
-    #[arg(long, value_name = "N", default_value = "1", allow_negative_numbers = true,
-          value_parser = number(1..=ImageEncoder::MAX_BATCH, "a whole number"))]
-    batch: usize,
+    /// Photos in a batch; results do not depend on it. `auto` takes up to 8
+    #[arg(long, value_name = "N", default_value = "auto", allow_negative_numbers = true,
+          value_parser = batch(ImageEncoder::MAX_BATCH))]
+    batch: Batches,
 
     /// The device to use
     #[arg(long, value_enum, default_value_t = DeviceChoice::Auto)]
@@ -60,10 +62,10 @@ impl EncoderArgs {
             Some(path) => Model::open(path)?,
             None => bundled_model()?,
         };
-        let options = EncoderOptions { batch: self.batch, grid };
+        let options = EncoderOptions { batch: self.batch.size(self.paths.len()), grid };
         let device = Device::open(self.device, &self.adapter)?;
         let encoder = ImageEncoder::new(&model, device.backend(), &options)?;
-        if self.verbose {
+        if self.verbose || (device.is_fallback && !self.quiet) {
             device.introduce();
         }
         Ok(Prepared { model: model.manifest().name.clone(), file: model.file().to_owned(), encoder })
@@ -81,10 +83,11 @@ impl EncoderArgs {
             ..DecodeOptions::default()
         };
         let progress = Progress::of(self.paths.len(), self.quiet);
-        let mut photos = read_ahead(self.paths.clone(), options, self.batch)?.peekable();
+        let batch = self.batch.size(self.paths.len());
+        let mut photos = read_ahead(self.paths.clone(), options, batch)?.peekable();
         let mut failed = 0;
         while photos.peek().is_some() {
-            let group: Vec<Photo> = photos.by_ref().take(self.batch).collect();
+            let group: Vec<Photo> = photos.by_ref().take(batch).collect();
             let images: Vec<&Rgb8> = group.iter().filter_map(|photo| photo.image.as_ref().ok()).collect();
             let mut features = match encoder.encode(&images) {
                 Err(Error::Gpu(error)) => return Err(error.into()),
@@ -93,11 +96,11 @@ impl EncoderArgs {
             for photo in &group {
                 let result = match &photo.image {
                     Ok(_) => features.next().ok_or_else(|| "no features".to_owned()),
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => Err(error.message.clone()),
                 };
                 if let Err(message) = &result {
                     failed += 1;
-                    progress.step(|| note(&format!("error: {}: {message}", photo.path.display())));
+                    progress.step(|| output::error(&format!("{}: {message}", shown(&photo.path))));
                 } else {
                     progress.step(|| ());
                 }

@@ -40,7 +40,7 @@ impl Engine {
         let device = Device::open(choice, adapter)?;
         match Captioner::new(model, device.backend(), options) {
             Err(Error::Gpu(error)) if choice == DeviceChoice::Auto => {
-                let device = Device::cpu(&format!("as no GPU can be used: {error}"));
+                let device = Device::cpu(&format!("as no GPU can be used: {error}"), true);
                 let captioner = Captioner::new(model, device.backend(), options)?;
                 Ok(Engine { captioner, device })
             }
@@ -58,25 +58,32 @@ pub(crate) struct Device {
     pub(crate) name: String,
     /// Its name and kind, and why it was chosen.
     reason: String,
+    /// Whether it takes the place of a GPU that cannot be used.
+    pub(crate) is_fallback: bool,
 }
 
 impl Device {
     /// Opens the requested device, or the best one.
     pub(crate) fn open(choice: DeviceChoice, adapter: &AdapterArgs) -> Result<Device, GpuError> {
         if choice == DeviceChoice::Cpu {
-            return Ok(Device::cpu("as asked for"));
+            return Ok(Device::cpu("as asked for", false));
         }
         let gpu = match adapter.open() {
             Ok(gpu) => gpu,
-            // A name without an adapter is an error, even if another device is available.
-            Err(error @ GpuError::AdapterNotFound { .. }) => return Err(error),
+            // What was asked for by name and is not there is an error, even if another device is available.
+            Err(
+                error @ (GpuError::AdapterNotFound { .. }
+                | GpuError::BackendNotFound { .. }
+                | GpuError::UnknownBackend { .. }),
+            ) => return Err(error),
             Err(GpuError::NoAdapter { .. }) if choice == DeviceChoice::Auto => {
                 return Ok(Device::cpu(
                     "as there is no GPU adapter (`shadetell devices` says how to get one)",
+                    true,
                 ));
             }
             Err(error) if choice == DeviceChoice::Auto => {
-                return Ok(Device::cpu(&format!("as no GPU can be used: {error}")));
+                return Ok(Device::cpu(&format!("as no GPU can be used: {error}"), true));
             }
             Err(error) => return Err(error),
         };
@@ -89,11 +96,12 @@ impl Device {
             _ => "",
         };
         let reason = format!("{name} ({}, {}){why}", kind(*device_type), backend(gpu.info.backend));
-        Ok(Device { name: name.clone(), reason, gpu: Some(gpu) })
+        Ok(Device { name: name.clone(), reason, gpu: Some(gpu), is_fallback: false })
     }
 
-    fn cpu(why: &str) -> Device {
-        Device { gpu: None, name: "cpu".to_owned(), reason: format!("the CPU, without shaders, {why}") }
+    fn cpu(why: &str, is_fallback: bool) -> Device {
+        let reason = format!("the CPU, without shaders, {why}");
+        Device { gpu: None, name: "cpu".to_owned(), reason, is_fallback }
     }
 
     /// The same device as a type of the library.

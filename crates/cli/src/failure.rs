@@ -1,6 +1,6 @@
 //! Errors that end the command, and the exit codes.
 
-use super::output::note;
+use super::output;
 use shadetell::Error;
 use shadetell::checkpoint::{CheckpointError, CheckpointErrorKind};
 use shadetell::engine::gpu::GpuError;
@@ -8,11 +8,12 @@ use shadetell::weights::{ModelError, ModelErrorKind};
 use std::io;
 use std::process::ExitCode;
 
-/// Some photos could not be captioned.
+/// Some photos could not be captioned, or the system refuses something.
 pub(crate) const PHOTOS_FAILED: u8 = 1;
 /// The requested adapter does not exist, or the device was lost.
 pub(crate) const NO_DEVICE: u8 = 4;
-const WRONG_USAGE: u8 = 2;
+/// The command line cannot be used.
+pub(crate) const WRONG_USAGE: u8 = 2;
 const NO_MODEL: u8 = 3;
 
 /// The reason why the command ends early.
@@ -42,7 +43,7 @@ impl Failure {
             Failure::Device(error) => (NO_DEVICE, format!("{error}{}", advice(&error))),
             Failure::System(message) => (PHOTOS_FAILED, message),
         };
-        note(&format!("error: {message}"));
+        output::error(&message);
         ExitCode::from(code)
     }
 }
@@ -50,10 +51,13 @@ impl Failure {
 /// Advice about options for a device's error, to be appended to its message.
 pub(crate) fn advice(error: &GpuError) -> &'static str {
     match error {
-        GpuError::AdapterNotFound { .. } => "; `shadetell devices` lists them",
-        GpuError::NoAdapter { .. } | GpuError::OutOfMemory(_) | GpuError::DeviceLost(_) => {
-            ", or use `--device cpu`"
+        GpuError::AdapterNotFound { .. } | GpuError::BackendNotFound { .. } => {
+            "; `shadetell devices` lists them"
         }
+        GpuError::NoAdapter { .. }
+        | GpuError::AddressSpace { .. }
+        | GpuError::OutOfMemory(_)
+        | GpuError::DeviceLost(_) => ", or use `--device cpu`",
         _ => "",
     }
 }

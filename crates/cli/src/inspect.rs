@@ -18,7 +18,7 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell inspect encoder-5-3000.pkl      container, network, every tensor with its range of values
+  shadetell inspect encoder-5-3000.pkl      container, network, every tensor
   shadetell inspect vocab.pkl               number of words, special words
   shadetell inspect --json model.safetensors
 
@@ -240,7 +240,7 @@ impl Report {
                 ]
             };
             let rows: Vec<[String; 7]> = std::iter::once(head).chain(part.tensors.iter().map(row)).collect();
-            for line in table(&rows, 4) {
+            for line in table(&rows, 4, &[], output::width(false)) {
                 text += &format!("  {line}\n");
             }
             for reason in &part.unread {

@@ -2,6 +2,7 @@
 
 use super::Cli;
 use super::failure::Failure;
+use super::names::shown;
 use clap::{Args, CommandFactory, ValueHint};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,7 +20,7 @@ pub(crate) struct ManArgs {
 pub(crate) fn run(args: &ManArgs) -> Result<ExitCode, Failure> {
     let command = Cli::command().disable_help_subcommand(true);
     clap_mangen::generate_to(command, &args.folder).map_err(|error| {
-        Failure::System(format!("{}: cannot write manual pages: {error}", args.folder.display()))
+        Failure::System(format!("{}: cannot write manual pages: {error}", shown(&args.folder)))
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,7 @@
 //! Output to the terminal, and readable numbers.
 
+use super::names::{shown, visible_lines};
+use clap::builder::Styles;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use shadetell::weights::Manifest;
@@ -8,7 +10,13 @@ use std::path::Path;
 
 /// Writes a line to standard error. Errors of writing are ignored.
 pub(crate) fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", visible_lines(line));
+}
+
+/// Writes an error to standard error, coloured on a terminal as the parser's errors are.
+pub(crate) fn error(message: &str) {
+    let style = *Styles::styled().get_error();
+    let _ = writeln!(anstream::stderr().lock(), "{style}error:{style:#} {}", visible_lines(message));
 }
 
 /// Writes text to standard output in one piece, so that an interrupt never leaves half a line behind.
@@ -30,7 +38,7 @@ pub(crate) fn written(path: &Path, manifest: &Manifest) {
         0 => String::new(),
         words => format!("{words} words, "),
     };
-    note(&format!("wrote {}: {}, {words}{}", path.display(), manifest.name, binary_size(bytes)));
+    note(&format!("wrote {}: {}, {words}{}", shown(path), manifest.name, binary_size(bytes)));
 }
 
 /// A progress bar on standard error. Hidden unless standard error is a terminal and there are several photos.
@@ -76,18 +84,68 @@ pub(crate) fn binary_size(bytes: u64) -> String {
     format!("{size:.1} {}", UNITS[unit])
 }
 
-/// Lays out rows of cells in columns; the last `numbers` columns are flush right.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]], numbers: usize) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: [usize; N] = std::array::from_fn(width);
+/// The columns of the terminal that standard output is; `None` if it is none, or for `wide` text.
+pub(crate) fn width(wide: bool) -> Option<usize> {
+    if wide || !io::stdout().is_terminal() {
+        return None;
+    }
+    terminal_size::terminal_size().map(|(width, _)| usize::from(width.0))
+}
+
+/// Lays out rows of cells in columns; the last `numbers` columns are flush right. The first row has the titles. Where a table is
+/// wider than `width`, the columns whose titles are `spare` are left out, the first one first, then the widest text is cut.
+pub(crate) fn table<const N: usize>(
+    rows: &[[String; N]],
+    numbers: usize,
+    spare: &[&str],
+    width: Option<usize>,
+) -> Vec<String> {
+    let widest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let mut widths: [usize; N] = std::array::from_fn(widest);
+    let mut columns: Vec<usize> = (0..N).collect();
+    let limit = width.unwrap_or(usize::MAX);
+    let total = |columns: &[usize], widths: &[usize; N]| {
+        columns.iter().map(|&column| widths[column] + 2).sum::<usize>()
+    };
+    for title in spare {
+        if total(&columns, &widths) > limit.saturating_add(2) {
+            columns.retain(|&column| rows.first().is_none_or(|titles| titles[column] != *title));
+        }
+    }
+    // Several texts may have to become shorter, one character of the widest one at a time.
+    while total(&columns, &widths) > limit.saturating_add(2) {
+        let texts = columns.iter().copied().filter(|column| column + numbers < N);
+        match texts.max_by_key(|&column| widths[column]) {
+            Some(column) if widths[column] > LEAST_TEXT => widths[column] -= 1,
+            _ => break,
+        }
+    }
     let line = |row: &[String; N]| {
-        let cell = |(column, text): (usize, &String)| match column + numbers >= N {
-            true => format!("{text:>width$}", width = widths[column]),
-            false => format!("{text:<width$}", width = widths[column]),
+        let cell = |&column: &usize| {
+            let text = cut(&row[column], widths[column]);
+            match column + numbers >= N {
+                true => format!("{text:>width$}", width = widths[column]),
+                false => format!("{text:<width$}", width = widths[column]),
+            }
         };
-        row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        columns.iter().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect()
+}
+
+/// The fewest characters that are left of a text.
+const LEAST_TEXT: usize = 8;
+
+/// A text of at most so many characters, without its middle if it is longer.
+fn cut(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let start = kept / 2;
+    let end = text.chars().skip(length - (kept - start));
+    text.chars().take(start).chain(['…']).chain(end).collect()
 }
 
 #[cfg(test)]
@@ -103,6 +161,21 @@ mod tests {
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = [["a".to_owned(), "1".to_owned()], ["bcd".to_owned(), "23".to_owned()]];
-        assert_eq!(table(&rows, 1), ["a     1", "bcd  23"]);
+        assert_eq!(table(&rows, 1, &[], None), ["a     1", "bcd  23"]);
+    }
+
+    #[test]
+    fn wide_tables_lose_columns_and_then_text() {
+        let row = |cells: [&str; 4]| cells.map(str::to_owned);
+        let rows = [
+            row(["node", "kernel", "op", "ms"]),
+            row(["encoder.layer1.0", "conv2d_tiled[HALF]", "conv2d", "1.5"]),
+        ];
+        let fitted = |width| table(&rows, 1, &["op"], Some(width));
+        assert_eq!(fitted(49), table(&rows, 1, &["op"], None));
+        assert_eq!(fitted(48)[1], "encoder.layer1.0  conv2d_tiled[HALF]  1.5");
+        assert_eq!(fitted(34)[1], "encode…yer1.0  conv2d…[HALF]  1.5");
+        assert!((30..60).all(|width| fitted(width).iter().all(|line| line.chars().count() <= width)));
+        assert_eq!(fitted(1)[0], "node      kernel     ms");
     }
 }

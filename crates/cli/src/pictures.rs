@@ -1,6 +1,7 @@
 //! Pictures of attention, one file per photo.
 
 use super::failure::Failure;
+use super::names::shown;
 use super::photos::is_stdin;
 use shadetell::image::{ImageError, Rgb8, attention_sheet, write_png};
 use shadetell::weights::Preprocessing;
@@ -27,7 +28,7 @@ impl Pictures {
             return Err(Failure::Usage(advice.to_owned()));
         };
         std::fs::create_dir_all(folder).map_err(|error| {
-            Failure::Usage(format!("--attention: cannot create the folder {}: {error}", folder.display()))
+            Failure::Usage(format!("--attention: cannot create the folder {}: {error}", shown(folder)))
         })?;
         let (folder, preprocessing) = (folder.to_owned(), *captioner.preprocessing());
         Ok(Pictures { folder, preprocessing, grid, taken: HashSet::new() })

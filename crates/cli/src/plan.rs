@@ -16,9 +16,12 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell plan                                a table of kernels; steps that repeat are shown once
-  shadetell plan --class software --beam 1      for a driver that runs shaders on the CPU
-  shadetell plan --json | jq .totals            for programs; all steps")]
+  shadetell plan
+      a table of kernels; steps that repeat are shown once
+  shadetell plan --class software --beam 1
+      for a driver that runs shaders on the CPU
+  shadetell plan --json | jq .totals
+      for programs; all steps")]
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     search: SearchArgs,
@@ -26,6 +29,10 @@ pub(crate) struct PlanArgs {
     /// The kind of adapter to plan for
     #[arg(long, value_enum, default_value_t = Class::Hardware)]
     class: Class,
+
+    /// Print whole tables, also where they are wider than the terminal
+    #[arg(long)]
+    wide: bool,
 
     /// Show every step, also those that repeat
     #[arg(long)]
@@ -75,7 +82,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<ExitCode, Failure> {
     if args.json {
         output::print_json(&report)?;
     } else {
-        output::print(&report.text(args.full))?;
+        output::print(&report.text(args.full, output::width(args.wide)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,7 +146,7 @@ fn mb(bytes: u64) -> String {
 
 impl Report<'_> {
     /// A table for each phase, and the totals.
-    fn text(&self, full: bool) -> String {
+    fn text(&self, full: bool, width: Option<usize>) -> String {
         const TITLES: [&str; 6] = ["op", "node", "kernel", "workgroups", "GFLOP", "MB"];
         let class = match self.class {
             Class::Hardware => "a GPU",
@@ -161,7 +168,8 @@ impl Report<'_> {
         let decoder = self.decoder.map(|family| format!(", {family}")).unwrap_or_default();
         let mut text = format!("{}{decoder}: one photo on {class}\n\n", self.model);
         let mut notes = notes.into_iter().peekable();
-        let rows = table(&cells, 2);
+        // Two spaces are before each row.
+        let rows = table(&cells, 2, &["op", "workgroups"], width.map(|width| width.saturating_sub(2)));
         for place in 0..=rows.len() {
             while let Some((_, note)) = notes.next_if(|(at, _)| *at == place) {
                 text += &format!("{note}\n");
@@ -287,7 +295,7 @@ impl fmt::Display for Summary {
         )?;
         write!(
             f,
-            "memory: {:.2} MB for activations (one buffer each would take {:.2} MB), {:.2} MB for {} weights",
+            "memory: {:.2} MB for activations (one buffer each: {:.2} MB), {:.2} MB for {} weights",
             megabytes(self.arena_bytes),
             megabytes(self.naive_bytes),
             megabytes(self.weight_bytes),

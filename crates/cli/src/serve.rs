@@ -10,27 +10,40 @@ use shadetell::weights::Model;
 use shadetell_server::{
     Config, GRACE, Limits, Models, ModelsError, Outcome, Server, Site, StartError, Token,
 };
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 /// Serves a web page and an API that caption photos
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell serve                                  then open http://127.0.0.1:8000/
-  curl --data-binary @dog.jpg -H 'Content-Type: image/jpeg' http://127.0.0.1:8000/v1/caption
+  shadetell serve                   then open http://127.0.0.1:8000/
+  curl --data-binary @dog.jpg http://127.0.0.1:8000/v1/caption
   curl -F a=@dog.jpg -F b=@cat.jpg -F beam=5 http://127.0.0.1:8000/v1/caption
+  shadetell serve --port 9000
   shadetell serve --model mine.safetensors --model other.safetensors
   SHADETELL_TOKEN=secret shadetell serve --listen 0.0.0.0:8000
 
-The API is described at /docs and /openapi.json; /healthz, /readyz and /metrics are for monitoring. Photos are kept only in
-memory, while they are captioned. On SIGTERM or Ctrl-C the server answers accepted photos, then exits; a second signal ends it at once.")]
+The API is described at /docs and /openapi.json; /healthz, /readyz and
+/metrics are for monitoring. Photos are kept only in memory, while they are
+captioned. On SIGTERM or Ctrl-C the server answers accepted photos, then
+exits; a second signal ends it at once.")]
 pub(crate) struct ServeArgs {
-    /// Address and port; port 0 takes a free one. Only this machine can connect unless another address is given
+    /// Address or name, and port, as in 0.0.0.0:8000, localhost:8000 or 8000; port 0 takes a free one. Only this machine can
+    /// connect unless another address is given
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
-    listen: SocketAddr,
+    listen: Listen,
+
+    /// The address alone
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "listen")]
+    host: Option<String>,
+
+    /// The port alone
+    #[arg(long, value_name = "PORT", conflicts_with = "listen")]
+    port: Option<u16>,
 
     /// A model file to offer instead of the built-in model; can be given more than once, the first is the default
     #[arg(long = "model", value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -75,7 +88,7 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "TOKEN", env = "SHADETELL_TOKEN", hide_env_values = true)]
     token: Option<String>,
 
-    /// A web site whose pages may use the API, as in https://example.org; none may if not given
+    /// A web site whose pages may use the API, as in https://example.org; none may if not given. The origin `null` cannot be allowed
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<Site>,
 
@@ -115,7 +128,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<ExitCode, Failure> {
     };
     let server = Server::start(config, models, engine.captioner, served(engine.device), Box::new(reopen));
     let server = server.map_err(|error| match error {
-        StartError::Listen { .. } => Failure::Usage(format!("{error}; choose another --listen")),
+        StartError::Listen { .. } => Failure::System(format!("{error}; choose another --listen")),
         StartError::Threads(_) => Failure::System(error.to_string()),
     })?;
     note(&format!("listening on http://{}/", server.address()));
@@ -157,11 +170,62 @@ fn open_models(paths: &[PathBuf]) -> Result<Models, Failure> {
     })
 }
 
+/// Where to listen: a name or an address, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listen {
+    host: String,
+    port: u16,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Listen, String> {
+        let expected = || format!("expected ADDRESS:PORT, as in 127.0.0.1:8000, or a port, found {text:?}");
+        let (host, port) = match text.rsplit_once(':') {
+            // An IPv6 address without a port.
+            _ if text.parse::<Ipv6Addr>().is_ok() || text.ends_with(']') => (text, None),
+            Some((host, port)) => (host, Some(port)),
+            None if text.bytes().all(|byte| byte.is_ascii_digit()) => ("", Some(text)),
+            None => (text, None),
+        };
+        let port = port.map_or(Ok(Listen::PORT), |port| port.parse().map_err(|_| expected()))?;
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let is_name = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte));
+        if text.is_empty() || !is_name {
+            return Err(expected());
+        }
+        Ok(Listen { host: if host.is_empty() { Listen::HOST } else { host }.to_owned(), port })
+    }
+}
+
+impl Listen {
+    const HOST: &str = "127.0.0.1";
+    const PORT: u16 = 8000;
+
+    /// The address of the name, the one of IPv4 if there are several.
+    fn address(&self) -> Result<SocketAddr, Failure> {
+        let Listen { host, port } = self;
+        let failed = |reason: String| Failure::System(format!("cannot find the address of {host}: {reason}"));
+        let found = (host.as_str(), *port).to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+        found.min_by_key(SocketAddr::is_ipv6).ok_or_else(|| failed("it has none".to_owned()))
+    }
+}
+
 impl ServeArgs {
+    /// The address to listen on.
+    fn address(&self) -> Result<SocketAddr, Failure> {
+        let host: Listen = match &self.host {
+            Some(host) => host.parse().map_err(|error| Failure::Usage(format!("--host: {error}")))?,
+            None => self.listen.clone(),
+        };
+        Listen { port: self.port.unwrap_or(host.port), ..host }.address()
+    }
+
     fn config(&self) -> Result<Config, Failure> {
         let token = self.token.as_deref().map(str::parse::<Token>).transpose();
         Ok(Config {
-            listen: self.listen,
+            listen: self.address()?,
             limits: Limits {
                 max_batch: self.max_batch,
                 max_wait: Duration::from_millis(self.max_wait),
@@ -185,4 +249,31 @@ fn start_log(format: LogFormat) {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
         LogFormat::None => Ok(()),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_may_be_names_ports_or_both() {
+        for (text, host, port) in [
+            ("127.0.0.1:9000", "127.0.0.1", 9000),
+            ("localhost:9000", "localhost", 9000),
+            (":9000", "127.0.0.1", 9000),
+            ("9000", "127.0.0.1", 9000),
+            ("0", "127.0.0.1", 0),
+            ("0.0.0.0", "0.0.0.0", 8000),
+            ("[::1]:9000", "::1", 9000),
+            ("::1", "::1", 8000),
+            ("[::]", "::", 8000),
+        ] {
+            assert_eq!(text.parse(), Ok(Listen { host: host.to_owned(), port }), "{text}");
+        }
+        for wrong in ["", "localhost:", "a:b", "65536", ":-1", "http://localhost:8000", "a b:1"] {
+            assert!(wrong.parse::<Listen>().unwrap_err().starts_with("expected ADDRESS:PORT"), "{wrong}");
+        }
+        let found = "localhost:9000".parse::<Listen>().unwrap().address().unwrap();
+        assert!(found.ip().is_loopback() && found.port() == 9000);
+    }
 }

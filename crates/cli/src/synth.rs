@@ -12,10 +12,11 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell synth --arch resnet152 --decoder show-tell --seed 7 -o synthetic.safetensors
+  shadetell synth --arch resnet152 --seed 7 -o synthetic.safetensors
   shadetell caption --model synthetic.safetensors photos/camera.jpg
 
-Its captions mean nothing. The same options give the same file on every machine.")]
+Its captions mean nothing. The same options give the same file on every
+machine.")]
 pub(crate) struct SynthArgs {
     /// The encoder
     #[arg(long, value_name = "NAME", value_parser = named(&EncoderFamily::ALL, EncoderFamily::name))]

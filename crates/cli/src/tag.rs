@@ -3,9 +3,11 @@
 use super::args::number;
 use super::encoder::{EncoderArgs, Prepared};
 use super::failure::Failure;
+use super::names::{shown, visible};
 use super::output;
 use clap::Args;
 use serde::Serialize;
+use shadetell_server::record::PhotoName;
 use std::process::ExitCode;
 
 /// Prints the most probable classes of photos
@@ -35,7 +37,8 @@ pub(crate) struct TagArgs {
 
 #[derive(Serialize)]
 struct Record<'a> {
-    path: &'a str,
+    #[serde(flatten)]
+    name: PhotoName,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<Row>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,7 +63,6 @@ pub(crate) fn run(args: &TagArgs) -> Result<ExitCode, Failure> {
     }
     let is_single = args.encoder.paths.len() == 1;
     args.encoder.run(&encoder, |path, result| {
-        let path = path.display().to_string();
         let classes = result.map(|features| encoder.classes(features, args.top));
         let text = if args.json {
             let row = |class: shadetell::Class| Row {
@@ -70,12 +72,13 @@ pub(crate) fn run(args: &TagArgs) -> Result<ExitCode, Failure> {
             };
             let error = classes.as_ref().err().copied();
             let classes = classes.ok().map(|classes| classes.into_iter().map(row).collect());
-            let record = Record { path: &path, classes, error, model: &model };
+            let record = Record { name: PhotoName::of(path), classes, error, model: &model };
             serde_json::to_string(&record).unwrap_or_default() + "\n"
         } else {
-            let start = if is_single { String::new() } else { format!("{path}\t") };
-            let line =
-                |class: &shadetell::Class| format!("{start}{:.4}\t{}\n", class.probability, class.name);
+            let start = if is_single { String::new() } else { format!("{}\t", shown(path)) };
+            let line = |class: &shadetell::Class| {
+                format!("{start}{:.4}\t{}\n", class.probability, visible(&class.name))
+            };
             classes.unwrap_or_default().iter().map(line).collect()
         };
         Ok(output::print(&text)?)

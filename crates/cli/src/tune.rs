@@ -3,6 +3,7 @@
 use super::args::{AdapterArgs, named};
 use super::bench::random;
 use super::failure::Failure;
+use super::names::shown;
 use super::output::{self, note, table};
 use super::tuned;
 use clap::{Args, ValueHint};
@@ -18,11 +19,12 @@ use std::process::ExitCode;
 Examples:
   shadetell tune                        for the built-in model
   shadetell tune --model my.safetensors for a model of yours
-  shadetell tune --arch resnet152       for a ResNet-152 + LSTM, without a file
+  shadetell tune --arch resnet152       a ResNet-152 + LSTM, without a file
   shadetell tune --forget               back to the usual kernels
 
-The fastest kernels are stored per adapter and driver in the user's cache folder. Kernels round differently: a caption may
-change where two words are almost equally likely.")]
+The fastest kernels are stored per adapter and driver in the user's cache
+folder. Kernels round differently: a caption may change where two words are
+almost equally likely.")]
 pub(crate) struct TuneArgs {
     /// A model file to use instead of the built-in one
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "arch")]
@@ -49,7 +51,7 @@ pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
     let gpu = Gpu::open(&args.adapter.choice())?;
     if args.forget {
         match tuned::forget(&gpu.info)? {
-            Some(path) => note(&format!("removed {}", path.display())),
+            Some(path) => note(&format!("removed {}", shown(&path))),
             None => note(&format!("nothing is stored for {}", gpu.info.name)),
         }
         return Ok(ExitCode::SUCCESS);
@@ -73,8 +75,8 @@ pub(crate) fn run(args: &TuneArgs) -> Result<ExitCode, Failure> {
     })
     .map_err(shadetell::Error::from)?;
     let path = tuned::save(&gpu.info, choices)?;
-    output::print(&(table(&rows, 2).join("\n") + "\n"))?;
-    note(&format!("stored in {}", path.display()));
+    output::print(&(table(&rows, 2, &[], output::width(false)).join("\n") + "\n"))?;
+    note(&format!("stored in {}", shown(&path)));
     Ok(ExitCode::SUCCESS)
 }
 

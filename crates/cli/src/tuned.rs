@@ -1,6 +1,7 @@
 //! The file in the user's cache folder with the fastest kernels of an adapter.
 
 use super::failure::Failure;
+use super::names::shown;
 use super::output::note;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,7 +61,7 @@ pub(crate) fn load(info: &AdapterInfo) -> TuningTable {
             note(&format!(
                 "warning: {}: expected what `shadetell tune` wrote, found {error}: the usual kernels are used; \
                  run `shadetell tune` again",
-                path.display()
+                shown(&path)
             ));
             TuningTable::default()
         }
@@ -73,7 +74,7 @@ pub(crate) fn save(info: &AdapterInfo, kernels: TuningTable) -> Result<PathBuf, 
         || Failure::System("there is no cache folder to keep the kernels in: set XDG_CACHE_HOME".to_owned());
     let path = path(info).ok_or_else(nowhere)?;
     let unwritable =
-        |error: std::io::Error| Failure::System(format!("{}: cannot be written: {error}", path.display()));
+        |error: std::io::Error| Failure::System(format!("{}: cannot be written: {error}", shown(&path)));
     let folder = path.parent().ok_or_else(nowhere)?;
     std::fs::create_dir_all(folder).map_err(unwritable)?;
     let mut all = load(info);
@@ -93,6 +94,6 @@ pub(crate) fn forget(info: &AdapterInfo) -> Result<Option<PathBuf>, Failure> {
         return Ok(None);
     };
     std::fs::remove_file(&path)
-        .map_err(|error| Failure::System(format!("{}: cannot be removed: {error}", path.display())))?;
+        .map_err(|error| Failure::System(format!("{}: cannot be removed: {error}", shown(&path))))?;
     Ok(Some(path))
 }

@@ -14,8 +14,8 @@ use std::process::ExitCode;
 #[command(after_help = "\
 Examples:
   shadetell vocab vocab.pkl                 id<TAB>word a line
-  shadetell vocab --text vocab.pkl          a word a line, in the order of the ids
-  shadetell vocab --json WORDMAP.json       words and special ids, for programs
+  shadetell vocab --text vocab.pkl          a word a line, in order of ids
+  shadetell vocab --json WORDMAP.json       words and special ids
   shadetell vocab model.safetensors         the words of a model file
 
 Nothing in a pickle is executed. Exits with 3 if the file holds no vocabulary.")]

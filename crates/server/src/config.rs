@@ -106,6 +106,11 @@ impl FromStr for Site {
             let expected = "expected scheme://host or scheme://host:port, as in https://example.org";
             InvalidSetting(expected.to_owned())
         };
+        if text.eq_ignore_ascii_case("null") {
+            let reason = "`null` is the origin of files and of sandboxed frames of any site, and cannot be allowed: serve the page \
+                          from an address of its own";
+            return Err(InvalidSetting(reason.to_owned()));
+        }
         let origin = text.strip_suffix('/').unwrap_or(text).to_lowercase();
         let (scheme, authority) = origin.split_once("://").ok_or_else(wrong)?;
         let authority: Authority = authority.parse().map_err(|_| wrong())?;
@@ -147,6 +152,11 @@ mod tests {
         ] {
             assert!(wrong.parse::<Site>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_origin_of_no_site_cannot_be_allowed() {
+        assert!("null".parse::<Site>().unwrap_err().to_string().contains("sandboxed frames of any site"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::config::{Site, Token};
 use crate::problem::Problem;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -77,8 +77,26 @@ enum Origin {
     Foreign,
 }
 
+/// The largest head of a request, in bytes.
+pub(crate) const MAX_HEAD: usize = 64 << 10;
+
+/// The bytes of a request's head, as clients usually write it.
+fn head_size(request: &Request) -> usize {
+    let line = format!("{} {} HTTP/1.1\r\n", request.method(), request.uri()).len();
+    let field =
+        |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + ": \r\n".len();
+    line + request.headers().iter().map(field).sum::<usize>() + "\r\n".len()
+}
+
 /// Middleware that checks every request.
 pub(crate) async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if head_size(&request) > MAX_HEAD {
+        let detail = format!(
+            "expected a head of at most {MAX_HEAD} bytes, found a larger one; send fewer or shorter headers"
+        );
+        return Problem::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large", detail)
+            .into_response();
+    }
     if !access.has_name(request.uri(), request.headers()) {
         let detail = "expected an address, localhost or the host of an allowed site as this server's name, found another; \
                       options of the server allow its site or ask for a token";
@@ -86,8 +104,8 @@ pub(crate) async fn check(State(access): State<Arc<Access>>, request: Request, n
     }
     let origin = access.origin(request.headers());
     if origin == Origin::Foreign {
-        let detail =
-            "pages of other sites may not use this server, unless it was started with the site allowed";
+        let detail = "pages of other sites may not use this server, unless it was started with the site allowed; pages without a \
+                      site, whose origin is `null`, never may";
         return Problem::new(StatusCode::FORBIDDEN, "cross_origin", detail).into_response();
     }
     let is_preflight = request.method() == Method::OPTIONS

@@ -1,5 +1,6 @@
 //! Connections: their number, timeouts and end.
 
+use crate::guard::MAX_HEAD;
 use crate::service::Service;
 use axum::Router;
 use hyper::server::conn::http1;
@@ -18,8 +19,9 @@ use tokio_io_timeout::TimeoutStream;
 pub const GRACE: Duration = Duration::from_secs(60);
 /// The pause after a failure to accept a connection, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The largest head of a request, in bytes.
-const MAX_HEAD: usize = 64 << 10;
+/// Most bytes that are read for the head of a request. The parser accepts a head that is complete with the read that exceeds its
+/// limit, so `guard` checks the size of complete heads.
+const MAX_READ: usize = MAX_HEAD;
 
 /// Accepts connections until `stop`, then waits for connections with a request and for the worker; `false` if they take too long.
 pub(crate) async fn serve(
@@ -33,7 +35,7 @@ pub(crate) async fn serve(
     let graceful = GracefulShutdown::new();
     let mut http = http1::Builder::new();
     // An idle connection that is kept alive has the same timeout as the head of a request.
-    http.timer(TokioTimer::new()).header_read_timeout(limits.timeout).max_buf_size(MAX_HEAD);
+    http.timer(TokioTimer::new()).header_read_timeout(limits.timeout).max_buf_size(MAX_READ);
     let mut stop = pin!(stop);
     loop {
         let next = async {

@@ -1,8 +1,9 @@
-//! The web page. It is part of the binary and loads nothing from other servers.
+//! The web page. It is part of the binary and loads nothing from other servers. All its addresses are relative, so that a proxy can
+//! offer it below a path of its own.
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::get;
@@ -32,8 +33,13 @@ const ASSETS: [(&str, &str, &str); 9] = [
     asset!("/docs.js", "docs.js", SCRIPT),
 ];
 
+/// The description with a slash at its end. Its relative addresses would be wrong there.
+pub(crate) const DOCS_FOLDER: &str = "/docs/";
+
 pub(crate) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    ASSETS.iter().fold(Router::new(), |router, &(route, kind, content)| {
+    let redirect = (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, "../docs")]);
+    let router = Router::new().route(DOCS_FOLDER, get(move || async move { redirect }));
+    ASSETS.iter().fold(router, |router, &(route, kind, content)| {
         router.route(route, get(move || async move { ([(header::CONTENT_TYPE, kind)], content) }))
     })
 }

@@ -1,28 +1,64 @@
 //! The JSON record of a photo: an answer of the API, and the output of `shadetell caption --json`.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 use shadetell::{Caption, Cause, Error};
+use std::path::Path;
 use std::time::Duration;
 use utoipa::ToSchema;
+
+/// The name of a photo; `-` if there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PhotoName {
+    /// The name, with U+FFFD in place of what is not Unicode.
+    path: String,
+    /// The bytes of a name that is not Unicode, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+}
+
+impl PhotoName {
+    /// The name of a file.
+    pub fn of(path: &Path) -> PhotoName {
+        let bytes = path.as_os_str().as_encoded_bytes();
+        let path_bytes = path.to_str().is_none().then(|| BASE64_STANDARD.encode(bytes));
+        PhotoName { path: path.to_string_lossy().into_owned(), path_bytes }
+    }
+}
+
+impl From<String> for PhotoName {
+    fn from(path: String) -> PhotoName {
+        PhotoName { path, path_bytes: None }
+    }
+}
 
 /// A photo with its caption.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Record<'a> {
     /// The name of the photo; `-` if it has none.
     path: String,
+    /// The bytes of a path that is not Unicode, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    path_bytes: Option<String>,
     /// The sentence.
     caption: &'a str,
     /// Its words.
     tokens: Vec<Token<'a>>,
     /// The natural logarithm of the sentence's probability.
     log_prob: f32,
+    /// `log_prob` over the number of tokens, with the end token.
+    mean_log_prob: f32,
+    /// What the search ranked the sentence by: `log_prob` over a power of the number of tokens, the length penalty.
+    score: f32,
     /// Whether the model ended the sentence itself, rather than being cut off at the greatest length.
     finished: bool,
     /// The probability that the main subject of the sentence is right, from 0 to 1; absent for a model whose sentences were not judged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     confidence: Option<f32>,
-    /// Whether the confidence reaches the threshold of the model; true without one.
+    /// Whether the confidence reaches the threshold: that of the model, or the one asked for; true without one.
     sure: bool,
     /// What the model's classifier sees, best first; absent for a decoder that reads no tags.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -74,6 +110,8 @@ struct Tag<'a> {
 pub struct Alternative<'a> {
     caption: &'a str,
     log_prob: f32,
+    mean_log_prob: f32,
+    score: f32,
 }
 
 /// The size in pixels, after applying the orientation.
@@ -115,7 +153,7 @@ pub struct Origin<'a> {
 impl<'a> Record<'a> {
     /// Makes the record of a captioned photo.
     pub fn new(
-        path: String,
+        PhotoName { path, path_bytes }: PhotoName,
         [width, height]: [u32; 2],
         caption: &'a Caption,
         decode: Duration,
@@ -127,12 +165,20 @@ impl<'a> Record<'a> {
             log_prob: t.log_prob,
             attention: None,
         };
-        let other = |a: &'a shadetell::Alternative| Alternative { caption: &a.text, log_prob: a.log_prob };
+        let other = |a: &'a shadetell::Alternative| Alternative {
+            caption: &a.text,
+            log_prob: a.log_prob,
+            mean_log_prob: a.mean_log_prob,
+            score: a.score,
+        };
         Record {
             path,
+            path_bytes,
             caption: &caption.text,
             tokens: caption.tokens.iter().map(token).collect(),
             log_prob: caption.log_prob,
+            mean_log_prob: caption.mean_log_prob,
+            score: caption.score,
             finished: caption.finished,
             confidence: caption.confidence,
             sure: caption.is_sure,
@@ -172,13 +218,17 @@ fn milliseconds(time: Duration) -> f64 {
 pub struct FailedRecord<'a> {
     /// The name of the photo.
     path: String,
+    /// The bytes of a path that is not Unicode, in base64.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(ignore)]
+    path_bytes: Option<String>,
     error: &'a PhotoError,
 }
 
 impl<'a> FailedRecord<'a> {
     /// Makes the record of a photo without a caption.
-    pub fn new(path: String, error: &'a PhotoError) -> FailedRecord<'a> {
-        FailedRecord { path, error }
+    pub fn new(PhotoName { path, path_bytes }: PhotoName, error: &'a PhotoError) -> FailedRecord<'a> {
+        FailedRecord { path, path_bytes, error }
     }
 }
 

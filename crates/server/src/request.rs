@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 pub(crate) struct CaptionRequest {
     pub(crate) service: Arc<Service>,
     pub(crate) search: Search,
+    /// The confidence below which a sentence is not sure, instead of the model's threshold.
+    pub(crate) min_confidence: Option<f32>,
     /// Whether records have the other sentences of the search.
     pub(crate) alternatives: bool,
     /// Whether records have the attention at each word.
@@ -54,9 +56,12 @@ impl CaptionRequest {
     fn to_json(&self, name: String, waiting: &Waiting, result: CaptionResult) -> Answer {
         let CaptionResult { mut caption, grid, adapter } = result;
         caption.timings.preprocess = waiting.preprocess;
+        if let Some(least) = self.min_confidence {
+            caption.is_sure = caption.confidence.is_none_or(|confidence| confidence >= least);
+        }
         let manifest = self.service.models.get(self.search.model).manifest();
         let origin = Origin { model: &manifest.name, adapter: &adapter };
-        let mut record = Record::new(name, waiting.size, &caption, waiting.decode, origin);
+        let mut record = Record::new(name.into(), waiting.size, &caption, waiting.decode, origin);
         if !self.alternatives {
             record.alternatives = None;
         }
@@ -75,7 +80,7 @@ pub(crate) fn json(value: &impl Serialize) -> Answer {
 
 /// The record of a photo without a caption.
 pub(crate) fn failed(name: String, problem: &Problem) -> Answer {
-    json(&FailedRecord::new(name, &problem.of_photo()))
+    json(&FailedRecord::new(name.into(), &problem.of_photo()))
 }
 
 /// A request that answers each of its photos.

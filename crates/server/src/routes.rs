@@ -4,8 +4,9 @@ use crate::guard::Access;
 use crate::problem::Problem;
 use crate::service::Service;
 use crate::{drain, features, guard, max, observe, openapi, page, v1};
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, middleware};
 use serde::Serialize;
@@ -27,7 +28,8 @@ pub(crate) fn router(service: &Arc<Service>, access: Access) -> Router {
         .routes(routes!(readyz))
         .routes(routes!(observe::metrics))
         .split_for_parts();
-    api.merge(openapi::routes(&description))
+    let routes = api
+        .merge(openapi::routes(&description))
         .merge(page::routes())
         .fallback(|| async {
             Problem::new(StatusCode::NOT_FOUND, "no_such_route", "this path does not exist; see /docs")
@@ -40,7 +42,26 @@ pub(crate) fn router(service: &Arc<Service>, access: Access) -> Router {
         .layer(middleware::from_fn(page::harden))
         .layer(middleware::from_fn_with_state(Arc::clone(service), observe::observe))
         .layer(middleware::from_fn(drain::drain))
-        .with_state(Arc::clone(service))
+        .with_state(Arc::clone(service));
+    // Routes are found by the trimmed path, so this comes before them.
+    Router::new().fallback_service(routes).layer(middleware::from_fn(trim))
+}
+
+/// Middleware that takes slashes from the end of a path, except where a page is redirected.
+async fn trim(mut request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    if path.ends_with('/') && path.len() > 1 && path != page::DOCS_FOLDER {
+        let path = path.trim_end_matches('/');
+        let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
+        let mut parts = request.uri().clone().into_parts();
+        let trimmed = format!("{}{query}", if path.is_empty() { "/" } else { path });
+        // A part of a valid path is valid.
+        parts.path_and_query = trimmed.parse().ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    next.run(request).await
 }
 
 /// The state of the server.

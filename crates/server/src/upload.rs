@@ -10,13 +10,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyDataStream, BodyExt, Full};
 use std::sync::Arc;
 
+mod base64_json;
+
 /// The body of a request.
 #[derive(Debug)]
 pub(crate) struct Upload {
     pub(crate) photos: Vec<Photo>,
     /// The fields of a form that are not photos.
     pub(crate) fields: Vec<(String, String)>,
-    /// Whether it was a form.
+    /// Whether it may contain several photos: a form, or JSON with a list.
     pub(crate) is_form: bool,
 }
 
@@ -28,29 +30,33 @@ const MAX_FIELDS: usize = 64;
 const MAX_NAME: usize = 255;
 
 impl Upload {
-    /// Reads a body: a photo, or a form with photos and fields.
+    /// Reads a body: a form with photos and fields, JSON with photos in base64, or a photo. Unless the media type is that of a form,
+    /// the content tells: clients send photos with many types, or without one.
     pub(crate) async fn read(service: &Service, headers: &HeaderMap, body: Body) -> Result<Upload, Problem> {
         let media_type = headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
-        let essence = media_type.map(|text| text.split(';').next().unwrap_or_default().trim().to_lowercase());
-        let is_form = essence.as_deref() == Some("multipart/form-data");
-        let is_photo = match essence.as_deref() {
-            // The last type is the default of `curl --data-binary`.
-            None | Some("application/octet-stream" | "application/x-www-form-urlencoded") => true,
-            Some(other) => other.starts_with("image/"),
-        };
-        if !is_form && !is_photo {
+        let essence =
+            media_type.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_lowercase();
+        let is_form = essence == "multipart/form-data";
+        if !is_form && essence.starts_with("multipart/") {
             let detail = format!(
-                "expected a photo as image/jpeg, image/png or another image type, or a form as multipart/form-data, found {}",
+                "expected a form as multipart/form-data, a photo, or JSON, found {}",
                 truncated(media_type.unwrap_or_default())
             );
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail));
         }
-        let (bytes, memory) = read_body(service, headers, body).await?;
+        let (bytes, mut memory) = read_body(service, headers, body).await?;
         let mut upload = Upload { photos: Vec::new(), fields: Vec::new(), is_form };
+        let most = service.limits.queue;
         if is_form {
-            upload.read_form(media_type.unwrap_or_default(), bytes, memory, service.limits.queue).await?;
+            upload.read_form(media_type.unwrap_or_default(), bytes, Arc::new(memory), most).await?;
+        } else if essence.ends_with("json") || base64_json::is_object(&bytes) {
+            // The text and the photos in it are in memory at once.
+            if !memory.grow(base64_json::memory(bytes.len())) {
+                return Err(busy());
+            }
+            upload.read_json(&bytes, Arc::new(memory), most)?;
         } else {
-            upload.photos.push(Photo { name: "-".to_owned(), bytes, _memory: memory });
+            upload.photos.push(Photo { name: "-".to_owned(), bytes, _memory: Arc::new(memory) });
         }
         Ok(upload)
     }
@@ -79,20 +85,18 @@ impl Upload {
                 || media_type.as_deref().is_some_and(|media_type| media_type.starts_with("image/"));
             if is_photo {
                 if self.photos.len() == most {
-                    let detail = format!("expected at most {most} photos in a request; send them in several");
-                    return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_photos", detail));
+                    return Err(too_many(most));
                 }
                 let name = file_name.filter(|name| !name.is_empty()).unwrap_or_else(|| "-".to_owned());
                 self.photos.push(Photo { name, bytes: content, _memory: Arc::clone(&memory) });
                 continue;
             }
             let text = std::str::from_utf8(&content).ok().filter(|text| text.len() <= MAX_FIELD);
-            let Some(text) = text.filter(|_| self.fields.len() < MAX_FIELDS) else {
-                return Err(Problem::bad_request(format!(
-                    "{}: expected at most {MAX_FIELDS} fields of at most {MAX_FIELD} bytes of text",
-                    truncated(&name)
-                )));
-            };
+            let Some(text) = text else { return Err(no_file(&name, content.len())) };
+            if self.fields.len() == MAX_FIELDS {
+                let detail = format!("expected at most {MAX_FIELDS} fields that are not photos, found more");
+                return Err(Problem::bad_request(detail));
+            }
             // An empty field counts as absent.
             if !text.is_empty() {
                 self.fields.push((name, text.to_owned()));
@@ -107,11 +111,26 @@ impl Upload {
     }
 }
 
-async fn read_body(
-    service: &Service,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<(Bytes, Arc<Memory>), Problem> {
+/// The problem with a part of a form that is not marked as a photo, and is no parameter either.
+fn no_file(name: &str, length: usize) -> Problem {
+    let part = if name.is_empty() { "a part without a name".to_owned() } else { truncated(name) };
+    Problem::bad_request(format!(
+        "{part}: expected text of at most {MAX_FIELD} bytes, found {length} bytes and neither a file name nor a type; a photo needs \
+         the name `image`, a file name or an image type, as `curl -F image=@dog.jpg` sends them"
+    ))
+}
+
+fn too_many(most: usize) -> Problem {
+    let detail = format!("expected at most {most} photos in a request; send them in several");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_photos", detail)
+}
+
+fn busy() -> Problem {
+    let detail = "too many photos are being sent at a time; try again";
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
+}
+
+async fn read_body(service: &Service, headers: &HeaderMap, body: Body) -> Result<(Bytes, Memory), Problem> {
     let most = service.limits.max_body;
     let too_large = |found: String| {
         let detail = format!(
@@ -125,10 +144,6 @@ async fn read_body(
         return Err(too_large(declared.to_string()));
     }
     service.check_places()?;
-    let busy = || {
-        let detail = "too many photos are being sent at a time; try again";
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail).retry_after(1)
-    };
     let read = async {
         let mut body = body;
         let mut memory = service.bodies.try_take(0).ok_or_else(busy)?;
@@ -148,7 +163,7 @@ async fn read_body(
             }
             bytes.extend_from_slice(&data);
         }
-        Ok((Bytes::from(bytes), Arc::new(memory)))
+        Ok((Bytes::from(bytes), memory))
     };
     let limit = service.limits.timeout;
     tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {

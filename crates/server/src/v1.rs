@@ -32,6 +32,9 @@ pub(crate) struct CaptionQuery {
     /// The number of hypotheses in the beam; 1 is greedy search.
     #[param(required = false, minimum = 1, maximum = 32)]
     beam: Option<u32>,
+    /// The confidence, from 0 to 1, below which `sure` is false; the model's threshold if absent.
+    #[param(required = false, minimum = 0, maximum = 1)]
+    min_confidence: Option<f32>,
     /// Whether the answer has alternative sentences: `true`, the default, or `false`.
     #[param(required = false)]
     alternatives: Option<bool>,
@@ -49,6 +52,18 @@ pub(crate) struct CaptionForm {
     image: Vec<Vec<u8>>,
 }
 
+/// A photo, or several, in base64 or as data URLs. Other members are parameters, as in the query.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes what `Upload` reads")]
+pub(crate) struct CaptionJson {
+    /// A photo; the answer is an object.
+    #[schema(required = false, nullable = false, example = "data:image/jpeg;base64,/9j/4AAQSkZJRg...")]
+    image: Option<String>,
+    /// Several photos; the answer is an array.
+    #[schema(required = false, nullable = false)]
+    images: Option<Vec<String>>,
+}
+
 /// The bytes of a photo.
 #[derive(ToSchema)]
 #[schema(value_type = String, format = Binary)]
@@ -61,14 +76,21 @@ struct Choices {
     model: Option<String>,
     decoder: Option<DecoderFamily>,
     beam: Option<usize>,
+    min_confidence: Option<f32>,
     alternatives: bool,
     attention: bool,
 }
 
 impl Choices {
     fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Result<Choices, Problem> {
-        let mut choices =
-            Choices { model: None, decoder: None, beam: None, alternatives: true, attention: false };
+        let mut choices = Choices {
+            model: None,
+            decoder: None,
+            beam: None,
+            min_confidence: None,
+            alternatives: true,
+            attention: false,
+        };
         for (name, value) in pairs {
             let wrong = |expected: &str| {
                 Problem::bad_request(format!("{name}: expected {expected}, found {}", truncated(&value)))
@@ -87,11 +109,15 @@ impl Choices {
                     let expected = format!("a whole number from 1 to {}", range.end());
                     choices.beam = Some(beam.ok_or_else(|| wrong(&expected))?);
                 }
+                "min_confidence" => {
+                    let least = value.parse().ok().filter(|least| (0.0..=1.0f32).contains(least));
+                    choices.min_confidence = Some(least.ok_or_else(|| wrong("a number from 0 to 1"))?);
+                }
                 "alternatives" => choices.alternatives = flag()?,
                 "attention" => choices.attention = flag()?,
                 other => {
                     return Err(Problem::bad_request(format!(
-                        "expected model, decoder, beam, alternatives or attention, found {}",
+                        "expected model, decoder, beam, min_confidence, alternatives or attention, found {}",
                         truncated(other)
                     )));
                 }
@@ -155,8 +181,9 @@ pub(crate) struct Failed {
 
 /// Captions photos.
 ///
-/// If the body is a photo, the answer is an object. If the body is a form with one photo or more, the answer is an array in their
-/// order. If none of them can be captioned, the answer is the problem of the first one.
+/// If the body is a photo, or JSON with `image`, the answer is an object. If it is a form, or JSON with `images`, the answer is an
+/// array in their order. If none of them can be captioned, the answer is the problem of the first one. Except for forms, the content
+/// tells what a body is, whatever its media type.
 ///
 /// With `Accept: text/event-stream`, if it is listed before every type that includes JSON, the words are sent as a GPU finds them:
 /// events `words` with `{"photo": 0, "caption": "a man"}`, the best sentence so far, which may still change if the beam is wider
@@ -166,7 +193,7 @@ pub(crate) struct Failed {
     request_body(content(
         (PhotoFile = "image/jpeg"), (PhotoFile = "image/png"), (PhotoFile = "image/webp"), (PhotoFile = "image/gif"),
         (PhotoFile = "image/bmp"), (PhotoFile = "image/tiff"), (PhotoFile = "application/octet-stream"),
-        (CaptionForm = "multipart/form-data"),
+        (CaptionForm = "multipart/form-data"), (CaptionJson = "application/json"),
     )),
     responses(
         (status = 200, description = "Captions", content((CaptionAnswer = "application/json"), (String = "text/event-stream"))),
@@ -197,8 +224,8 @@ pub(crate) async fn caption(
     let search = service.models.search(choices.model.as_deref(), choices.decoder, choices.beam)?;
     let places = service.places(upload.photos.len())?;
     let follow = prefers_events(&headers);
-    let Choices { alternatives, attention, .. } = choices;
-    let request = CaptionRequest { service, search, alternatives, attention, follow };
+    let Choices { min_confidence, alternatives, attention, .. } = choices;
+    let request = CaptionRequest { service, search, min_confidence, alternatives, attention, follow };
     if follow {
         return Ok(stream::answer(request, upload, places));
     }
@@ -271,7 +298,13 @@ mod tests {
                 "decoder: expected one of show-tell, show-attend-tell, semantic-attention, found \"tell\"",
             ),
             ("attention", "yes", "attention: expected true or false, found \"yes\""),
-            ("beams", "3", "expected model, decoder, beam, alternatives or attention, found \"beams\""),
+            ("min_confidence", "2", "min_confidence: expected a number from 0 to 1, found \"2\""),
+            ("min_confidence", "NaN", "min_confidence: expected a number from 0 to 1, found \"NaN\""),
+            (
+                "beams",
+                "3",
+                "expected model, decoder, beam, min_confidence, alternatives or attention, found \"beams\"",
+            ),
         ] {
             assert_eq!(choices(&[(name, value)]).unwrap_err(), message);
         }

@@ -50,7 +50,7 @@ async function caption(blob, signal, attempts = 20) {
   for (let attempt = 1; ; attempt++) {
     try {
       const headers = { "Content-Type": "application/octet-stream" };
-      return await ask(`/v1/caption?${query}`, { method: "POST", headers, body: blob, signal });
+      return await ask(`v1/caption?${query}`, { method: "POST", headers, body: blob, signal });
     } catch (error) {
       if (!error.retryAfter || attempt === attempts) throw error;
       await pause(1000 * error.retryAfter, signal);
@@ -243,7 +243,7 @@ function option(value, text = value) {
 
 async function loadModels() {
   try {
-    models = await ask("/v1/models");
+    models = await ask("v1/models");
   } catch {
     return; // Captioning still works with the server's defaults, and reports errors.
   }

@@ -1,6 +1,6 @@
 // Shows the server's OpenAPI description.
 
-const api = await (await fetch("/openapi.json")).json();
+const api = await (await fetch("openapi.json")).json();
 const make = (name, text, ...children) => {
   const node = document.createElement(name);
   if (text) node.textContent = text;

@@ -39,38 +39,113 @@ fn rank(info: &wgpu::AdapterInfo) -> (u8, u8) {
     (kind, u8::from(info.backend == wgpu::Backend::Gl))
 }
 
-fn sorted_adapters(choice: &AdapterChoice) -> Vec<wgpu::Adapter> {
-    let native = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    let wanted = choice.backends.or_else(wgpu::Backends::from_env);
-    // OpenGL is slow to open and seldom needed: it is looked at when nothing else is there.
-    let rounds = match wanted {
-        Some(backends) => vec![backends],
-        None => vec![native, wgpu::Backends::GL],
-    };
-    for backends in rounds {
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        descriptor.backends = backends;
-        descriptor.flags = wgpu::InstanceFlags::empty().with_env();
-        let instance = wgpu::Instance::new(descriptor);
-        let mut found = pollster::block_on(instance.enumerate_adapters(backends));
-        found.sort_by_key(|a| rank(&a.get_info()));
-        if !found.is_empty() {
-            return found;
-        }
+/// Graphics APIs: the names that `WGPU_BACKEND` may have for them, and the usual one.
+const BACKENDS: [(wgpu::Backends, &[&str], &str); 4] = [
+    (wgpu::Backends::VULKAN, &["vulkan", "vk"], "Vulkan"),
+    (wgpu::Backends::METAL, &["metal", "mtl"], "Metal"),
+    (wgpu::Backends::DX12, &["dx12", "d3d12"], "Direct3D 12"),
+    (wgpu::Backends::GL, &["gl", "gles", "opengl"], "OpenGL"),
+];
+
+/// The usual names of graphics APIs.
+fn backend_names(backends: wgpu::Backends, separator: &str) -> String {
+    let named = BACKENDS.iter().filter(|(backend, ..)| backends.contains(*backend));
+    named.map(|(_, _, name)| *name).collect::<Vec<_>>().join(separator)
+}
+
+/// The graphics APIs that a value of `WGPU_BACKEND` lists, with commas between them; `None` if it is empty.
+fn parse_backends(list: &str) -> Result<Option<wgpu::Backends>, GpuError> {
+    let mut backends = wgpu::Backends::empty();
+    for wanted in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let wanted = wanted.to_lowercase();
+        let (backend, ..) = BACKENDS
+            .iter()
+            .find(|(_, names, _)| names.contains(&wanted.as_str()))
+            .ok_or_else(|| GpuError::UnknownBackend { wanted: wanted.clone() })?;
+        backends |= *backend;
     }
-    Vec::new()
+    Ok(Some(backends).filter(|backends| !backends.is_empty()))
+}
+
+/// Adapters with their graphics API, for messages.
+fn adapter_names(found: &[wgpu::Adapter]) -> String {
+    let name = |(number, adapter): (usize, &wgpu::Adapter)| {
+        let info = adapter.get_info();
+        format!("{number}: {} ({})", info.name, backend_names(info.backend.into(), ""))
+    };
+    found.iter().enumerate().map(name).collect::<Vec<_>>().join(", ")
+}
+
+/// Address space that drivers and their compilers need: some end the process where they find less.
+#[cfg(target_os = "linux")]
+const ADDRESS_SPACE: u64 = 2 << 30;
+
+/// Refuses to load drivers into a process with too little address space.
+fn check_address_space() -> Result<(), GpuError> {
+    #[cfg(target_os = "linux")]
+    if let Ok(limits) = std::fs::read_to_string("/proc/self/limits")
+        && let Some(limit) = address_space(&limits)
+        && limit < ADDRESS_SPACE
+    {
+        return Err(GpuError::AddressSpace { limit, need: ADDRESS_SPACE });
+    }
+    Ok(())
+}
+
+/// The soft limit of the address space in bytes, from `/proc/self/limits`; `None` if there is none.
+#[cfg(target_os = "linux")]
+fn address_space(limits: &str) -> Option<u64> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+fn enumerate(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = backends;
+    descriptor.flags = wgpu::InstanceFlags::empty().with_env();
+    let instance = wgpu::Instance::new(descriptor);
+    let mut found = pollster::block_on(instance.enumerate_adapters(backends));
+    found.sort_by_key(|a| rank(&a.get_info()));
+    found
+}
+
+/// The adapters of the wanted graphics APIs, best first; at least one.
+fn sorted_adapters(choice: &AdapterChoice) -> Result<Vec<wgpu::Adapter>, GpuError> {
+    check_address_space()?;
+    let native = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
+    let wanted = match choice.backends {
+        None => parse_backends(&std::env::var("WGPU_BACKEND").unwrap_or_default())?,
+        backends => backends,
+    };
+    // OpenGL is slow to open and seldom needed: it is looked at when nothing else is there.
+    let rounds = [native, wgpu::Backends::GL];
+    let first_found = |rounds: &[wgpu::Backends]| {
+        rounds.iter().map(|&backends| enumerate(backends)).find(|found| !found.is_empty()).unwrap_or_default()
+    };
+    let found = first_found(wanted.as_ref().map_or(&rounds, std::slice::from_ref));
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let looked_at = backend_names(wanted.unwrap_or(native | wgpu::Backends::GL), ", ");
+    let others = match wanted {
+        Some(wanted) => first_found(&rounds.map(|round| round - wanted)),
+        None => Vec::new(),
+    };
+    Err(match (wanted, others.as_slice()) {
+        (Some(wanted), [_, ..]) => {
+            GpuError::BackendNotFound { wanted: backend_names(wanted, " or "), found: adapter_names(&others) }
+        }
+        _ => GpuError::NoAdapter { backends: format!("looked at {looked_at}") },
+    })
 }
 
 /// All adapters, best first: the order in which their numbers count.
 ///
 /// # Errors
-/// No adapter was found.
+/// No adapter was found, the graphics API asked for has none, or the address space is too small for drivers.
 pub fn adapters(choice: &AdapterChoice) -> Result<Vec<AdapterReport>, GpuError> {
-    let found = sorted_adapters(choice);
-    let chosen = match select(&found, choice) {
-        Err(none @ GpuError::NoAdapter { .. }) => return Err(none),
-        selected => selected.ok(),
-    };
+    let found = sorted_adapters(choice)?;
+    let chosen = select(&found, choice).ok();
     let report = |(index, adapter): (usize, &wgpu::Adapter)| AdapterReport {
         info: adapter.get_info(),
         limits: adapter.limits(),
@@ -123,7 +198,7 @@ impl Gpu {
         choice: &AdapterChoice,
         limits: impl FnOnce(&wgpu::Limits) -> wgpu::Limits,
     ) -> Result<Gpu, GpuError> {
-        let found = sorted_adapters(choice);
+        let found = sorted_adapters(choice)?;
         let adapter = &found[select(&found, choice)?];
         let info = adapter.get_info();
         let descriptor = wgpu::DeviceDescriptor {
@@ -246,22 +321,66 @@ fn many_registers() -> bool {
 
 /// The place of the adapter that fits the choice best.
 fn select(found: &[wgpu::Adapter], choice: &AdapterChoice) -> Result<usize, GpuError> {
-    if found.is_empty() {
-        let backends = choice.backends.or_else(wgpu::Backends::from_env).unwrap_or(wgpu::Backends::all());
-        let names: Vec<&str> = backends.iter_names().map(|(name, _)| name).collect();
-        let backends = match names.as_slice() {
-            [] => "WGPU_BACKEND names no backend that exists; it takes vulkan, metal, dx12 and gl".to_owned(),
-            names => format!("looked at {}", names.join(", ")),
-        };
-        return Err(GpuError::NoAdapter { backends });
-    }
     let environment = || std::env::var("WGPU_ADAPTER_NAME").ok().filter(|name| !name.is_empty());
     let Some(wanted) = choice.adapter.clone().or_else(environment) else {
         return Ok(0);
     };
     let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
-    let by_number = wanted.parse::<usize>().ok().filter(|&number| number < found.len());
-    let by_name = || names.iter().position(|name| name.to_lowercase().contains(&wanted.to_lowercase()));
-    let place = by_number.or_else(by_name);
-    place.ok_or_else(|| GpuError::AdapterNotFound { wanted, found: names.join(", ") })
+    place(&names, &wanted).ok_or_else(|| GpuError::AdapterNotFound { wanted, found: adapter_names(found) })
+}
+
+/// The place of an adapter: a number is a place and nothing else, other text is part of a name.
+fn place(names: &[String], wanted: &str) -> Option<usize> {
+    let wanted = wanted.trim().to_lowercase();
+    if wanted.bytes().all(|byte| byte.is_ascii_digit()) {
+        return wanted.parse().ok().filter(|&place| place < names.len());
+    }
+    names.iter().position(|name| name.to_lowercase().contains(&wanted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_a_place_and_other_text_part_of_a_name() {
+        let names = ["NVIDIA GeForce RTX 3090", "llvmpipe (LLVM 19.1.7, 256 bits)"].map(str::to_owned);
+        for (wanted, expected) in [
+            ("0", Some(0)),
+            ("1", Some(1)),
+            ("2", None),
+            ("3090", None),
+            ("99999999999999999999", None),
+            ("rtx 3090", Some(0)),
+            ("LLVMpipe", Some(1)),
+            ("+1", None),
+            ("abacus", None),
+            ("", None),
+            (" ", None),
+        ] {
+            assert_eq!(place(&names, wanted), expected, "{wanted:?}");
+        }
+    }
+
+    #[test]
+    fn graphics_apis_have_several_names() {
+        let parse = |list| parse_backends(list).map_err(|error| error.to_string());
+        for empty in ["", " ", ","] {
+            assert_eq!(parse(empty), Ok(None));
+        }
+        assert_eq!(parse("VK, opengl"), Ok(Some(wgpu::Backends::VULKAN | wgpu::Backends::GL)));
+        assert_eq!(parse("d3d12"), Ok(Some(wgpu::Backends::DX12)));
+        assert!(parse("vulkan,glide").unwrap_err().contains("found `glide`"));
+        assert_eq!(backend_names(wgpu::Backends::METAL | wgpu::Backends::GL, " or "), "Metal or OpenGL");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_limit_of_the_address_space_is_read() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max address space         716800000            unlimited            bytes\n";
+        assert_eq!(address_space(limits), Some(716_800_000));
+        assert_eq!(address_space(&limits.replace("716800000", "unlimited")), None);
+        assert_eq!(address_space(""), None);
+    }
 }

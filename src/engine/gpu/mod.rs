@@ -38,6 +38,32 @@ pub enum GpuError {
         /// Where it was looked for.
         backends: String,
     },
+    /// The environment variable names a graphics API that does not exist.
+    #[error(
+        "WGPU_BACKEND: expected vulkan, metal, dx12 or gl, found `{wanted}`; leave it empty for any of them"
+    )]
+    UnknownBackend {
+        /// The name.
+        wanted: String,
+    },
+    /// The graphics API asked for has no adapter here, and another one has.
+    #[error("no {wanted} adapter; found: {found}")]
+    BackendNotFound {
+        /// The API asked for.
+        wanted: String,
+        /// The adapters of others.
+        found: String,
+    },
+    /// The process may not have the address space that drivers need: some end it where they find less.
+    #[error(
+        "the limit of the address space (`ulimit -v`) is {limit} bytes, but drivers need {need}: raise it"
+    )]
+    AddressSpace {
+        /// The limit in force.
+        limit: u64,
+        /// What drivers need.
+        need: u64,
+    },
     /// No adapter has the name or number that was asked for.
     #[error("no adapter matches `{wanted}`; found: {found}")]
     AdapterNotFound {
@@ -87,9 +113,12 @@ impl GpuError {
     /// The kind of the error.
     pub fn cause(&self) -> Cause {
         match self {
-            GpuError::NoAdapter { .. } | GpuError::AdapterNotFound { .. } | GpuError::NoDevice { .. } => {
-                Cause::Unavailable
-            }
+            GpuError::NoAdapter { .. }
+            | GpuError::UnknownBackend { .. }
+            | GpuError::BackendNotFound { .. }
+            | GpuError::AddressSpace { .. }
+            | GpuError::AdapterNotFound { .. }
+            | GpuError::NoDevice { .. } => Cause::Unavailable,
             GpuError::LimitTooLow { .. } => Cause::Limit,
             GpuError::OutOfMemory(_) => Cause::OutOfMemory,
             GpuError::DeviceLost(_) => Cause::DeviceLost,

@@ -9,7 +9,11 @@
 //! | `#for NAME in FIRST..END`, `#endfor` | repeats lines, with the numbers from `FIRST` to `END - 1` in place of `$NAME` |
 //! | `#for NAME in WORD WORD ..`, `#endfor` | repeats lines, with each word in place of `$NAME` |
 //!
+//! A byte order mark is dropped, and so is `subgroups` in `enable`: browsers ask for it, the compiler of wgpu does not know it.
+//!
 //! Names in `#for` are capital letters, so that `$R` ends before the suffix of `$Ru`. A bound is a number or a `const` above the loop.
+
+use std::borrow::Cow;
 
 macro_rules! shared {
     ($($name:literal),+ $(,)?) => {
@@ -114,6 +118,7 @@ impl File<'_> {
 
 impl Assembler<'_> {
     fn file(&mut self, name: &str, source: &str) -> Result<(), String> {
+        let source = source.strip_prefix('\u{feff}').unwrap_or(source);
         let file = File { name, lines: source.lines().collect() };
         let end = self.block(&file, Block { first: 0, is_kept: true, values: &[] })?;
         match file.lines.get(end) {
@@ -229,7 +234,8 @@ impl Assembler<'_> {
 
     /// Appends a line with values in place of names.
     fn line(&mut self, file: &File<'_>, line: usize, values: &[(&str, String)]) -> Result<(), String> {
-        let mut parts = file.lines[line].split('$');
+        let text = without_subgroups(file.lines[line]);
+        let mut parts = text.split('$');
         self.text += parts.next().unwrap_or_default();
         for part in parts {
             let end = part.bytes().take_while(u8::is_ascii_uppercase).count();
@@ -243,6 +249,21 @@ impl Assembler<'_> {
         self.text.push('\n');
         self.origins.push(file.origin(line));
         Ok(())
+    }
+}
+
+/// The line without `subgroups`, if it is an `enable` that lists it.
+fn without_subgroups(line: &str) -> Cow<'_, str> {
+    let Some((list, rest)) = line.trim_start().strip_prefix("enable ").and_then(|list| list.split_once(';'))
+    else {
+        return line.into();
+    };
+    let names: Vec<&str> = list.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let kept: Vec<&str> = names.iter().copied().filter(|&name| name != "subgroups").collect();
+    match kept.len() {
+        0 => rest.trim_start().to_owned().into(),
+        count if count == names.len() => line.into(),
+        _ => format!("enable {};{rest}", kept.join(", ")).into(),
     }
 }
 
@@ -263,6 +284,12 @@ mod tests {
             paths.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect();
         let listed: Vec<&str> = SHARED.iter().map(|shared| shared.0).collect();
         assert_eq!(listed, stems.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn shaders_for_browsers_are_taken() {
+        let s = "\u{feff}enable subgroups;\nenable f16, subgroups; // both\nenable f16;\nlet enable = 1;\n";
+        assert_eq!(assemble(s, &[]).unwrap(), "\nenable f16; // both\nenable f16;\nlet enable = 1;\n");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `shadetell bench check`: weights of 16 bits against weights of 32.
 
 use super::report::{Setting, print_table};
-use super::{Format, NetworkArgs, ReportArgs, speed, stored};
+use super::{Format, Look, NetworkArgs, ReportArgs, speed, stored};
 use crate::args::number;
 use crate::failure::{Failure, PHOTOS_FAILED};
-use crate::output::{self, note};
+use crate::output;
 use clap::Args;
 use serde::Serialize;
 use shadetell::CaptionOptions;
@@ -96,15 +96,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<ExitCode, Failure> {
         kernels,
         rounding,
     };
-    report.print(args.report.format)?;
+    report.print(args.report.look())?;
     let mut code = ExitCode::SUCCESS;
     for (what, difference, error) in
         [("16-bit kernels", kernels, speed::TOLERANCE), ("16-bit weights", rounding, ROUNDING)]
     {
         let is_close = difference.error <= error && difference.cosine >= COSINE;
         if !is_close {
-            note(&format!(
-                "error: {what}: expected differences up to {error:.0e} and a cosine from {COSINE}, found {:.1e} and {:.6}",
+            output::error(&format!(
+                "{what}: expected differences up to {error:.0e} and a cosine from {COSINE}, found {:.1e} and {:.6}",
                 difference.error, difference.cosine
             ));
             code = ExitCode::from(PHOTOS_FAILED);
@@ -163,8 +163,8 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 impl Report {
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        if format == Format::Json {
+    fn print(&self, look: Look) -> Result<(), Failure> {
+        if look.format == Format::Json {
             return Ok(output::print_json(self)?);
         }
         let Report { setting, model, pictures, weight_bytes, kernels, rounding } = self;
@@ -187,7 +187,7 @@ impl Report {
             row("16-bit kernels, against the reference", kernels),
             row("16-bit weights, against 32-bit ones", rounding),
         ];
-        print_table(&rows, 3, format)?;
+        print_table(&rows, 3, &[], look)?;
         Ok(())
     }
 }

@@ -2,9 +2,10 @@
 
 use super::report::{Setting, Times, print_table};
 use super::speed::{self, Speed};
-use super::{Format, ReportArgs, RunArgs};
+use super::{Format, Look, ReportArgs, RunArgs};
 use crate::failure::{Failure, PHOTOS_FAILED};
-use crate::output::{self, note};
+use crate::names::shown;
+use crate::output;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use serde::Serialize;
@@ -20,11 +21,17 @@ use std::process::ExitCode;
 /// Checks your shader against the reference on the CPU and times it and the built-in one in turns
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Your shader needs the interface of the built-in one: entry point `main`, the same `Params`, bindings and workgroups.
---source prints the built-in shader of a shape, as a start. Imports and `#ifdef`s work as in its own files. Both shaders
-run with bounds checks on every index and loop.
+Your shader needs the interface of the built-in one: entry point `main`, the
+same `Params`, bindings and number of workgroups. --source prints the built-in
+shader of a shape, as a start. Imports and `#ifdef`s work as in its own files;
+`enable subgroups;`, which browsers ask for, may be there. A workgroup may have
+as many invocations as the adapter allows. Both shaders run with bounds checks
+on every index and loop.
 
-Sizes: conv2d SIDE,INPUTS,OUTPUTS,WINDOW,STRIDE; linear ROWS,INPUTS,OUTPUTS; lstm_cell ROWS,UNITS.")]
+Sizes:
+  conv2d SIDE,INPUTS,OUTPUTS,WINDOW,STRIDE
+  linear ROWS,INPUTS,OUTPUTS
+  lstm_cell ROWS,UNITS")]
 pub(crate) struct KernelArgs {
     /// A shape by its name (`shadetell bench kernels` lists them), or its sizes together with --op
     #[arg(long, value_name = "NAME|SIZES")]
@@ -76,7 +83,7 @@ struct Report {
 pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let case = args.case()?;
     let (graph, inputs) = case.graph().map_err(shadetell::Error::from)?;
-    let gpu = args.report.adapter.open()?;
+    let gpu = args.report.adapter.open_for_user_shaders()?;
     let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
     let place = args.place(&plan)?;
     let step = &plan.steps()[place];
@@ -95,7 +102,7 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
     let theirs = Executor::new(&checked, theirs).map_err(|error| {
         Failure::Usage(format!(
             "{}: {error}\nIt has to have the interface of {kernel}, which `shadetell bench kernel --shape {} --source` prints.",
-            path.display(),
+            shown(path),
             args.shape
         ))
     })?;
@@ -114,13 +121,13 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
         yours: their_times.map(speed),
         ratio: their_times.map(|times| our_times.median / times.median),
     };
-    report.print(args.report.format)?;
+    report.print(args.report.look())?;
     if !is_wrong {
         return Ok(ExitCode::SUCCESS);
     }
-    let path = path.display();
-    note(&format!(
-        "error: {path}: expected the reference's result, found one that differs by {error:.1e} of its largest value \
+    let path = shown(path);
+    output::error(&format!(
+        "{path}: expected the reference's result, found one that differs by {error:.1e} of its largest value \
          (at most {:.0e} is allowed): not timed",
         speed::TOLERANCE
     ));
@@ -178,7 +185,7 @@ impl KernelArgs {
 /// The shader in a file. Its name in reports begins with "your".
 fn user_shader(path: &Path) -> Result<UserShader, Failure> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", path.display())))?;
+        .map_err(|error| Failure::Usage(format!("{}: cannot be read: {error}", shown(path))))?;
     let name =
         path.file_stem().map_or_else(|| "shader".to_owned(), |stem| stem.to_string_lossy().into_owned());
     Ok(UserShader::new(format!("your {name}"), text))
@@ -203,13 +210,13 @@ fn source(step: &Step) -> Result<ExitCode, Failure> {
 }
 
 impl Report {
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        if format == Format::Json {
+    fn print(&self, look: Look) -> Result<(), Failure> {
+        if look.format == Format::Json {
             return Ok(output::print_json(self)?);
         }
         let Report { setting, clock, shape, kernel, error, ours, yours, ratio } = self;
         output::print(&format!(
-            "{}\n\n{shape}, {kernel} replaced; times of the {clock} clock, in turns\n\n",
+            "{}\n\n{shape}, {kernel} replaced;\ntimes of the {clock} clock, in turns\n\n",
             setting.text()
         ))?;
         let row = |name: &str, cells: [String; 8]| -> [String; 9] {
@@ -218,10 +225,10 @@ impl Report {
         };
         let mut rows = vec![row("", Speed::TITLES.map(str::to_owned)), row("built-in", ours.cells())];
         rows.extend(yours.iter().map(|speed| row("yours", speed.cells())));
-        print_table(&rows, 8, format)?;
+        print_table(&rows, 8, &["FLOP/B", "GB/s"], look)?;
         if let Some(ratio) = ratio {
             let line = format!(
-                "Your shader differs by {error:.0e} from the reference and is {ratio:.2} times as fast as the built-in one.\n"
+                "Your shader differs by {error:.0e} from the reference and is {ratio:.2} times as fast\nas the built-in one.\n"
             );
             output::print(&line)?;
         }

@@ -3,9 +3,9 @@
 use super::baseline::BaselineArgs;
 use super::report::{Setting, print_table};
 use super::speed::{self, Speed};
-use super::{Format, ReportArgs, RunArgs};
+use super::{Format, Look, ReportArgs, RunArgs};
 use crate::failure::{Failure, PHOTOS_FAILED};
-use crate::output::{self, note};
+use crate::output;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
@@ -90,11 +90,11 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
     }
     let plans: Vec<&Plan> = plans.iter().collect();
     let report = Report { setting: Setting::of(&gpu, &plans)?, clock: clock.name(), kernels: rows };
-    report.print(args.report.format)?;
+    report.print(args.report.look())?;
     let wrong: Vec<&str> =
         report.kernels.iter().filter(|row| row.speed.is_none()).map(|row| row.shape).collect();
     if !wrong.is_empty() {
-        note(&format!("error: wrong results, not timed: {}", wrong.join(", ")));
+        output::error(&format!("wrong results, not timed: {}", wrong.join(", ")));
         return Ok(ExitCode::from(PHOTOS_FAILED));
     }
     let times = report.kernels.iter().filter_map(|row| Some((row.shape, row.speed.as_ref()?.ms)));
@@ -103,8 +103,8 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
 }
 
 impl Report {
-    fn print(&self, format: Format) -> Result<(), Failure> {
-        if format == Format::Json {
+    fn print(&self, look: Look) -> Result<(), Failure> {
+        if look.format == Format::Json {
             return Ok(output::print_json(self)?);
         }
         output::print(&format!("{}\n\n", self.setting.text()))?;
@@ -119,15 +119,15 @@ impl Report {
             let wrong = || std::array::from_fn(|i| if i == 7 { "WRONG" } else { "" }.to_owned());
             rows.push(row(start, speed.as_ref().map_or_else(wrong, Speed::cells)));
         }
-        print_table(&rows, 9, format)?;
+        print_table(&rows, 9, &["FLOP/B", "min", "GB/s", "p95 ms", "error"], look)?;
         let note = match self.clock {
             "device" => "Times are from the device's clock.",
             _ => {
-                "Times are wall-clock times of dispatches, with each one waited for, since the device has no clock."
+                "Times are wall-clock times of dispatches, with each one waited for, since the\ndevice has no clock."
             }
         };
         let note = format!(
-            "Errors are relative to the reference's largest value. {note} Peaks are those of `shadetell bench peaks`.\n"
+            "Errors are relative to the reference's largest value.\n{note}\nPeaks are those of `shadetell bench peaks`.\n"
         );
         Ok(output::print(&note)?)
     }

@@ -26,19 +26,24 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  shadetell bench peaks                              what the adapter can do
-  shadetell bench kernels --op conv2d                kernels over real shapes, checked and timed
-  shadetell bench model --arch resnet152             a network with random weights, layer by layer
-  shadetell bench model --arch resnet152 --report resnet152.html --trace resnet152.json
+  shadetell bench peaks
+      what the adapter can do
+  shadetell bench kernels --op conv2d
+      kernels over real shapes, checked and timed
+  shadetell bench model --arch resnet152
+      a network with random weights, layer by layer
+  shadetell bench model --report page.html --trace timeline.json
   shadetell bench model --arch resnet152 --format json > now.json
   shadetell bench model --arch resnet152 --baseline now.json --threshold 5%
   shadetell bench kernel --shape resnet152.layer3.expand --source > mine.wgsl
-                                                     a built-in kernel as a start for your own
+      a built-in kernel as a start for your own
   shadetell bench kernel --shape resnet152.layer3.expand --shader mine.wgsl
-                                                     your kernel against the built-in one
-  shadetell bench check --arch resnet50              16-bit weights against 32-bit ones
+      your kernel against the built-in one
+  shadetell bench check --arch resnet50
+      16-bit weights against 32-bit ones
 
-Exits with 1 if a result is wrong, or if --baseline was faster by more than the threshold.")]
+Exits with 1 if a result is wrong, or if --baseline was faster by more than
+the threshold.")]
 pub(crate) struct BenchArgs {
     #[command(subcommand)]
     what: What,
@@ -71,8 +76,25 @@ struct ReportArgs {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 
+    /// Print whole tables, also where they are wider than the terminal
+    #[arg(long)]
+    wide: bool,
+
     #[command(flatten)]
     adapter: AdapterArgs,
+}
+
+/// How a report is written, and the columns that text may take, if they are limited.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    format: Format,
+    width: Option<usize>,
+}
+
+impl ReportArgs {
+    fn look(&self) -> Look {
+        Look { format: self.format, width: crate::output::width(self.wide) }
+    }
 }
 
 /// The number of runs, and how kernels are compiled.

@@ -136,7 +136,7 @@ pub(crate) fn run(args: &ModelArgs) -> Result<ExitCode, Failure> {
         clock: clock.name(),
         layers,
     };
-    report.print(args.report.format)?;
+    report.print(args.report.look())?;
     if let Some(path) = &args.trace {
         let last = spans.last().map_or(Duration::ZERO, |span| span.end);
         let end = events.last().map_or(Duration::ZERO, |(_, span)| span.end);

@@ -1,8 +1,8 @@
 //! The report of `shadetell bench model`.
 
-use super::Format;
 use super::layers::{self, Layer};
 use super::report::{Setting, Times, print_table};
+use super::{Format, Look};
 use crate::failure::Failure;
 use crate::output;
 use serde::Serialize;
@@ -48,8 +48,8 @@ pub(super) struct DeviceBytes {
 }
 
 impl NetworkReport {
-    pub(super) fn print(&self, format: Format) -> Result<(), Failure> {
-        if format == Format::Json {
+    pub(super) fn print(&self, look: Look) -> Result<(), Failure> {
+        if look.format == Format::Json {
             return Ok(output::print_json(self)?);
         }
         let half = if self.half { ", 16-bit weights" } else { "" };
@@ -74,7 +74,7 @@ impl NetworkReport {
         rows.push(once("  pipelines", self.pipelines_ms));
         rows.push(once("  weights, packed and uploaded", self.upload_ms));
         rows.push(once("  first run", self.first_ms));
-        print_table(&rows, 3, format)?;
+        print_table(&rows, 3, &[], look)?;
         let DeviceBytes { weights, activations } = self.device_bytes;
         output::print(&format!(
             "{:.1} photos a second; {:.2} MB of weights, {:.2} MB of activations on the device\n\n",
@@ -96,7 +96,7 @@ impl NetworkReport {
                 format!("{:.1}", layer.gigabytes_per_second()),
             ]
         }));
-        print_table(&rows, 5, format)?;
+        print_table(&rows, 5, &["op", "GFLOP"], look)?;
         let whose = match self.clock {
             "device" => "from the device's clock",
             _ => "from the wall clock, with each step waited for, since the device has no clock",

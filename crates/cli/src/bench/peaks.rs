@@ -66,6 +66,6 @@ pub(crate) fn run(args: &PeaksArgs) -> Result<ExitCode, Failure> {
         row("a dispatch among many", format!("{:.1} us", report.dispatch_in_pass_us)),
         row("a result, read back", format!("{:.3} ms", report.readback_ms.min)),
     ];
-    print_table(&rows, 1, args.report.format)?;
+    print_table(&rows, 1, &[], args.report.look())?;
     Ok(ExitCode::SUCCESS)
 }

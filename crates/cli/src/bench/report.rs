@@ -1,6 +1,6 @@
 //! Common parts of reports: the setting, statistics, tables.
 
-use super::Format;
+use super::{Format, Look};
 use crate::devices::backend;
 use crate::failure::Failure;
 use crate::output::{self, binary_size, table};
@@ -83,12 +83,12 @@ impl Setting {
         })
     }
 
-    /// For people: two lines.
+    /// For people: a few lines.
     pub(super) fn text(&self) -> String {
         let Setting { adapter, driver, backend, shadetell, commit, wgpu, limits, shaders, .. } = self;
         let commit = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
         let mut text = format!(
-            "{adapter}, {driver}, {backend}; shadetell {shadetell}{commit}, wgpu {wgpu}\n\
+            "{adapter}, {backend}\n{driver}; shadetell {shadetell}{commit}, wgpu {wgpu}\n\
              buffers {}, bindings {}, workgroups of {} invocations and {} of memory",
             binary_size(limits.max_buffer_size),
             binary_size(limits.max_storage_buffer_binding_size),
@@ -99,7 +99,7 @@ impl Setting {
             let all: String = shaders.iter().flat_map(|(name, hash)| [name.as_str(), hash]).collect();
             let digest: String =
                 Sha256::digest(all).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-            text += &format!("; shaders {digest}");
+            text += &format!("\nshaders {digest}");
         }
         text
     }
@@ -126,14 +126,15 @@ impl Times {
     }
 }
 
-/// Formats a table. The first row has the titles, the last `numbers` columns are numbers.
+/// Formats a table. The first row has the titles, the last `numbers` columns are numbers, `spare` are titles as in [`table`].
 pub(super) fn print_table<const N: usize>(
     rows: &[[String; N]],
     numbers: usize,
-    format: Format,
+    spare: &[&str],
+    look: Look,
 ) -> io::Result<()> {
     let mut text = String::new();
-    if format == Format::Markdown {
+    if look.format == Format::Markdown {
         for (index, row) in rows.iter().enumerate() {
             text += &format!("| {} |\n", row.join(" | "));
             if index == 0 {
@@ -142,7 +143,7 @@ pub(super) fn print_table<const N: usize>(
             }
         }
     } else {
-        for line in table(rows, numbers) {
+        for line in table(rows, numbers, spare, look.width) {
             text += &line;
             text.push('\n');
         }

@@ -149,6 +149,25 @@ fn a_user_shader_runs_instead_of_the_built_in_one() {
 }
 
 #[test]
+fn a_shader_for_browsers_and_large_workgroups_is_taken() {
+    let folder = Folder::new();
+    let source = run(&[&SIZES[..], &["--source"]].concat()).expect(0).stdout;
+    let size = source.split("@workgroup_size(").nth(1).and_then(|rest| rest.split(')').next()).unwrap();
+    let adapters: Value = serde_json::from_str(&run(&["devices", "--json"]).expect(0).stdout).unwrap();
+    let most = adapters[0]["limits"]["maxComputeInvocationsPerWorkgroup"].as_u64().unwrap();
+    // More invocations than WebGPU guarantees, of which only the first ones work.
+    let large =
+        source.replace(&format!("@workgroup_size({size})"), &format!("@workgroup_size({most}, 1, 1)"));
+    assert_ne!(source, large);
+    for (name, text) in [("browser", format!("\u{feff}enable subgroups;\n{source}")), ("large", large)] {
+        let path = folder.write(name, text);
+        let output = run(&[&SIZES[..], &["--shader", &path, "--runs", "1", "--warm-up", "0"]].concat());
+        // A kernel may depend on its size; it is compiled and run all the same.
+        assert!(output.code == 0 || (name == "large" && output.code == 1), "{name}: {output:#?}");
+    }
+}
+
+#[test]
 fn an_invalid_shader_is_refused_with_the_reason() {
     let folder = Folder::new();
     let source = run(&[&SIZES[..], &["--source"]].concat()).expect(0).stdout;

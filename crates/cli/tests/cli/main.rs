@@ -68,7 +68,8 @@ fn run(args: &[&str]) -> Outcome {
 fn run_without_adapter(args: &[&str]) -> Outcome {
     let nowhere = "/nonexistent/icd.json";
     let mut command = shadetell(args);
-    command.env("VK_DRIVER_FILES", nowhere).env("VK_ICD_FILENAMES", nowhere).env("WGPU_BACKEND", "vulkan");
+    command.env("VK_DRIVER_FILES", nowhere).env("VK_ICD_FILENAMES", nowhere).env_remove("WGPU_BACKEND");
+    command.env("__EGL_VENDOR_LIBRARY_FILENAMES", nowhere);
     outcome(&mut command)
 }
 
@@ -295,11 +296,12 @@ fn without_an_adapter_the_cpu_is_used_with_a_note() {
 
     let output = run_without_adapter(&["devices"]).expect(NO_DEVICE);
     assert!(
-        output.stdout.is_empty() && output.stderr.contains("no GPU adapter found (looked at VULKAN)"),
+        output.stdout.is_empty()
+            && output.stderr.contains("no GPU adapter found (looked at Vulkan, Metal, Direct3D 12, OpenGL)"),
         "{output:#?}"
     );
     let output = outcome(shadetell(&["devices"]).env("WGPU_BACKEND", "glide")).expect(NO_DEVICE);
-    assert!(output.stderr.contains("vulkan, metal, dx12 and gl"), "{output:#?}");
+    assert!(output.stderr.contains("vulkan, metal, dx12 or gl, found `glide`"), "{output:#?}");
     let output = run_without_adapter(&["devices", "--json"]).expect(NO_DEVICE);
     assert_eq!(output.stdout.trim(), "[]");
     let output = run_without_adapter(&["caption", "--device", "gpu", &photo]).expect(NO_DEVICE);
@@ -417,7 +419,97 @@ fn help_has_examples() {
         assert!(help.stdout.contains("Examples:\n  shadetell "), "{command}: {}", help.stdout);
     }
     assert!(run(&["--help"]).expect(0).stdout.contains("Exit codes:"));
-    assert_eq!(run(&["--version"]).expect(0).stdout, concat!("shadetell ", env!("CARGO_PKG_VERSION"), "\n"));
+    let version = run(&["--version"]).expect(0).stdout;
+    let rest = version.strip_prefix(concat!("shadetell ", env!("CARGO_PKG_VERSION"), " (")).expect(&version);
+    assert!(rest.contains("wgpu ") && rest.ends_with(")\n"), "{version}");
+}
+
+/// All subcommands, and those of `bench`.
+const COMMANDS: [&[&str]; 18] = [
+    &[],
+    &["caption"],
+    &["tag"],
+    &["embed"],
+    &["devices"],
+    &["plan"],
+    &["convert"],
+    &["inspect"],
+    &["vocab"],
+    &["synth"],
+    &["tune"],
+    &["serve"],
+    &["completions"],
+    &["bench"],
+    &["bench", "model"],
+    &["bench", "kernel"],
+    &["bench", "kernels"],
+    &["bench", "check"],
+];
+
+#[test]
+fn help_fits_a_terminal_of_80_columns() {
+    for command in COMMANDS {
+        let help = run(&[command, &["--help"]].concat()).expect(0).stdout;
+        let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "{command:?}: {wide:#?}");
+    }
+}
+
+#[test]
+fn an_adapter_is_a_number_or_part_of_a_name() {
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    let caption = |adapter| run(&["caption", "--max-length", "2", "--adapter", adapter, &photo]);
+    caption("0").expect(0);
+    // Digits occur in the names of adapters.
+    for number in ["9", "256", "99999999999999999999"] {
+        let output = caption(number).expect(NO_DEVICE);
+        assert!(output.stderr.contains(&format!("`{number}`; found: 0: ")), "{output:#?}");
+    }
+    for empty in ["", " "] {
+        assert!(caption(empty).expect(USAGE).stderr.contains("expected part of an adapter's name"));
+    }
+}
+
+#[test]
+fn a_graphics_api_that_is_not_there_is_named() {
+    let absent = if cfg!(target_os = "macos") { ("dx12", "Direct3D 12") } else { ("metal", "Metal") };
+    let with = |value| outcome(shadetell(&["devices"]).env("WGPU_BACKEND", value));
+    for output in [run(&["devices", "--backend", absent.0]), with(absent.0)] {
+        let output = output.expect(NO_DEVICE);
+        let named = format!("no {} adapter; found: 0: ", absent.1);
+        assert!(output.stderr.contains(&named) && !output.stderr.contains("no GPU"), "{output:#?}");
+    }
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    run(&["caption", "--backend", absent.0, &photo]).expect(NO_DEVICE);
+    with("").expect(0);
+    assert!(with("glide").expect(NO_DEVICE).stderr.contains("found `glide`"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn with_too_little_address_space_the_cpu_is_used() {
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    let limited = |device| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -v 700000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shadetell")]);
+        outcome(shell.args(["caption", "--max-length", "2", "--device", device, &photo]))
+    };
+    let said = limited("auto").expect(0);
+    assert!(said.stderr.contains("using the CPU") && said.stderr.contains("ulimit -v"), "{said:#?}");
+    assert!(limited("gpu").expect(NO_DEVICE).stderr.contains("--device cpu"));
+}
+
+#[test]
+fn a_photo_as_a_subcommand_is_explained() {
+    for photo in ["dog.jpg", "-", "."] {
+        let output = run(&[photo]).expect(USAGE);
+        assert!(output.stderr.contains(&format!("shadetell caption {photo}\n")), "{output:#?}");
+    }
+    let output = run(&["dog\u{1b}[31m.jpg"]).expect(USAGE);
+    assert!(!output.stderr.contains('\u{1b}'), "{output:#?}");
 }
 
 #[test]

@@ -37,7 +37,16 @@ fn a_photo_gets_the_caption_of_the_command_line() {
 fn a_photo_is_recognised_by_its_content() {
     let server = Server::start(&[]);
     let expected = comparable(command_line("camera.jpg", &[]));
-    for media_type in ["image/png", "application/octet-stream", "application/x-www-form-urlencoded"] {
+    for media_type in [
+        "image/png",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "binary/octet-stream",
+        "",
+        "; charset=binary",
+        "*/*",
+        "text/plain",
+    ] {
         let record = server.post("/v1/caption", media_type, &photo("camera.jpg")).record();
         assert_eq!(comparable(record), expected, "{media_type}");
     }
@@ -233,8 +242,27 @@ fn unusable_requests_get_an_error() {
     caption("image/jpeg", b"").problem(422, "empty_file");
     caption("image/jpeg", b"hello").problem(415, "not_an_image");
     caption("image/jpeg", &photo("camera.jpg")[..9000]).problem(422, "corrupt");
-    caption("application/json", b"{}").problem(415, "unsupported_media_type");
-    caption("application/json", &vec![0; 3 << 20]).problem(415, "unsupported_media_type");
+    caption("multipart/mixed; boundary=x", b"--x--").problem(415, "unsupported_media_type");
+    for json in [
+        "{}",
+        "[]",
+        "{\"image\": 1}",
+        "{\"image\": \"https://example.org/a.jpg\"}",
+        "{\"images\": [7]}",
+        "{\"image\"",
+    ] {
+        let detail = caption("application/json", json.as_bytes()).problem(400, "bad_request");
+        assert!(detail.contains("base64"), "{json}: {detail}");
+    }
+    for name in ["", "picture"] {
+        let detail = server
+            .post_form("/v1/caption", &[(name, None, &photo("camera.jpg"))])
+            .problem(400, "bad_request");
+        assert!(
+            detail.contains("neither a file name nor a type") && detail.contains("image=@dog.jpg"),
+            "{detail}"
+        );
+    }
     let detail = caption("image/jpeg", &vec![0; (1 << 20) + 1]).problem(413, "too_large");
     assert!(detail.contains("at most 1048576 bytes, found 1048577"), "{detail}");
     let bomb = image::RgbImage::new(1001, 1000);
@@ -246,7 +274,10 @@ fn unusable_requests_get_an_error() {
     for (query, detail) in [
         ("beam=0", "beam: expected a whole number from 1 to 32, found \"0\""),
         ("model=none", "model: expected one of everyday, found \"none\""),
-        ("beems=3", "expected model, decoder, beam, alternatives or attention, found \"beems\""),
+        (
+            "beems=3",
+            "expected model, decoder, beam, min_confidence, alternatives or attention, found \"beems\"",
+        ),
     ] {
         let answer = server.post(&format!("/v1/caption?{query}"), "image/jpeg", b"");
         assert_eq!(answer.problem(400, "bad_request"), detail);
@@ -313,4 +344,105 @@ fn the_description_lists_every_route_of_the_api() {
     assert_eq!(beam["schema"]["maximum"], 32);
     let models = server.get("/v1/models").record();
     assert_eq!((&models[0]["name"], &models[0]["decoders"][0]["beam"]), (&"everyday".into(), &3.into()));
+}
+
+/// Encodes base64.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |group: &[u8]| {
+        let bits =
+            group.iter().chain([0, 0].iter()).take(3).fold(0, |bits, &byte| bits << 8 | usize::from(byte));
+        let digit = |place: usize| {
+            if place > group.len() { '=' } else { DIGITS[bits >> (18 - 6 * place) & 63].into() }
+        };
+        [0, 1, 2, 3].map(digit)
+    };
+    bytes.chunks(3).flat_map(group).collect()
+}
+
+#[test]
+fn photos_may_be_base64_in_json() {
+    let server = Server::start(&[]);
+    let expected = comparable(command_line("camera.jpg", &["--beam", "1"]));
+    let text = base64(&photo("camera.jpg"));
+    let url = format!("data:image/jpeg;base64,{text}");
+    for image in [&text, &url] {
+        let body = serde_json::json!({ "image": image, "beam": 1, "model": null }).to_string();
+        for media_type in
+            ["application/json", "application/json; charset=utf-8", "application/x-www-form-urlencoded"]
+        {
+            let record = server.post("/v1/caption", media_type, body.as_bytes()).record();
+            assert_eq!(comparable(record), expected, "{media_type}");
+        }
+    }
+    let body = serde_json::json!({ "images": [url, "dGV4dA=="], "beam": "1" }).to_string();
+    let records = server.post("/v1/caption", "application/json", body.as_bytes()).record();
+    assert_eq!(comparable(records[0].clone()), expected);
+    assert_eq!(records[1]["error"]["code"], "not_an_image");
+}
+
+#[test]
+fn sentences_below_a_confidence_are_not_sure() {
+    let server = Server::start(&[]);
+    for (least, sure) in [("0", true), ("1", false)] {
+        let path = format!("/v1/caption?min_confidence={least}");
+        assert_eq!(server.post(&path, "image/jpeg", &photo("camera.jpg")).record()["sure"], sure);
+    }
+}
+
+#[test]
+fn slashes_at_the_end_of_a_path_are_ignored() {
+    let server = Server::start(&[]);
+    assert_eq!(server.get("/healthz/").record()["status"], "ok");
+    server.post("/v1/caption/?beam=0", "image/jpeg", b"").problem(400, "bad_request");
+    server.get("/v1/models//").record();
+    server.get("/nothing/").problem(404, "no_such_route");
+    // The page moves to the address that its relative links belong to.
+    let redirect = server.raw(b"GET /docs/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    assert!(redirect.starts_with("HTTP/1.1 308") && redirect.contains("location: ../docs\r\n"), "{redirect}");
+}
+
+#[test]
+fn the_page_has_relative_addresses_only() {
+    let server = Server::start(&[]);
+    let mut files = vec!["".to_owned(), "docs".to_owned()];
+    let mut seen = 0;
+    while let Some(file) = files.get(seen).cloned() {
+        seen += 1;
+        let answer = server.get(&format!("/{file}"));
+        assert_eq!(answer.status, 200, "{file}");
+        let text = answer.text;
+        for absolute in ["href=\"/", "src=\"/", "fetch(\"/", "ask(\"/", "ask(`/", "from \"/", "url(/"] {
+            assert!(!text.contains(absolute), "{file}: {absolute}");
+        }
+        for start in ["href=\"", "src=\"", "from \"./"] {
+            let found = text.split(start).skip(1).filter_map(|rest| rest.split('"').next());
+            let found =
+                found.filter(|found| found.contains('.') && !found.contains('/') && !found.contains('$'));
+            for found in found.map(str::to_owned) {
+                if !files.contains(&found) {
+                    files.push(found);
+                }
+            }
+        }
+    }
+    for file in ["style.css", "app.js", "icon.svg", "docs.js", "camera.js", "openapi.json"] {
+        assert!(files.iter().any(|found| found == file), "{file}: {files:?}");
+    }
+}
+
+#[test]
+fn a_head_beyond_the_limit_is_refused() {
+    let server = Server::start(&[]);
+    let get = |filler: usize| {
+        let filler = "x".repeat(filler);
+        let head =
+            format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: {filler}\r\nConnection: close\r\n\r\n");
+        server.raw(head.as_bytes())
+    };
+    assert!(get(60_000).starts_with("HTTP/1.1 200"));
+    for filler in [66_000, 70_000, 100_000, 130_000, 200_000] {
+        let answer = get(filler);
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{filler}: {answer}");
+    }
 }
