@@ -15,7 +15,7 @@ use std::process::ExitCode;
 Examples:
   shadetell devices                            all adapters, best first
   shadetell caption --adapter 1 dog.jpg        take the second one
-  shadetell caption --adapter nvidia dog.jpg   the first with `nvidia` in its name
+  shadetell caption --adapter nvidia dog.jpg   the first one of that name
   shadetell devices --json                     for programs
 
 Exits with 4 if there is no adapter. OpenGL adapters are listed only if there
@@ -125,7 +125,8 @@ impl Device {
         let has = |supported| if supported { "yes" } else { "no" };
         format!(
             "{}  {}: {}, {}{driver}{chosen}\n   \
-             maxBufferSize {}, maxStorageBufferBindingSize {}, maxComputeWorkgroupStorageSize {},\n   \
+             maxBufferSize {}, maxStorageBufferBindingSize {},\n   \
+             maxComputeWorkgroupStorageSize {},\n   \
              maxComputeInvocationsPerWorkgroup {max_compute_invocations_per_workgroup}, \
              maxStorageBuffersPerShaderStage {max_storage_buffers_per_shader_stage}\n   \
              shader-f16 {}, shader-int64 {}, subgroups {}, timestamp-query {}\n",

@@ -41,7 +41,7 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   shadetell caption dog.jpg              one photo: the sentence
-  shadetell caption photos/*.jpg         many: `path<TAB>sentence`, a line each
+  shadetell caption photos/*.jpg         many: `path<TAB>sentence` lines
   shadetell caption --json photos/*.jpg  with words, probabilities and timings
   shadetell serve                        a web page and an API, on port 8000
   shadetell devices                      the available GPUs

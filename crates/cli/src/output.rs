@@ -174,7 +174,7 @@ mod tests {
         let fitted = |width| table(&rows, 1, &["op"], Some(width));
         assert_eq!(fitted(49), table(&rows, 1, &["op"], None));
         assert_eq!(fitted(48)[1], "encoder.layer1.0  conv2d_tiled[HALF]  1.5");
-        assert_eq!(fitted(34)[1], "encode…yer1.0  conv2d…[HALF]  1.5");
+        assert_eq!(fitted(34)[1], "encode…ayer1.0  conv2d…[HALF]  1.5");
         assert!((30..60).all(|width| fitted(width).iter().all(|line| line.chars().count() <= width)));
         assert_eq!(fitted(1)[0], "node      kernel     ms");
     }

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 Your shader needs the interface of the built-in one: entry point `main`, the
 same `Params`, bindings and number of workgroups. --source prints the built-in
 shader of a shape, as a start. Imports and `#ifdef`s work as in its own files;
-`enable subgroups;`, which browsers ask for, may be there. A workgroup may have
+`enable subgroups;`, which browsers want, may be there. A workgroup may have
 as many invocations as the adapter allows. Both shaders run with bounds checks
 on every index and loop.
 

@@ -88,8 +88,8 @@ impl Setting {
         let Setting { adapter, driver, backend, shadetell, commit, wgpu, limits, shaders, .. } = self;
         let commit = if commit.is_empty() { String::new() } else { format!(" ({commit})") };
         let mut text = format!(
-            "{adapter}, {backend}\n{driver}; shadetell {shadetell}{commit}, wgpu {wgpu}\n\
-             buffers {}, bindings {}, workgroups of {} invocations and {} of memory",
+            "{adapter}, {backend}, {driver}\nshadetell {shadetell}{commit}, wgpu {wgpu}\n\
+             buffers {}, bindings {}, workgroups of {} invocations, {} of memory",
             binary_size(limits.max_buffer_size),
             binary_size(limits.max_storage_buffer_binding_size),
             limits.max_compute_invocations_per_workgroup,
