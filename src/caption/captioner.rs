@@ -16,14 +16,14 @@ use crate::image::Rgb8;
 use crate::models::SearchGraph;
 use crate::weights::{Model, Preprocessing};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where captions are computed.
 #[derive(Clone, Copy, Debug)]
 pub enum Backend<'a> {
     /// On a GPU, or on a software driver.
     Gpu(&'a Gpu),
-    /// On the CPU, by the reference kernels: each photo of a batch on a processor of its own.
+    /// On the CPU, by the reference kernels.
     Cpu,
 }
 
@@ -65,12 +65,7 @@ impl Captioner {
         options: &CaptionOptions,
         progress: Arc<Progress>,
     ) -> Result<Captioner, Error> {
-        let mut resolved = ResolvedOptions::of(model, options)?;
-        let batch = resolved.search.images;
-        if matches!(backend, Backend::Cpu) {
-            // Each photo of a batch is a run of its own.
-            resolved.search.images = 1;
-        }
+        let resolved = ResolvedOptions::of(model, options)?;
         let SearchGraph { graph, constant_inputs, grid } = search_graph(model, &resolved)?;
         let engine = match backend {
             Backend::Cpu => Engine::Cpu(Box::new(graph)),
@@ -85,7 +80,7 @@ impl Captioner {
             engine,
             constant_inputs,
             preprocessing: resolved.preprocessing,
-            images: batch,
+            images: resolved.search.images,
             formatter: Arc::new(CaptionFormatter {
                 vocabulary: manifest.vocabulary.clone(),
                 special: manifest.special,
@@ -128,12 +123,15 @@ impl Captioner {
     /// # Errors
     /// A ticket is not recorded to its end ([`Cause::Busy`](crate::engine::Cause::Busy)); the device was lost.
     pub fn caption(&self, photo: &Rgb8) -> Result<Caption, Error> {
-        let caption = self.caption_all(&[photo])?.pop();
-        caption.ok_or_else(|| Error::invalid("expected a photo, found none"))
+        let clock = Instant::now();
+        let input = self.preprocessing.fit(photo)?;
+        let preprocess = clock.elapsed();
+        let (outputs, timings) = self.run(&[&input])?;
+        self.formatter.format(&outputs, 0, Timings { preprocess, ..timings })
     }
 
     /// Captions photos in their order, in batches of [`CaptionOptions::batch`]. The timings of a caption are those of its whole
-    /// batch on a GPU, and its own on the CPU.
+    /// batch.
     ///
     /// # Errors
     /// As [`Captioner::caption`].
@@ -159,31 +157,37 @@ impl Captioner {
     pub fn caption_preprocessed(&self, inputs: &[&Rgb8]) -> Result<Vec<Caption>, Error> {
         let mut captions = Vec::with_capacity(inputs.len());
         for group in inputs.chunks(self.images) {
-            match &self.engine {
-                Engine::Gpu(executor) => {
-                    let run = executor.run(&self.inputs(group, self.images)?)?;
-                    let timings = Timings::of_run(&run.phases, run.elapsed);
-                    for image in 0..group.len() {
-                        captions.push(self.formatter.format(&run.outputs, image, timings)?);
-                    }
-                }
-                Engine::Cpu(graph) => {
-                    let inputs = |photo: &&Rgb8| self.inputs(&[*photo], 1);
-                    let inputs: Vec<_> = group.iter().map(inputs).collect::<Result<_, _>>()?;
-                    for (outputs, phases) in cpu::run_each(graph, &inputs)? {
-                        let timings = Timings::of_run(&phases, phases.iter().sum());
-                        captions.push(self.formatter.format(&outputs, 0, timings)?);
-                    }
-                }
+            let (outputs, timings) = self.run(group)?;
+            for image in 0..group.len() {
+                captions.push(self.formatter.format(&outputs, image, timings)?);
             }
         }
         Ok(captions)
     }
 
-    /// All inputs of the graph; unused places of its `images` are black.
-    fn inputs(&self, preprocessed: &[&Rgb8], images: usize) -> Result<Vec<Data>, Error> {
+    /// Runs the graph on photos, at most as many as its batch holds.
+    fn run(&self, preprocessed: &[&Rgb8]) -> Result<(Vec<Data>, Timings), Error> {
+        let inputs = self.inputs(preprocessed)?;
+        let (outputs, phases, whole) = match &self.engine {
+            Engine::Gpu(executor) => {
+                let run = executor.run(&inputs)?;
+                (run.outputs, run.phases, run.elapsed)
+            }
+            Engine::Cpu(graph) => {
+                let clock = Instant::now();
+                let (outputs, phases) = cpu::run_timed(graph, &inputs)?;
+                (outputs, phases, clock.elapsed())
+            }
+        };
+        let encode = phases.first().copied().unwrap_or_default();
+        let generate = whole.saturating_sub(encode);
+        Ok((outputs, Timings { preprocess: Duration::ZERO, encode, generate }))
+    }
+
+    /// All inputs of the graph; unused places of the batch are black.
+    fn inputs(&self, preprocessed: &[&Rgb8]) -> Result<Vec<Data>, Error> {
         let mut pixels = self.preprocessing.pixels(preprocessed)?;
-        pixels.resize(images * self.preprocessing.bytes(), 0);
+        pixels.resize(self.images * self.preprocessing.bytes(), 0);
         let mut inputs = vec![Data::U8(pixels)];
         inputs.extend(self.constant_inputs.iter().cloned());
         Ok(inputs)

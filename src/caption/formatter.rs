@@ -81,14 +81,6 @@ pub struct Timings {
     pub generate: Duration,
 }
 
-impl Timings {
-    /// Those of a run, by the times of its phases and of the whole.
-    pub(super) fn of_run(phases: &[Duration], whole: Duration) -> Timings {
-        let encode = phases.first().copied().unwrap_or_default();
-        Timings { preprocess: Duration::ZERO, encode, generate: whole.saturating_sub(encode) }
-    }
-}
-
 /// Turns the results of a search into captions.
 #[derive(Debug)]
 pub(super) struct CaptionFormatter {

@@ -76,9 +76,7 @@ impl ImageEncoder {
     pub fn new(model: &Model, backend: Backend<'_>, options: &EncoderOptions) -> Result<ImageEncoder, Error> {
         let manifest = model.manifest();
         let options = EncoderOptions { batch: options.batch.clamp(1, ImageEncoder::MAX_BATCH), ..*options };
-        // On the CPU each photo of a batch is a run of its own.
-        let images = if matches!(backend, Backend::Cpu) { 1 } else { options.batch };
-        let (graph, sizes) = build_encoder(model, &manifest.preprocess, images, options.grid)?;
+        let (graph, sizes) = build_encoder(model, &manifest.preprocess, options.batch, options.grid)?;
         let engine = match backend {
             Backend::Cpu => Engine::Cpu(Box::new(graph)),
             Backend::Gpu(gpu) => Engine::Gpu(Box::new(Executor::new(gpu, gpu.plan(&graph)?)?)),
@@ -122,20 +120,14 @@ impl ImageEncoder {
     pub fn encode_preprocessed(&self, inputs: &[&Rgb8]) -> Result<Vec<Features>, Error> {
         let mut features = Vec::with_capacity(inputs.len());
         for group in inputs.chunks(self.options.batch) {
-            match &self.engine {
-                Engine::Gpu(executor) => {
-                    let mut pixels = self.preprocessing.pixels(group)?;
-                    pixels.resize(self.options.batch * self.preprocessing.bytes(), 0);
-                    let outputs = executor.run(&[Data::U8(pixels)])?.outputs;
-                    features.extend((0..group.len()).map(|image| self.of_image(&outputs, image)));
-                }
-                Engine::Cpu(graph) => {
-                    let pixels = |photo: &&Rgb8| Ok(vec![Data::U8(self.preprocessing.pixels(&[*photo])?)]);
-                    let inputs: Vec<_> = group.iter().map(pixels).collect::<Result<_, Error>>()?;
-                    let runs = cpu::run_each(graph, &inputs)?;
-                    features.extend(runs.iter().map(|(outputs, _)| self.of_image(outputs, 0)));
-                }
-            }
+            let mut pixels = self.preprocessing.pixels(group)?;
+            pixels.resize(self.options.batch * self.preprocessing.bytes(), 0);
+            let inputs = [Data::U8(pixels)];
+            let outputs = match &self.engine {
+                Engine::Gpu(executor) => executor.run(&inputs)?.outputs,
+                Engine::Cpu(graph) => cpu::run(graph, &inputs)?,
+            };
+            features.extend((0..group.len()).map(|image| self.of_image(&outputs, image)));
         }
         Ok(features)
     }

@@ -2,8 +2,6 @@
 
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Runs the whole graph; inputs and results are in the order in which the graph declares them.
@@ -64,36 +62,6 @@ pub fn run_timed(graph: &Graph, inputs: &[Data]) -> Result<(Vec<Data>, Vec<Durat
     let constant = |id| graph.get(id).constant.as_ref().map(|values| Data::F32(values.read().into_owned()));
     let outputs = graph.outputs().iter().filter_map(|&id| values.get(&id).cloned().or_else(|| constant(id)));
     Ok((outputs.collect(), times))
-}
-
-/// Runs the whole graph on several sets of inputs at a time, on all processors; results are in the order of the inputs, each with the time of
-/// each phase.
-///
-/// # Errors
-/// As [`run`].
-#[allow(clippy::type_complexity, reason = "the results of `run_timed`")]
-pub fn run_each(graph: &Graph, inputs: &[Vec<Data>]) -> Result<Vec<(Vec<Data>, Vec<Duration>)>, GraphError> {
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let next = AtomicUsize::new(0);
-    let slots: Vec<Mutex<Option<Result<_, GraphError>>>> = inputs.iter().map(|_| Mutex::new(None)).collect();
-    let store = || {
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let (Some(set), Some(slot)) = (inputs.get(place), slots.get(place)) else { return };
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(run_timed(graph, set));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..processors.min(inputs.len()) {
-            scope.spawn(store);
-        }
-        store();
-    });
-    let missing = || GraphError { node: "graph".to_owned(), message: "a run was not started".to_owned() };
-    let result = |slot: Mutex<Option<_>>| {
-        slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(|| Err(missing()))
-    };
-    slots.into_iter().map(result).collect()
 }
 
 /// References of the engine give results of the right size; those of a caller's operation may not.

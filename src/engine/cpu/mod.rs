@@ -34,4 +34,4 @@ pub mod token_mask;
 pub mod top_k;
 pub mod transpose;
 
-pub use executor::{run, run_each, run_timed};
+pub use executor::{run, run_timed};
