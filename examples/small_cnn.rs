@@ -143,6 +143,6 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     println!("{:.2} GFLOP, {} dispatches", plan.cost().flops as f64 / 1e9, plan.steps().len());
     let on_gpu = Session::new(&gpu, &graph)?;
     println!("{:>9.2?}  {}", time(&on_gpu, &input)?, gpu.info.name);
-    println!("{:>9.2?}  references on the CPU", time(&Session::on_cpu(graph)?, &input)?);
+    println!("{:>9.2?}  CPU", time(&Session::on_cpu(&graph, None)?, &input)?);
     Ok(ExitCode::from(u8::from(!comparison.is_within(TOLERANCE))))
 }

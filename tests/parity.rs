@@ -9,9 +9,9 @@ use common::shared;
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use serde_json::Value;
 use shadetell::checkpoint::{ConvertOptions, Tensor, TensorFile, Vocabulary, convert};
-use shadetell::engine::cpu;
 use shadetell::engine::graph::{Data, TensorId};
 use shadetell::engine::plan::{AdapterClass, Target};
+use shadetell::engine::reference;
 use shadetell::image::{Filter, Rgb8, resize};
 use shadetell::weights::{DecoderFamily, EncoderFamily, Model, Preset, SynthOptions, synth};
 use shadetell::{Backend, CaptionOptions, Captioner, caption_graph};
@@ -167,7 +167,7 @@ fn stages_are_those_of_pytorch(family: EncoderFamily, side: u32, half: bool) {
     let pixels = Rgb8::new(224, 224, include_bytes!("golden/photo.rgb").to_vec()).unwrap();
     let pixels = resize(&pixels, side, side, Filter::Bilinear).unwrap();
     let inputs: Vec<Data> = [Data::U8(pixels.into_data())].into_iter().chain(constants).collect();
-    let references = cpu::run(&graph, &inputs).unwrap();
+    let references = reference::run(&graph, &inputs).unwrap();
     let adapter = shared().run(&graph, &Target::baseline(AdapterClass::Software), &inputs);
     let allowed = if half { 1e-2 } else { 1e-3 };
     for (who, outputs) in [("references", references), ("adapter", adapter)] {

@@ -6,9 +6,9 @@ mod common;
 
 use common::shared;
 use serde_json::Value;
-use shadetell::engine::cpu;
 use shadetell::engine::graph::{Data, Graph, TensorId};
 use shadetell::engine::plan::{AdapterClass, Target};
+use shadetell::engine::reference;
 use shadetell::image::Rgb8;
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::{Backend, CaptionOptions, Captioner, caption_graph};
@@ -43,7 +43,7 @@ fn node_of(stage: &str) -> String {
 
 /// Runs a graph with the reference kernels and on the adapter.
 fn run_both(graph: &Graph, inputs: &[Data]) -> [(&'static str, Vec<Data>); 2] {
-    let references = cpu::run(graph, inputs).unwrap();
+    let references = reference::run(graph, inputs).unwrap();
     let gpu = shared().run(graph, &Target::baseline(AdapterClass::Software), inputs);
     [("references", references), ("adapter", gpu)]
 }

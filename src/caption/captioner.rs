@@ -8,7 +8,7 @@ use super::prewarm::Prewarm;
 use super::ticket::Ticket;
 use crate::engine::cpu;
 use crate::engine::gpu::{DeviceMemory, Executor, Gpu, Progress};
-use crate::engine::graph::{Data, Graph};
+use crate::engine::graph::Data;
 use crate::engine::plan::Plan;
 use crate::error::Error;
 use crate::host::{Budget, Input, Recorder};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 pub enum Backend<'a> {
     /// On a GPU, or on a software driver.
     Gpu(&'a Gpu),
-    /// On the CPU, by the reference kernels.
+    /// On the CPU, on as many threads as [`CaptionOptions::threads`] says.
     Cpu,
 }
 
@@ -46,7 +46,7 @@ pub struct Captioner {
 #[derive(Debug)]
 enum Engine {
     Gpu(Arc<Executor>),
-    Cpu(Box<Graph>),
+    Cpu(cpu::Executor),
 }
 
 impl Captioner {
@@ -68,7 +68,7 @@ impl Captioner {
         let resolved = ResolvedOptions::of(model, options)?;
         let SearchGraph { graph, constant_inputs, grid } = search_graph(model, &resolved)?;
         let engine = match backend {
-            Backend::Cpu => Engine::Cpu(Box::new(graph)),
+            Backend::Cpu => Engine::Cpu(cpu::Executor::new(&graph, options.threads)),
             Backend::Gpu(gpu) => {
                 let plan = gpu.plan(&graph)?;
                 Engine::Gpu(Arc::new(Executor::with_progress(gpu, plan, progress)?))
@@ -173,10 +173,10 @@ impl Captioner {
                 let run = executor.run(&inputs)?;
                 (run.outputs, run.phases, run.elapsed)
             }
-            Engine::Cpu(graph) => {
+            Engine::Cpu(executor) => {
                 let clock = Instant::now();
-                let (outputs, phases) = cpu::run_timed(graph, &inputs)?;
-                (outputs, phases, clock.elapsed())
+                let run = executor.run(&inputs)?;
+                (run.outputs, run.phases, clock.elapsed())
             }
         };
         let encode = phases.first().copied().unwrap_or_default();

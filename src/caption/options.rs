@@ -4,6 +4,7 @@ use crate::engine::ops::BeamStep;
 use crate::error::Error;
 use crate::models::SearchOptions;
 use crate::weights::{DecoderFamily, DecoderManifest, Model, ModelErrorKind, Preprocessing};
+use std::num::NonZeroUsize;
 
 /// How captions are searched; `None` means the model's own choice. Write it with `..CaptionOptions::default()`, so that a
 /// program still compiles when options are added.
@@ -19,6 +20,8 @@ pub struct CaptionOptions {
     pub max_length: Option<usize>,
     /// Photos in a batch; 1 if not given. Captions do not depend on it.
     pub batch: Option<usize>,
+    /// Most threads that work on the CPU; as many as there are processors if not given. Captions do not depend on it.
+    pub threads: Option<NonZeroUsize>,
     /// How photos are prepared.
     pub preprocessing: Option<Preprocessing>,
     /// Whether captions keep the tokens that mark their start, their end and padding.

@@ -29,7 +29,8 @@
 //! | [`ops`] | the operations, each with its shape rule, its reference and its shaders |
 //! | [`plan`] | kernels, memory and bindings for one kind of device: plain data |
 //! | [`gpu`] | adapters, devices, and the [`Executor`](gpu::Executor) of a plan |
-//! | [`cpu`] | the references, and the executor of a graph on the CPU |
+//! | [`cpu`] | the executor of a graph on the CPU |
+//! | [`reference`] | what each operation computes, written to be read |
 //!
 //! [`ops::CustomOperation`] is the way to an operation of one's own; [`verify`] compares it with its reference.
 
@@ -40,6 +41,7 @@ pub mod graph;
 pub mod ops;
 pub mod plan;
 pub(crate) mod random;
+pub mod reference;
 pub mod scores;
 mod session;
 pub(crate) mod storage;

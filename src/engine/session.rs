@@ -4,6 +4,7 @@ use super::EngineError;
 use super::cpu;
 use super::gpu::{ArenaGuard, Executor, Gpu, GpuError};
 use super::graph::{Data, Graph, GraphError};
+use std::num::NonZeroUsize;
 
 /// A graph on a device, ready to run any number of times. See the example in [`engine`](crate::engine).
 ///
@@ -18,7 +19,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Backend {
     Gpu(Box<Executor>),
-    Cpu(Box<Graph>),
+    Cpu(cpu::Executor),
 }
 
 /// The results of a run by their names.
@@ -84,13 +85,13 @@ impl Session {
         Ok(Session::of(Backend::Gpu(Box::new(executor)), names))
     }
 
-    /// Runs the graph through the references on the CPU.
+    /// Plans a graph for the CPU, where `threads` threads work for it, or one for each processor.
     ///
     /// # Errors
     /// Two inputs or two results have one name.
-    pub fn on_cpu(graph: Graph) -> Result<Session, EngineError> {
-        let names = names(&graph)?;
-        Ok(Session::of(Backend::Cpu(Box::new(graph)), names))
+    pub fn on_cpu(graph: &Graph, threads: Option<NonZeroUsize>) -> Result<Session, EngineError> {
+        let names = names(graph)?;
+        Ok(Session::of(Backend::Cpu(cpu::Executor::new(graph, threads)), names))
     }
 
     fn of(backend: Backend, [inputs, outputs]: [Vec<String>; 2]) -> Session {
@@ -105,7 +106,7 @@ impl Session {
         let inputs: Vec<Data> = self.in_order(inputs)?.into_iter().cloned().collect();
         let outputs = match &self.backend {
             Backend::Gpu(executor) => executor.run(&inputs)?.outputs,
-            Backend::Cpu(graph) => cpu::run(graph, &inputs)?,
+            Backend::Cpu(executor) => executor.run(&inputs)?.outputs,
         };
         Ok(Results(self.outputs.iter().cloned().zip(outputs).collect()))
     }

@@ -1,8 +1,8 @@
 //! Comparison of a graph on a GPU with its references on the CPU.
 
-use super::cpu;
 use super::gpu::{Executor, Gpu};
 use super::graph::{Data, Graph, larger};
+use super::reference;
 use super::{EngineError, plan::Plan};
 
 /// How a result of a GPU compares with that of the reference.
@@ -41,7 +41,7 @@ impl Comparison {
 /// # Errors
 /// The inputs are not those of the graph, or it cannot be planned or run.
 pub fn verify(gpu: &Gpu, graph: &Graph, inputs: &[Data]) -> Result<Comparison, EngineError> {
-    let expected = cpu::run(graph, inputs)?;
+    let expected = reference::run(graph, inputs)?;
     let found = run_guarded(gpu, gpu.plan(graph)?, inputs)?;
     let compare = |((name, expected), found): ((&String, &Data), &Option<Data>)| ResultComparison {
         name: name.clone(),

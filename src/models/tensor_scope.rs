@@ -1,7 +1,7 @@
 //! Reads tensors of a model file into a graph.
 
-use crate::engine::cpu;
 use crate::engine::graph::{FileValues, Graph, TensorId};
+use crate::engine::reference;
 use crate::error::Error;
 use crate::weights::{Model, ModelError, ModelErrorKind};
 
@@ -55,7 +55,7 @@ impl TensorScope<'_> {
             let (name, value) = (format!("{}{name}.running_var", self.prefix), variance[index]);
             return Err(self.model.error(ModelErrorKind::Variance { name, value, index }));
         }
-        Ok(cpu::batch_norm::fold(&weight, &bias, &mean, &variance, epsilon))
+        Ok(reference::batch_norm::fold(&weight, &bias, &mean, &variance, epsilon))
     }
 
     /// The values of a tensor, left in the file until they are needed.

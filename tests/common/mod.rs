@@ -11,11 +11,12 @@ use device::Shared;
 pub(crate) use device::{TARGETS, shared, targets};
 pub(crate) use random::Random;
 
-use shadetell::engine::cpu;
 use shadetell::engine::graph::{DType, Data, Graph, Shape, TensorId};
 use shadetell::engine::ops::Op;
 use shadetell::engine::plan::{Plan, TuningTable};
+use shadetell::engine::{cpu, reference};
 use std::collections::HashSet;
+use std::num::NonZeroUsize;
 
 /// A small graph with values for its inputs.
 pub(crate) struct Case {
@@ -102,15 +103,22 @@ impl Case {
 
     /// The results of the reference kernels.
     pub(crate) fn expected(&self) -> Vec<Data> {
-        cpu::run(&self.graph, &self.inputs).expect("the references run")
+        reference::run(&self.graph, &self.inputs).expect("the references run")
     }
 
-    /// Runs the graph on the GPU with the kernels of every target, with and without guards behind its tensors, and compares all
-    /// results with those of the reference kernels.
+    /// Runs the graph on the CPU, and on the GPU with the kernels of every target, with and without guards behind its tensors, and
+    /// compares all results with those of the reference kernels.
     #[track_caller]
     pub(crate) fn check(&self, label: &str, tolerance: Tolerance) {
         let expected = self.expected();
         let mut complaints = Vec::new();
+        let on_cpu = cpu::Executor::new(&self.graph, NonZeroUsize::new(3)).run(&self.inputs).expect("the CPU runs");
+        for (index, (found, expected)) in on_cpu.outputs.iter().zip(&expected).enumerate() {
+            let shape = self.graph.shape(self.graph.outputs()[index]);
+            if let Err(complaint) = compare(found, expected, shape, tolerance) {
+                complaints.push(format!("{label}, result {index}, CPU:\n{complaint}"));
+            }
+        }
         for target in targets() {
             // Once without guards, as in normal use.
             let run = if target == TARGETS[2] { Shared::run } else { Shared::run_guarded };
@@ -122,7 +130,7 @@ impl Case {
                 }
             }
         }
-        assert!(complaints.is_empty(), "GPU and reference differ\n{}", complaints.join("\n"));
+        assert!(complaints.is_empty(), "device and reference differ\n{}", complaints.join("\n"));
     }
 
     /// The same with every candidate kernel on every target.
@@ -153,6 +161,6 @@ impl Case {
             }
         }
         assert!(!done.is_empty(), "{label} has no candidates");
-        assert!(complaints.is_empty(), "GPU and reference differ\n{}", complaints.join("\n"));
+        assert!(complaints.is_empty(), "device and reference differ\n{}", complaints.join("\n"));
     }
 }

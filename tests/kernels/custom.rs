@@ -80,7 +80,8 @@ fn a_custom_operation_runs_between_others() {
     let gpu = shared().gpu.clone();
     let inputs = [("x", Data::F32(vec![1.0, -2.0, 0.5]))];
     let expected = Data::F32(vec![5.0, -9.0, 4.5]);
-    for session in [Session::new(&gpu, &graph(SCALE, 3)).unwrap(), Session::on_cpu(graph(SCALE, 3)).unwrap()]
+    for session in
+        [Session::new(&gpu, &graph(SCALE, 3)).unwrap(), Session::on_cpu(&graph(SCALE, 3), None).unwrap()]
     {
         assert_eq!(session.run(&inputs).unwrap().get("z"), Some(&expected));
     }

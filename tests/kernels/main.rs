@@ -1,4 +1,4 @@
-//! Compares every kernel with its reference in `cpu/`, on the adapter of the machine: `cargo xtask test` installs one.
+//! Compares every kernel with its reference in `reference/`, on the adapter of the machine: `cargo xtask test` installs one.
 //!
 //! There is one file per operation; other files test properties of all graphs.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests fail by panicking")]

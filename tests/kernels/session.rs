@@ -56,7 +56,7 @@ fn sum() -> Graph {
 #[test]
 fn inputs_and_results_have_names() {
     let gpu = shared().gpu.clone();
-    for session in [Session::new(&gpu, &sum()).unwrap(), Session::on_cpu(sum()).unwrap()] {
+    for session in [Session::new(&gpu, &sum()).unwrap(), Session::on_cpu(&sum(), None).unwrap()] {
         let inputs = [("b", vec![1.0, 2.0].into()), ("a", vec![10.0, 20.0].into())];
         let results = session.run(&inputs).unwrap();
         for name in ["y", "again"] {
@@ -75,7 +75,7 @@ fn inputs_and_results_have_names() {
     }
     let mut graph = sum();
     let c = graph.input("a", [1], DType::F32).unwrap();
-    let refused = |graph| Session::on_cpu(graph).unwrap_err().to_string();
+    let refused = |graph: Graph| Session::on_cpu(&graph, None).unwrap_err().to_string();
     assert_eq!(refused(graph), "a: expected inputs of different names, found two of this one");
     let mut graph = sum();
     graph.named_output("y", c).unwrap_err();

@@ -176,7 +176,7 @@ fn every_file_is_registered_and_every_snippet_imported() {
     assert_eq!(stems("shaders/shared", "wgsl"), imported, "files in shaders/shared/ and imports");
 }
 
-/// The same stem runs through `shaders/`, `src/engine/ops/`, `src/engine/cpu/` and `tests/kernels/`.
+/// The same stem runs through `shaders/`, `src/engine/ops/`, `src/engine/reference/` and `tests/kernels/`.
 #[test]
 fn every_operation_has_a_file_in_each_folder() {
     let operations: BTreeSet<String> =
@@ -184,7 +184,7 @@ fn every_operation_has_a_file_in_each_folder() {
     // Files without an operation of their own.
     let helpers = BTreeMap::from([
         ("src/engine/ops", vec!["axes", "mod", "custom", "operation", "pool2d", "reshape"]),
-        ("src/engine/cpu", vec!["mod", "executor", "gemm", "positions", "test_data"]),
+        ("src/engine/reference", vec!["mod", "executor", "gemm", "positions", "test_data"]),
         ("tests/kernels", vec!["main", "custom", "executor", "fuse", "random_graphs", "reshape", "session"]),
     ]);
     let mut complaints = Vec::new();

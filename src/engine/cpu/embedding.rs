@@ -1,21 +1,34 @@
-//! Word vectors of token ids.
+//! Rows of a table, which stays where it is.
 
-use super::gather_rows::gather_rows;
+use super::kernel::{Kernel, Operands, Preparation};
+use super::workers::Workers;
+use crate::engine::graph::{Constant, GraphError};
 
-/// `tokens` `[R]`, `table` `[V, width]` to `[R, width]`, as `torch.nn.functional.embedding`.
-///
-/// An id of `V` or more gives zeros, as in the shader, so that nothing is read out of bounds.
-pub fn embedding(tokens: &[u32], table: &[f32], width: usize) -> Vec<f32> {
-    gather_rows(table, tokens, width)
+/// Prepares a table.
+pub(crate) fn embedding(node: &mut Preparation<'_>) -> Option<Box<dyn Kernel>> {
+    let [entries, width] = node.inputs[1].shape.sizes()?;
+    Some(Box::new(Table { values: node.constant(1)?.clone(), entries, width }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+#[derive(Debug)]
+struct Table {
+    values: Constant,
+    entries: usize,
+    width: usize,
+}
 
-    #[test]
-    fn looks_up_rows() {
-        let table = [0.1, 0.2, 0.3, 1.1, 1.2, 1.3];
-        assert_eq!(embedding(&[1, 0, 2], &table, 3), [1.1, 1.2, 1.3, 0.1, 0.2, 0.3, 0.0, 0.0, 0.0]);
+impl Kernel for Table {
+    fn run(&self, node: &mut Operands<'_>, _: &Workers) -> Result<(), GraphError> {
+        let ids: &[u32] = bytemuck::cast_slice(node.inputs[0]);
+        let y: &mut [f32] = bytemuck::cast_slice_mut(node.outputs[0]);
+        for (&id, y) in ids.iter().zip(y.chunks_exact_mut(self.width)) {
+            let id = id as usize;
+            if id < self.entries {
+                y.copy_from_slice(&self.values.read_slices(id..id + 1, self.entries));
+            } else {
+                y.fill(0.0);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,83 +1,248 @@
-//! Runs a graph through the references.
+//! Plans a graph for the CPU, and runs it.
 
-use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
+use super::kernel::{Kernel, Operands, Preparation, Weights};
+use super::memory::{ALIGNMENT, Block, Parts};
+use super::workers::Workers;
+use crate::engine::graph::{Constant, DType, Data, Graph, GraphError, Shape, TensorId, check_inputs};
+use crate::engine::plan::{Arena, Lifetime};
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Runs the whole graph; inputs and results are in the order in which the graph declares them.
+/// A graph that is ready to run on the CPU: weights are packed, and every tensor has its place in one block of memory.
 ///
-/// # Errors
-/// An input has another type or number of values than declared.
-pub fn run(graph: &Graph, inputs: &[Data]) -> Result<Vec<Data>, GraphError> {
-    run_timed(graph, inputs).map(|(outputs, _)| outputs)
+/// Several threads may run it: they take turns.
+#[derive(Debug)]
+pub struct Executor {
+    steps: Vec<Step>,
+    /// Steps at which a phase begins, except for the first.
+    phases: Vec<usize>,
+    inputs: Vec<Port>,
+    outputs: Vec<(Source, DType)>,
+    workers: Workers,
+    arena: Mutex<Block>,
+    arena_bytes: usize,
 }
 
-/// As [`run`], with the time that each phase of the graph took.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_timed(graph: &Graph, inputs: &[Data]) -> Result<(Vec<Data>, Vec<Duration>), GraphError> {
-    graph.check_inputs(inputs)?;
-    let mut last_reader: HashMap<TensorId, usize> = HashMap::new();
-    for (step, node) in graph.nodes().iter().enumerate() {
-        for &id in &node.inputs {
-            last_reader.insert(id, step);
+/// What a run gives.
+#[derive(Debug)]
+pub struct Run {
+    /// The results, in the order in which the graph declares them.
+    pub outputs: Vec<Data>,
+    /// The time that each phase of the graph took.
+    pub phases: Vec<Duration>,
+}
+
+/// An input as the graph declares it.
+#[derive(Debug)]
+struct Port {
+    name: String,
+    dtype: DType,
+    shape: Shape,
+}
+
+/// Where the values of a tensor are.
+#[derive(Clone, Debug)]
+enum Source {
+    /// In the input of this number.
+    Input(usize),
+    /// In these bytes of the arena.
+    Arena(Range<usize>),
+    /// In the graph. Kernels have their own copies.
+    Constant(Constant),
+}
+
+#[derive(Debug)]
+struct Step {
+    kernel: Box<dyn Kernel>,
+    inputs: Vec<Source>,
+    /// The results and the memory of the kernel.
+    written: Vec<Range<usize>>,
+}
+
+impl Executor {
+    /// Plans a graph and packs its weights, which executors of one model share. `threads` is the greatest number of threads that work
+    /// for it: as many as there are processors, if none is given.
+    pub fn new(graph: &Graph, threads: Option<NonZeroUsize>) -> Executor {
+        let workers = Workers::new(threads);
+        let mut weights = Weights::default();
+        let kernels: Vec<(Option<Box<dyn Kernel>>, usize)> = graph
+            .nodes()
+            .iter()
+            .map(|node| {
+                if node.op.operation().is_view() {
+                    return (None, 0);
+                }
+                let kernel = Preparation::new(graph, node, &workers, &mut weights).kernel(node);
+                let scratch = kernel.scratch() * size_of::<f32>();
+                (Some(kernel), scratch)
+            })
+            .collect();
+        let places = Places::new(graph, &kernels.iter().map(|(_, scratch)| *scratch).collect::<Vec<_>>());
+        let mut steps = Vec::new();
+        let mut phases = Vec::new();
+        for (number, (node, (kernel, _))) in graph.nodes().iter().zip(kernels).enumerate() {
+            if number > 0 && graph.phases().iter().any(|phase| phase.start == number) {
+                phases.push(steps.len());
+            }
+            let Some(kernel) = kernel else { continue };
+            let mut written: Vec<Range<usize>> =
+                node.outputs.iter().filter_map(|id| places.tensors.get(id).cloned()).collect();
+            written.push(places.scratch[number].clone());
+            let inputs = node.inputs.iter().map(|&id| places.source(graph, id)).collect();
+            steps.push(Step { kernel, inputs, written });
+        }
+        let port = |&id: &TensorId| {
+            let tensor = graph.get(id);
+            Port { name: tensor.name.clone(), dtype: tensor.dtype, shape: tensor.shape.clone() }
+        };
+        Executor {
+            steps,
+            phases,
+            inputs: graph.inputs().iter().map(port).collect(),
+            outputs: graph
+                .outputs()
+                .iter()
+                .map(|&id| (places.source(graph, id), graph.get(id).dtype))
+                .collect(),
+            workers,
+            arena: Mutex::new(Block::new(places.bytes)),
+            arena_bytes: places.bytes,
         }
     }
-    let mut values: HashMap<TensorId, Data> =
-        graph.inputs().iter().copied().zip(inputs.iter().cloned()).collect();
-    // Weights are read where they lie: only what is computed is kept here.
-    let mut constants: HashMap<TensorId, Data> = HashMap::new();
-    let mut times = Vec::new();
-    let mut clock = Instant::now();
-    for (step, node) in graph.nodes().iter().enumerate() {
-        if step > 0 && graph.phases().iter().any(|p| p.start == step) {
+
+    /// Bytes of the block that holds all activations.
+    pub fn arena_bytes(&self) -> usize {
+        self.arena_bytes
+    }
+
+    /// Runs the graph; inputs are in the order in which it declares them.
+    ///
+    /// # Errors
+    /// An input has another type or number of values than declared, or an operation of the caller's gives other results than it
+    /// declared.
+    pub fn run(&self, inputs: &[Data]) -> Result<Run, GraphError> {
+        check_inputs(self.inputs.iter().map(|port| (&*port.name, port.dtype, &port.shape)), inputs)?;
+        let mut arena = self.arena.lock().unwrap_or_else(PoisonError::into_inner);
+        let arena = arena.bytes_mut();
+        self.workers.enter(|| self.run_in(arena, inputs))
+    }
+
+    fn run_in(&self, arena: &mut [u8], inputs: &[Data]) -> Result<Run, GraphError> {
+        let mut times = Vec::with_capacity(self.phases.len() + 1);
+        let mut clock = Instant::now();
+        for (number, step) in self.steps.iter().enumerate() {
+            for _ in self.phases.iter().filter(|&&start| start == number) {
+                times.push(clock.elapsed());
+                clock = Instant::now();
+            }
+            step.run(arena, inputs, &self.workers)?;
+        }
+        for _ in self.phases.iter().filter(|&&start| start == self.steps.len()) {
             times.push(clock.elapsed());
             clock = Instant::now();
         }
-        for &id in &node.inputs {
-            if let Some(constant) = &graph.get(id).constant {
-                constants.entry(id).or_insert_with(|| Data::F32(constant.read().into_owned()));
+        times.push(clock.elapsed());
+        let outputs = self.outputs.iter().map(|(source, dtype)| match source {
+            Source::Input(index) => inputs[*index].clone(),
+            Source::Arena(range) => Data::from_bytes(*dtype, &arena[range.clone()]),
+            Source::Constant(values) => Data::F32(values.read().into_owned()),
+        });
+        Ok(Run { outputs: outputs.collect(), phases: times })
+    }
+}
+
+impl Step {
+    fn run(&self, arena: &mut [u8], inputs: &[Data], workers: &Workers) -> Result<(), GraphError> {
+        let Some(mut parts) = Parts::new(arena, &self.written) else {
+            return Err(overlap());
+        };
+        let operands = self.inputs.iter().map(|source| match source {
+            Source::Input(index) => Ok(inputs[*index].bytes()),
+            Source::Arena(range) => parts.read(range).ok_or_else(overlap),
+            Source::Constant(_) => Ok(&[][..]),
+        });
+        let operands = operands.collect::<Result<Vec<&[u8]>, GraphError>>()?;
+        let scratch = parts.written.pop().unwrap_or_default();
+        let scratch = bytemuck::cast_slice_mut(scratch);
+        self.kernel.run(&mut Operands { inputs: operands, outputs: parts.written, scratch }, workers)
+    }
+}
+
+/// A mistake of the plan, which its tests rule out.
+fn overlap() -> GraphError {
+    let message = "expected tensors that are apart in memory, found some that overlap".to_owned();
+    GraphError { node: "arena".to_owned(), message }
+}
+
+/// Where everything lies in the arena.
+struct Places {
+    /// The exact bytes of each computed tensor.
+    tensors: HashMap<TensorId, Range<usize>>,
+    /// The memory of each node's kernel.
+    scratch: Vec<Range<usize>>,
+    bytes: usize,
+}
+
+impl Places {
+    /// Places what the nodes compute, and the bytes of scratch memory that each of them needs.
+    fn new(graph: &Graph, scratch: &[usize]) -> Places {
+        let mut spans: Vec<Lifetime> = Vec::new();
+        let mut index: HashMap<TensorId, usize> = HashMap::new();
+        let exact = |id: TensorId| graph.get(id).shape.elements() * graph.get(id).dtype.size();
+        for (step, node) in graph.nodes().iter().enumerate() {
+            for &id in node.outputs.iter().filter(|&&id| graph.storage(id) == id) {
+                index.insert(id, spans.len());
+                spans.push(Lifetime { first: step, last: step, bytes: exact(id) });
+            }
+            for &id in &node.inputs {
+                if let Some(&span) = index.get(&graph.storage(id)) {
+                    spans[span].last = step;
+                }
             }
         }
-        let operands: Vec<_> = node
-            .inputs
-            .iter()
-            .filter_map(|id| Some((graph.get(*id), values.get(id).or_else(|| constants.get(id))?)))
-            .collect();
-        let results: Vec<_> = node.outputs.iter().map(|&id| graph.get(id)).collect();
-        let computed = node.op.operation().run(&operands, &results);
-        check_results(&node.name, &results, &computed)?;
-        values.extend(node.outputs.iter().copied().zip(computed));
-        for id in &node.inputs {
-            if last_reader.get(id) == Some(&step) {
-                constants.remove(id);
-                if !graph.outputs().contains(id) {
-                    values.remove(id);
+        for &id in graph.outputs() {
+            if let Some(&span) = index.get(&graph.storage(id)) {
+                spans[span].last = graph.nodes().len();
+            }
+        }
+        let tensors = spans.len();
+        spans.extend(scratch.iter().enumerate().map(|(step, &bytes)| Lifetime {
+            first: step,
+            last: step,
+            bytes,
+        }));
+        let arena = Arena::place(&spans, ALIGNMENT);
+        let range = |span: usize| match spans[span].bytes {
+            // Behind everything, where it overlaps nothing.
+            0 => arena.bytes..arena.bytes,
+            bytes => arena.offsets[span]..arena.offsets[span] + bytes,
+        };
+        let computed = graph.nodes().iter().flat_map(|node| &node.outputs);
+        Places {
+            tensors: computed.filter_map(|&id| Some((id, range(*index.get(&graph.storage(id))?)))).collect(),
+            scratch: (tensors..spans.len()).map(range).collect(),
+            bytes: arena.bytes,
+        }
+    }
+
+    fn source(&self, graph: &Graph, id: TensorId) -> Source {
+        if let Some(values) = &graph.get(id).constant {
+            return Source::Constant(values.clone());
+        }
+        match self.tensors.get(&id) {
+            Some(range) => Source::Arena(range.clone()),
+            None => {
+                let storage = graph.storage(id);
+                match &graph.get(storage).constant {
+                    Some(values) => Source::Constant(values.clone()),
+                    None => {
+                        Source::Input(graph.inputs().iter().position(|&input| input == storage).unwrap_or(0))
+                    }
                 }
             }
         }
     }
-    times.push(clock.elapsed());
-    let constant = |id| graph.get(id).constant.as_ref().map(|values| Data::F32(values.read().into_owned()));
-    let outputs = graph.outputs().iter().filter_map(|&id| values.get(&id).cloned().or_else(|| constant(id)));
-    Ok((outputs.collect(), times))
-}
-
-/// References of the engine give results of the right size; those of a caller's operation may not.
-fn check_results(node: &str, expected: &[&Tensor], found: &[Data]) -> Result<(), GraphError> {
-    let fits = |(tensor, data): (&&Tensor, &Data)| {
-        tensor.dtype == data.dtype() && tensor.shape.elements() == data.len()
-    };
-    if expected.len() == found.len() && expected.iter().zip(found).all(fits) {
-        return Ok(());
-    }
-    let expected: Vec<String> = expected.iter().map(|t| format!("{} {}", t.dtype, t.shape)).collect();
-    let found: Vec<String> = found.iter().map(|data| format!("{} {}", data.len(), data.dtype())).collect();
-    let message = format!(
-        "expected the results {} of the reference, found {}",
-        expected.join(", "),
-        if found.is_empty() { "none".to_owned() } else { found.join(", ") }
-    );
-    Err(GraphError { node: node.to_owned(), message })
 }

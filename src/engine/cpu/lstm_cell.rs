@@ -1,101 +1,72 @@
-//! One step of a long short-term memory cell.
+//! One step of a long short-term memory: one product for all gates.
 
-use super::activation::apply;
-use super::gemm::dot;
-use crate::engine::ops::activation::Activation::{Sigmoid, Tanh};
+use super::kernel::{Kernel, Operands, Preparation};
+use super::packed::Layout;
+use super::product::{Product, Rows};
+use super::workers::Workers;
+use crate::engine::graph::GraphError;
+use crate::engine::ops::Activation::{Sigmoid, Tanh};
+use crate::engine::reference::activation::apply;
 
-/// The next hidden and cell state of every row, as `torch.nn.LSTMCell`:
-///
-/// ```text
-/// [i | f | g | o] = weight [x | h] + bias
-/// c' = sigmoid(f) * c + sigmoid(i) * tanh(g)
-/// h' = sigmoid(o) * tanh(c')
-/// ```
-///
-/// * `x` `[R, X]`, `h` and `c` `[R, H]`, result `(h', c')`, both `[R, H]`
-/// * `weight` `[4H, X + H]`, PyTorch's `weight_ih` and `weight_hh` side by side
-/// * `bias` `[4H]`, the sum of `bias_ih` and `bias_hh`
-pub fn lstm_cell(
-    x: &[f32],
-    h: &[f32],
-    c: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    rows: usize,
-    hidden: usize,
-) -> (Vec<f32>, Vec<f32>) {
-    let inputs = x.len().checked_div(rows).unwrap_or(0);
-    let width = inputs + hidden;
-    let mut next_h = Vec::with_capacity(rows * hidden);
-    let mut next_c = Vec::with_capacity(rows * hidden);
-    for row in 0..rows {
-        let x = &x[row * inputs..][..inputs];
-        let h = &h[row * hidden..][..hidden];
-        for unit in 0..hidden {
-            let gate = |index: usize| {
-                let output = index * hidden + unit;
-                let (w_ih, w_hh) = weight[output * width..][..width].split_at(inputs);
-                (dot(x, w_ih) + dot(h, w_hh) + f64::from(bias[output])) as f32
-            };
-            let [i, f, g, o] = [0, 1, 2, 3].map(gate);
-            let kept = apply(Sigmoid, f) * c[row * hidden + unit];
-            let cell = kept + apply(Sigmoid, i) * apply(Tanh, g);
-            next_c.push(cell);
-            next_h.push(apply(Sigmoid, o) * apply(Tanh, cell));
-        }
-    }
-    (next_h, next_c)
+/// Prepares an LSTM cell.
+pub(crate) fn lstm_cell(node: &mut Preparation<'_>) -> Option<Box<dyn Kernel>> {
+    let (rows, hidden) = (node.inputs[0].shape.rows(), node.inputs[0].shape.last());
+    let inputs: Vec<usize> = node.inputs[4..].iter().map(|x| x.shape.last()).collect();
+    let width = hidden + inputs.iter().sum::<usize>();
+    let weights = node.packed(2, Layout { groups: 1, taps: 1, instructions: node.instructions })?;
+    let bias = node.constant(3)?.read().into_owned();
+    let unbounded = [f32::NEG_INFINITY, f32::INFINITY];
+    let gates = Product::new(weights, bias, unbounded, Rows::dense(rows, width), node.instructions);
+    Some(Box::new(Cell { rows, hidden, inputs, gates }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::test_data::{assert_close, values};
-    use super::*;
+#[derive(Debug)]
+struct Cell {
+    rows: usize,
+    hidden: usize,
+    /// Widths of the inputs.
+    inputs: Vec<usize>,
+    gates: Product,
+}
 
-    #[test]
-    fn zero_weights_halve_the_cell() {
-        let (x, h, c) = (values(2 * 3, 1), values(2 * 2, 2), [1.0, -2.0, 0.0, 4.0]);
-        let (next_h, next_c) = lstm_cell(&x, &h, &c, &[0.0; 8 * 5], &[0.0; 8], 2, 2);
-        assert_eq!(next_c, [0.5, -1.0, 0.0, 2.0]);
-        let expected = next_c.iter().map(|c| 0.5 * c.tanh()).collect::<Vec<_>>();
-        assert_close(&next_h, &expected, 1e-7);
+impl Cell {
+    /// Columns of the weights.
+    fn width(&self) -> usize {
+        self.hidden + self.inputs.iter().sum::<usize>()
+    }
+}
+
+impl Kernel for Cell {
+    fn scratch(&self) -> usize {
+        self.rows * (self.width() + 4 * self.hidden)
     }
 
-    #[test]
-    fn gates_come_in_pytorch_order() {
-        // Saturated by the bias alone: i closed, f open, o open.
-        let (h, c) = lstm_cell(&[0.0], &[0.0], &[0.5], &[0.0; 8], &[-100.0, 100.0, 100.0, 100.0], 1, 1);
-        assert_eq!(c, [0.5]);
-        assert_close(&h, &[0.5f32.tanh()], 1e-7);
-        // i open, f closed, g at -1, o closed.
-        let (h, c) = lstm_cell(&[0.0], &[0.0], &[0.5], &[0.0; 8], &[100.0, -100.0, -100.0, -100.0], 1, 1);
-        assert_close(&c, &[-1.0], 1e-7);
-        assert_close(&h, &[0.0], 1e-7);
-    }
-
-    #[test]
-    fn x_takes_the_first_columns_and_h_the_rest() {
-        // Gate g sees 2 * x[0] + 3 * x[1] - h; i is open, f closed, o open.
-        let mut weight = [0.0; 12];
-        weight[6..9].copy_from_slice(&[2.0, 3.0, -1.0]);
-        let bias = [100.0, -100.0, 0.0, 100.0];
-        let (_, c) = lstm_cell(&[0.1, 0.2, 0.3, -0.1], &[0.4, 0.2], &[9.0, 9.0], &weight, &bias, 2, 1);
-        assert_close(&c, &[0.4f32.tanh(), 0.1f32.tanh()], 2e-7);
-    }
-
-    #[test]
-    fn rows_do_not_depend_on_their_company() {
-        let (rows, inputs, hidden) = (3, 5, 4);
-        let (x, h, c) = (values(rows * inputs, 1), values(rows * hidden, 2), values(rows * hidden, 3));
-        let (weight, bias) = (values(4 * hidden * (inputs + hidden), 4), values(4 * hidden, 5));
-        let (all_h, all_c) = lstm_cell(&x, &h, &c, &weight, &bias, rows, hidden);
-        for row in 0..rows {
-            let state = row * hidden..(row + 1) * hidden;
-            let x = &x[row * inputs..][..inputs];
-            let (one_h, one_c) =
-                lstm_cell(x, &h[state.clone()], &c[state.clone()], &weight, &bias, 1, hidden);
-            assert_eq!(one_h, all_h[state.clone()]);
-            assert_eq!(one_c, all_c[state]);
+    fn run(&self, node: &mut Operands<'_>, workers: &Workers) -> Result<(), GraphError> {
+        let (hidden, width) = (self.hidden, self.width());
+        let (joined, gates) = node.scratch.split_at_mut(self.rows * width);
+        let operand = |index: usize| -> &[f32] { bytemuck::cast_slice(node.inputs[index]) };
+        for (row, joined) in joined.chunks_exact_mut(width).enumerate() {
+            let mut rest = joined;
+            let sources = (4..).zip(&self.inputs).chain([(0, &hidden)]);
+            for (index, &width) in sources {
+                let (part, others) = rest.split_at_mut(width);
+                part.copy_from_slice(&operand(index)[row * width..][..width]);
+                rest = others;
+            }
         }
+        self.gates.run(joined, None, gates, workers);
+        let c = operand(1);
+        let [next_h, next_c] = &mut node.outputs[..] else { return Ok(()) };
+        let next_h: &mut [f32] = bytemuck::cast_slice_mut(next_h);
+        let next_c: &mut [f32] = bytemuck::cast_slice_mut(next_c);
+        for (row, gates) in gates.chunks_exact(4 * hidden).enumerate() {
+            for unit in 0..hidden {
+                let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[gate * hidden + unit]);
+                let at = row * hidden + unit;
+                next_c[at] = apply(Sigmoid, f) * c[at] + apply(Sigmoid, i) * apply(Tanh, g);
+                next_h[at] = apply(Sigmoid, o) * apply(Tanh, next_c[at]);
+            }
+        }
+        Ok(())
     }
 }

@@ -1,37 +1,25 @@
-//! The reference of each operation, written to be read: the oracle of the kernel tests, and the CPU backend.
+//! The CPU as a device: an executor that is planned once and runs on all cores.
 //!
-//! Activations are NHWC `f32` slices, weights lie as PyTorch keeps them. Every function returns a fresh
-//! vector. Shapes have been checked by the graph before anything arrives here.
+//! Convolutions, linear layers and LSTM cells are products with weights that are packed once ([`product`]); their inner loops use the
+//! vector instructions of the processor ([`vector`]). All other operations run their [`reference`](super::reference). Activations share
+//! one block of memory. Results depend neither on the batch nor on the number of threads.
 
-pub mod activation;
-pub mod adaptive_avg_pool2d;
-pub mod additive_attention;
-pub mod avg_pool2d;
-pub mod batch_norm;
-pub mod beam_step;
-pub mod binary;
-pub mod concat;
-pub mod conv2d;
-pub mod conv_transpose2d;
-pub mod embedding;
+mod conv2d;
+mod depthwise;
+mod embedding;
 mod executor;
-pub mod gather_rows;
-mod gemm;
-pub mod gru_cell;
-pub mod layer_norm;
-pub mod linear;
-pub mod lstm_cell;
-pub mod matmul;
-pub mod max_pool2d;
-pub(crate) mod positions;
-pub mod preprocess;
-pub mod resize2d;
-pub mod slice;
-pub mod softmax;
-#[cfg(test)]
-mod test_data;
-pub mod token_mask;
-pub mod top_k;
-pub mod transpose;
+mod kernel;
+mod linear;
+mod lstm_cell;
+mod memory;
+mod packed;
+mod product;
+mod vector;
+mod workers;
 
-pub use executor::{run, run_timed};
+pub(crate) use conv2d::conv2d;
+pub(crate) use embedding::embedding;
+pub use executor::{Executor, Run};
+pub(crate) use kernel::{Kernel, Preparation};
+pub(crate) use linear::linear;
+pub(crate) use lstm_cell::lstm_cell;

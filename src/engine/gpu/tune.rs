@@ -2,10 +2,10 @@
 
 use super::{BoundsChecks, Clock, Executor, Gpu, GpuError};
 use crate::engine::EngineError;
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph};
 use crate::engine::plan::{KernelCandidates, Plan, TuningTable};
 use crate::engine::random_value;
+use crate::engine::reference;
 use std::time::Duration;
 
 /// How a kernel did.
@@ -83,7 +83,7 @@ impl Race<'_> {
     fn run(self) -> Result<Tuned, EngineError> {
         let KernelCandidates { key, names, .. } = &self.candidates;
         let inputs = self.inputs();
-        let expected = cpu::run(&self.graph, &inputs)?;
+        let expected = reference::run(&self.graph, &inputs)?;
         let mut best: Option<(f64, &String)> = None;
         let mut trials = Vec::with_capacity(names.len());
         for name in names {

@@ -185,9 +185,9 @@ impl Graph {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::cpu;
     use crate::engine::graph::{DType, Data};
     use crate::engine::ops::{Conv2d, Padding};
+    use crate::engine::reference;
 
     /// A bottleneck in miniature: two convolutions with batch norm, a shortcut, relu; then a lone relu6.
     fn block() -> Graph {
@@ -236,8 +236,8 @@ mod tests {
         assert_eq!(**fused.shape(fused.nodes()[1].inputs[0]), [1, 2, 2, 4]);
         assert_eq!(**fused.shape(fused.nodes()[1].inputs[1]), [2, 4, 2, 2]);
         let pixels = Data::U8((0..12).map(|i| 20 * i).collect());
-        let plain = cpu::run(&graph(false), std::slice::from_ref(&pixels)).unwrap();
-        assert_eq!(cpu::run(&fused, &[pixels]).unwrap(), plain);
+        let plain = reference::run(&graph(false), std::slice::from_ref(&pixels)).unwrap();
+        assert_eq!(reference::run(&fused, &[pixels]).unwrap(), plain);
         let mut read_twice = graph(true);
         read_twice.fuse();
         assert_eq!(**read_twice.shape(read_twice.outputs()[1]), [1, 2, 2, 3]);
@@ -253,8 +253,8 @@ mod tests {
         assert_eq!(fused.phases()[0].start, 2);
 
         let x = Data::F32((0..18).map(|i| i as f32 * 0.25 - 2.0).collect());
-        let plain = cpu::run(&block(), std::slice::from_ref(&x)).unwrap();
-        let rewritten = cpu::run(&fused, &[x]).unwrap();
+        let plain = reference::run(&block(), std::slice::from_ref(&x)).unwrap();
+        let rewritten = reference::run(&fused, &[x]).unwrap();
         for (a, b) in plain.iter().zip(&rewritten) {
             for (a, b) in a.f32().iter().zip(b.f32()) {
                 assert!((a - b).abs() < 1e-4, "{a} {b}");

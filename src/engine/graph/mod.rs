@@ -1,7 +1,8 @@
 //! Graphs of operations on tensors, with shapes and types, independent of any device.
 //!
 //! A [`Graph`] is built node by node, rewritten by [`fuse`](Graph::fuse), and then planned for a GPU
-//! ([`Plan`](crate::engine::plan::Plan)) or run on the CPU ([`cpu::run`](crate::engine::cpu::run)).
+//! ([`Plan`](crate::engine::plan::Plan)) or for the CPU
+//! ([`cpu::Executor`](crate::engine::cpu::Executor)), or run by the references ([`reference::run`](crate::engine::reference::run)).
 
 mod constant;
 mod fuse;

@@ -1,10 +1,10 @@
 //! Elementwise activations, alone or fused behind a convolution, an addition or a linear layer.
 
 use super::axes::{FOURS_VARIANTS, in_fours};
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Kernel, Lowering, Shader, params};
+use crate::engine::reference;
 
 /// The function applied to every value of an op's output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -105,7 +105,7 @@ impl Operation for Activation {
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
-        vec![Data::F32(cpu::activation::activation(*self, inputs[0].1.f32()))]
+        vec![Data::F32(reference::activation::activation(*self, inputs[0].1.f32()))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

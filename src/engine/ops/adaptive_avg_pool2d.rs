@@ -1,9 +1,9 @@
 //! Mean over windows that cover the image for any output size.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
+use crate::engine::reference;
 
 /// Output row `i` of `OH` is the mean of input rows `floor(i H / OH)` to `ceil((i + 1) H / OH)`, columns alike.
 ///
@@ -51,7 +51,7 @@ impl Operation for AdaptiveAvgPool2d {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let (tensor, x) = inputs[0];
         let shape = tensor.shape.sizes().unwrap_or_default();
-        vec![Data::F32(cpu::adaptive_avg_pool2d::adaptive_avg_pool2d(x.f32(), shape, self.output))]
+        vec![Data::F32(reference::adaptive_avg_pool2d::adaptive_avg_pool2d(x.f32(), shape, self.output))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

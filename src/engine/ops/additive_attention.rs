@@ -1,11 +1,11 @@
 //! Additive attention over the pixels of a grid, with its gate.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{
     AdapterClass, Dispatch, Kernel, Lowering, Packing, ROW_VARIANTS, Shader, flat_grid, heuristics, params,
 };
+use crate::engine::reference;
 
 /// Where a row looks (Xu et al., "Show, Attend and Tell", arXiv 1502.03044, equations 4 and 5):
 /// `alpha[r, p] = softmax_p(v . relu(keys[n, p] + query[r]) + b)`.
@@ -91,8 +91,9 @@ impl Operation for AttentionWeights {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [keys, query, v, bias] = [0, 1, 2, 3].map(|i| inputs[i].1.f32());
         let ([n, p, a], [rows, q]) = sizes(inputs[0].0, inputs[1].0).unwrap_or_default();
-        let alpha =
-            cpu::additive_attention::additive_attention_weights(keys, query, v, bias[0], n, rows, p, a, q);
+        let alpha = reference::additive_attention::additive_attention_weights(
+            keys, query, v, bias[0], n, rows, p, a, q,
+        );
         vec![Data::F32(alpha)]
     }
 
@@ -136,7 +137,7 @@ impl Operation for AttentionContext {
         let [grid, alpha, query] = [0, 1, 2].map(|i| inputs[i].1.f32());
         let ([n, p, c], [rows, q]) = sizes(inputs[0].0, inputs[2].0).unwrap_or_default();
         let context =
-            cpu::additive_attention::additive_attention_context(grid, alpha, query, n, rows, p, c, q);
+            reference::additive_attention::additive_attention_context(grid, alpha, query, n, rows, p, c, q);
         vec![Data::F32(context)]
     }
 

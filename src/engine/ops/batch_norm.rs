@@ -1,9 +1,9 @@
 //! Batch normalisation at inference: a scale and a shift for each channel.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Packing, Shader, params};
+use crate::engine::reference;
 
 /// `x * scale + shift` over the last axis (Ioffe and Szegedy, arXiv 1502.03167, with running statistics).
 ///
@@ -45,7 +45,7 @@ impl Operation for BatchNorm {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [x, scale, shift] = [0, 1, 2].map(|i| inputs[i].1.f32());
-        vec![Data::F32(cpu::batch_norm::batch_norm(x, scale.len(), scale, shift))]
+        vec![Data::F32(reference::batch_norm::batch_norm(x, scale.len(), scale, shift))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

@@ -1,9 +1,9 @@
 //! One step of beam search, for all images at once.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
+use crate::engine::reference;
 
 /// Extends the hypotheses of each image by one token.
 ///
@@ -65,7 +65,7 @@ impl Operation for BeamStep {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [n, k] = inputs[0].0.shape.sizes().unwrap_or_default();
-        let step = cpu::beam_step::beam_step(
+        let step = reference::beam_step::beam_step(
             inputs[0].1.f32(),
             inputs[1].1.f32(),
             inputs[2].1.u32(),

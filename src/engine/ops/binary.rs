@@ -1,11 +1,11 @@
 //! Arithmetic on two tensors.
 
 use super::axes::{Axes, FOURS_VARIANTS};
-use crate::engine::cpu;
-use crate::engine::cpu::positions::row_major;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Shape, Tensor, TensorId};
 use crate::engine::ops::{Activation, Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Kernel, Lowering, Shader, params};
+use crate::engine::reference;
+use crate::engine::reference::positions::row_major;
 
 /// What a [`Binary`] operation does with two values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -113,7 +113,7 @@ impl Operation for Binary {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data> {
         let [a, b] = [0, 1].map(|i| (inputs[i].1.f32(), &*inputs[i].0.shape));
-        vec![Data::F32(cpu::binary::binary(*self, a, b, &outputs[0].shape))]
+        vec![Data::F32(reference::binary::binary(*self, a, b, &outputs[0].shape))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

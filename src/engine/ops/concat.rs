@@ -1,10 +1,10 @@
 //! Tensors one behind the other.
 
 use super::axes::{copy, copy_shader, expect_words};
-use crate::engine::cpu;
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::{Dispatch, Lowering, Shader};
+use crate::engine::reference;
 
 /// Two tensors or more, one behind the other along an axis. All other axes have the same sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Operation for Concat {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data> {
         let parts: Vec<(&Data, &[usize])> = inputs.iter().map(|(x, data)| (*data, &*x.shape)).collect();
-        vec![cpu::concat::concat(&parts, &outputs[0].shape, self.axis)]
+        vec![reference::concat::concat(&parts, &outputs[0].shape, self.axis)]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

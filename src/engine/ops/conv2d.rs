@@ -11,6 +11,7 @@ use crate::engine::plan::heuristics::conv2d::{ConvAlgorithm, ConvKernel, ConvSha
 use crate::engine::plan::{
     Binding, Block, Dispatch, Kernel, KernelCandidates, Lowering, Packing, Shader, heuristics,
 };
+use crate::engine::reference;
 use product::Params;
 
 /// `activation(conv(x) + bias + residual)`. `[usize; 2]` is `[vertical, horizontal]`.
@@ -210,7 +211,19 @@ impl Operation for Conv2d {
         let [x, weight, bias] = [0, 1, 2].map(|i| inputs[i].1.f32());
         let x_shape = inputs[0].0.shape.sizes().unwrap_or_default();
         let residual = inputs.get(3).map(|r| r.1.f32());
-        vec![Data::F32(cpu::conv2d::conv2d(x, x_shape, weight, sizes(inputs[1].0), bias, residual, self))]
+        vec![Data::F32(reference::conv2d::conv2d(
+            x,
+            x_shape,
+            weight,
+            sizes(inputs[1].0),
+            bias,
+            residual,
+            self,
+        ))]
+    }
+
+    fn on_cpu(&self, node: &mut cpu::Preparation<'_>) -> Option<Box<dyn cpu::Kernel>> {
+        cpu::conv2d(self, node)
     }
 
     fn candidates(&self, node: &Lowering<'_>) -> Option<KernelCandidates> {

@@ -1,11 +1,11 @@
 //! Transposed 2-D convolution, with bias.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{
     Block, Dispatch, Kernel, Lowering, Packing, Shader, flat_grid, heuristics, params,
 };
+use crate::engine::reference;
 
 /// Every input pixel adds its values, times the weights, to a window of the output, as `torch.nn.ConvTranspose2d` of one group without
 /// dilation. `[usize; 2]` is `[vertical, horizontal]`.
@@ -112,7 +112,14 @@ impl Operation for ConvTranspose2d {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [x, weight, bias] = [0, 1, 2].map(|i| inputs[i].1.f32());
         let [x_shape, weight_shape] = [0, 1].map(|i| sizes(inputs[i].0));
-        vec![Data::F32(cpu::conv_transpose2d::conv_transpose2d(x, x_shape, weight, weight_shape, bias, self))]
+        vec![Data::F32(reference::conv_transpose2d::conv_transpose2d(
+            x,
+            x_shape,
+            weight,
+            weight_shape,
+            bias,
+            self,
+        ))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

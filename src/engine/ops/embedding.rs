@@ -4,6 +4,7 @@ use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Cost, Dispatch, Kernel, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
+use crate::engine::reference;
 
 /// Row `tokens[r]` of the table for each `r`: `[R]` ids and a constant `[V, E]` give `[R, E]`.
 /// An id outside of the table gives zeros.
@@ -38,7 +39,11 @@ impl Operation for Embedding {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let width = inputs[1].0.shape.last();
-        vec![Data::F32(cpu::embedding::embedding(inputs[0].1.u32(), inputs[1].1.f32(), width))]
+        vec![Data::F32(reference::embedding::embedding(inputs[0].1.u32(), inputs[1].1.f32(), width))]
+    }
+
+    fn on_cpu(&self, node: &mut cpu::Preparation<'_>) -> Option<Box<dyn cpu::Kernel>> {
+        cpu::embedding(node)
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

@@ -1,9 +1,9 @@
 //! Rows of a tensor, by index.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
+use crate::engine::reference;
 
 /// Row `indices[m]` of `x [.., W]` for each `m`, as `[M, W]`. An index outside of `x` gives zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Operation for GatherRows {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let width = inputs[0].0.shape.last();
-        vec![Data::F32(cpu::gather_rows::gather_rows(inputs[0].1.f32(), inputs[1].1.u32(), width))]
+        vec![Data::F32(reference::gather_rows::gather_rows(inputs[0].1.f32(), inputs[1].1.u32(), width))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

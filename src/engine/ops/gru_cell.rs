@@ -1,11 +1,11 @@
 //! One step of a GRU.
 
-use crate::engine::cpu;
-use crate::engine::cpu::gru_cell::GruParameters;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
+use crate::engine::reference;
+use crate::engine::reference::gru_cell::GruParameters;
 
 /// A step of a gated recurrent unit (Cho et al. 2014, arXiv 1406.1078, as `torch.nn.GRUCell`, whose reset gate multiplies what the state
 /// adds to n, its bias included):
@@ -93,7 +93,7 @@ impl Operation for GruCell {
         let [x, h, weight_ih, weight_hh, bias_ih, bias_hh] = [0, 1, 2, 3, 4, 5].map(|i| inputs[i].1.f32());
         let parameters = GruParameters { weight_ih, weight_hh, bias_ih, bias_hh };
         let (rows, hidden) = (inputs[1].0.shape.rows(), inputs[1].0.shape.last());
-        vec![Data::F32(cpu::gru_cell::gru_cell(x, h, parameters, rows, hidden))]
+        vec![Data::F32(reference::gru_cell::gru_cell(x, h, parameters, rows, hidden))]
     }
 
     fn candidates(&self, node: &Lowering<'_>) -> Option<KernelCandidates> {

@@ -1,9 +1,9 @@
 //! Layer normalisation.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Packing, ROW_VARIANTS, Shader, params};
+use crate::engine::reference;
 
 /// `(x - mean) / sqrt(variance + epsilon) * weight + bias` over the last axis (Ba, Kiros and Hinton, arXiv 1607.06450), with the mean
 /// and the biased variance of each row, as `torch.nn.LayerNorm` over one axis.
@@ -57,7 +57,7 @@ impl Operation for LayerNorm {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [x, weight, bias] = [0, 1, 2].map(|i| inputs[i].1.f32());
-        vec![Data::F32(cpu::layer_norm::layer_norm(x, weight, bias, self.epsilon))]
+        vec![Data::F32(reference::layer_norm::layer_norm(x, weight, bias, self.epsilon))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

@@ -6,6 +6,7 @@ use crate::engine::ops::{Activation, Infer, Operand, Operands, Operation, conv2d
 use crate::engine::plan::heuristics::conv2d::ConvShape;
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
+use crate::engine::reference;
 
 /// `activation(x W^T + b)`: rows `[.., I]` to `[.., O]`.
 ///
@@ -85,7 +86,11 @@ impl Operation for Linear {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [x, weight, bias] = [0, 1, 2].map(|i| inputs[i].1.f32());
         let (rows, width) = (inputs[0].0.shape.rows(), inputs[0].0.shape.last());
-        vec![Data::F32(cpu::linear::linear(x, rows, weight, bias, width, bias.len(), self.activation))]
+        vec![Data::F32(reference::linear::linear(x, rows, weight, bias, width, bias.len(), self.activation))]
+    }
+
+    fn on_cpu(&self, node: &mut cpu::Preparation<'_>) -> Option<Box<dyn cpu::Kernel>> {
+        cpu::linear(self, node)
     }
 
     fn candidates(&self, node: &Lowering<'_>) -> Option<KernelCandidates> {

@@ -5,6 +5,7 @@ use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::heuristics::{self, RowsShape};
 use crate::engine::plan::{Dispatch, KernelCandidates, Lowering, Packing, Shader, WEIGHT_VARIANTS, params};
+use crate::engine::reference;
 
 /// A step of a long short-term memory (Hochreiter and Schmidhuber 1997, with PyTorch's gate order i, f, g, o):
 ///
@@ -97,8 +98,12 @@ impl Operation for LstmCell {
                 x.extend_from_slice(&data.f32()[row * width..(row + 1) * width]);
             }
         }
-        let (h, c) = cpu::lstm_cell::lstm_cell(&x, h, c, weight, bias, rows, hidden);
+        let (h, c) = reference::lstm_cell::lstm_cell(&x, h, c, weight, bias, rows, hidden);
         vec![Data::F32(h), Data::F32(c)]
+    }
+
+    fn on_cpu(&self, node: &mut cpu::Preparation<'_>) -> Option<Box<dyn cpu::Kernel>> {
+        cpu::lstm_cell(node)
     }
 
     fn candidates(&self, node: &Lowering<'_>) -> Option<KernelCandidates> {

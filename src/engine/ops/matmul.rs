@@ -1,10 +1,10 @@
 //! Products of matrices, each of which may be computed.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::heuristics::{self, MatmulKernel};
 use crate::engine::plan::{Dispatch, Kernel, KernelCandidates, Lowering, Shader, flat_grid, params};
+use crate::engine::reference;
 
 /// `op(a) op(b)` for every matrix of a batch, as `torch.matmul`, where `op` transposes the last two axes or does nothing.
 ///
@@ -163,7 +163,7 @@ impl Operation for Matmul {
         let data = [0, 1].map(|i| inputs[i].1.f32());
         let shapes = [0, 1].map(|i| &inputs[i].0.shape[..]);
         let (batch, _) = split(&outputs[0].shape);
-        vec![Data::F32(cpu::matmul::matmul(data, shapes, batch, self))]
+        vec![Data::F32(reference::matmul::matmul(data, shapes, batch, self))]
     }
 
     fn candidates(&self, node: &Lowering<'_>) -> Option<KernelCandidates> {

@@ -1,9 +1,9 @@
 //! Maximum over windows.
 
-use crate::engine::cpu;
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, Pool2d, pool2d};
 use crate::engine::plan::{Dispatch, Lowering, Shader};
+use crate::engine::reference;
 
 /// The maximum of each window; what lies in the padding does not count: `[N, H, W, C]` to `[N, OH, OW, C]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Operation for MaxPool2d {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let (tensor, x) = inputs[0];
         let shape = tensor.shape.sizes().unwrap_or_default();
-        vec![Data::F32(cpu::max_pool2d::max_pool2d(x.f32(), shape, &self.0))]
+        vec![Data::F32(reference::max_pool2d::max_pool2d(x.f32(), shape, &self.0))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

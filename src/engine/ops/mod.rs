@@ -1,6 +1,6 @@
 //! The operations: operands and shape rule, cost, dispatches on a GPU, and reference of each.
 //!
-//! One file per operation. The same stem names its shaders in `shaders/` and its reference in `cpu/`.
+//! One file per operation. The same stem names its shaders in `shaders/` and its reference in `reference/`.
 
 pub mod activation;
 mod adaptive_avg_pool2d;

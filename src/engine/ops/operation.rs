@@ -1,5 +1,6 @@
 //! The interface of all operations: operands, shape rule, reference, cost, and the dispatches that carry it out.
 
+use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Shape, Tensor};
 use crate::engine::plan::{Cost, Dispatch, KernelCandidates, Lowering};
 
@@ -113,6 +114,11 @@ pub(crate) trait Operation {
 
     /// Runs the reference. Operands and results have the shapes that `infer` agreed to.
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data>;
+
+    /// Its kernel on the CPU, if that is another one than the reference.
+    fn on_cpu(&self, _: &mut cpu::Preparation<'_>) -> Option<Box<dyn cpu::Kernel>> {
+        None
+    }
 
     /// Whether its result is its operand's memory under other sizes, so that it needs no dispatch.
     fn is_view(&self) -> bool {

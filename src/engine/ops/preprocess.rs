@@ -1,9 +1,9 @@
 //! Bytes of a photo to normalised floats.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
+use crate::engine::reference;
 
 /// `(v / 255 - mean) / std` for each of three channels.
 ///
@@ -58,7 +58,7 @@ impl Operation for Preprocess {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let (tensor, pixels) = inputs[0];
         let channels = [tensor.shape.last(), self.results()];
-        vec![Data::F32(cpu::preprocess::preprocess(pixels.u8(), channels, self.mean, self.std))]
+        vec![Data::F32(reference::preprocess::preprocess(pixels.u8(), channels, self.mean, self.std))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

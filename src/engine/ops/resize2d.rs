@@ -1,9 +1,9 @@
 //! Images of another size.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Kernel, Lowering, Shader, params};
+use crate::engine::reference;
 
 /// `[N, H, W, C]` to `[N, OH, OW, C]`, as `torch.nn.functional.interpolate`: upsampling and, without a filter against aliasing,
 /// downsampling.
@@ -119,7 +119,11 @@ impl Operation for Resize2d {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let (tensor, x) = inputs[0];
-        vec![Data::F32(cpu::resize2d::resize2d(x.f32(), tensor.shape.sizes().unwrap_or_default(), self))]
+        vec![Data::F32(reference::resize2d::resize2d(
+            x.f32(),
+            tensor.shape.sizes().unwrap_or_default(),
+            self,
+        ))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

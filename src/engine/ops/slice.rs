@@ -1,11 +1,11 @@
 //! Parts of axes.
 
 use super::axes::{copy, copy_shader, expect_words};
-use crate::engine::cpu;
-use crate::engine::cpu::positions::row_major;
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Cost, Dispatch, Lowering, Shader};
+use crate::engine::reference;
+use crate::engine::reference::positions::row_major;
 use std::ops::Range;
 
 /// Of each axis the indices `start`, `start + step`, .. below `end`, as `x[start:end:step]` in Python.
@@ -60,7 +60,7 @@ impl Operation for Slice {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], outputs: &[&Tensor]) -> Vec<Data> {
         let (x, data) = inputs[0];
-        vec![cpu::slice::slice(data, &x.shape, &outputs[0].shape, &self.starts, &self.steps)]
+        vec![reference::slice::slice(data, &x.shape, &outputs[0].shape, &self.starts, &self.steps)]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

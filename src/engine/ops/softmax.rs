@@ -1,9 +1,9 @@
 //! Softmax and log-softmax over rows.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, ROW_VARIANTS, Shader, params};
+use crate::engine::reference;
 
 /// `exp(x - max) / sum(exp(x - max))` over the last axis, or its logarithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Operation for Softmax {
     }
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
-        vec![Data::F32(cpu::softmax::softmax(inputs[0].1.f32(), inputs[0].0.shape.last(), self.log))]
+        vec![Data::F32(reference::softmax::softmax(inputs[0].1.f32(), inputs[0].0.shape.last(), self.log))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

@@ -1,9 +1,9 @@
 //! The tokens that hypotheses may not continue with.
 
-use crate::engine::cpu::{self, token_mask::TokenSets};
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
+use crate::engine::reference::{self, token_mask::TokenSets};
 
 /// After a step of a search, the tokens that each hypothesis may not continue with: a set `[R, W]` of bits, `W = ceil(V / 32)`, for
 /// [`Graph::top_k_without`].
@@ -64,7 +64,7 @@ impl Operation for TokenMask {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let [excluded, parents, tokens, once, unfinished] = [0, 1, 2, 3, 4].map(|i| inputs[i].1.u32());
         let sets = TokenSets { once, unfinished };
-        vec![Data::U32(cpu::token_mask::token_mask(excluded, parents, tokens, sets, self.end))]
+        vec![Data::U32(reference::token_mask::token_mask(excluded, parents, tokens, sets, self.end))]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

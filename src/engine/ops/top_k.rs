@@ -1,9 +1,9 @@
 //! The largest entries of each row.
 
-use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation};
 use crate::engine::plan::{Dispatch, Lowering, ROW_VARIANTS, Shader, params};
+use crate::engine::reference;
 
 /// The `k` largest entries of each row, in descending order, ties by the lowest column; `k = 1` is argmax.
 ///
@@ -74,7 +74,7 @@ impl Operation for TopK {
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let columns = inputs[0].0.shape.last();
         let x = inputs[0].1.f32();
-        let (mut values, ids) = cpu::top_k::top_k(
+        let (mut values, ids) = reference::top_k::top_k(
             x,
             columns,
             self.k,
@@ -82,7 +82,7 @@ impl Operation for TopK {
             inputs.get(1).map(|excluded| excluded.1.u32()),
         );
         if self.log_probs {
-            cpu::top_k::log_probs(x, columns, &mut values);
+            reference::top_k::log_probs(x, columns, &mut values);
         }
         vec![Data::F32(values), Data::U32(ids)]
     }

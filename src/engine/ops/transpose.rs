@@ -1,11 +1,11 @@
 //! Axes in another order.
 
 use super::axes::{copy, copy_shader, expect_words};
-use crate::engine::cpu;
-use crate::engine::cpu::positions::row_major;
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader};
+use crate::engine::reference;
+use crate::engine::reference::positions::row_major;
 
 /// Axis `k` of the result is axis `axes[k]` of the operand, as `numpy.transpose` and `torch.permute`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Operation for Transpose {
 
     fn run(&self, inputs: &[(&Tensor, &Data)], _: &[&Tensor]) -> Vec<Data> {
         let (x, data) = inputs[0];
-        vec![cpu::transpose::transpose(data, &x.shape, &self.axes)]
+        vec![reference::transpose::transpose(data, &x.shape, &self.axes)]
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

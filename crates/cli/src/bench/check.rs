@@ -8,9 +8,9 @@ use crate::output;
 use clap::Args;
 use serde::Serialize;
 use shadetell::CaptionOptions;
-use shadetell::engine::cpu;
 use shadetell::engine::gpu::{Executor, Gpu};
 use shadetell::engine::graph::{Data, Graph};
+use shadetell::engine::reference;
 use shadetell::weights::{DecoderFamily, Model};
 use shadetell::workloads::pixels;
 use std::process::ExitCode;
@@ -136,7 +136,7 @@ impl Network {
     }
 
     fn run_twin(&self, pixels: &Data) -> Result<Vec<Data>, Failure> {
-        Ok(cpu::run(&self.graph, &self.inputs(pixels)).map_err(shadetell::Error::from)?)
+        Ok(reference::run(&self.graph, &self.inputs(pixels)).map_err(shadetell::Error::from)?)
     }
 }
 

@@ -9,11 +9,11 @@ use crate::output;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, ValueHint};
 use serde::Serialize;
-use shadetell::engine::cpu;
 use shadetell::engine::gpu::source::assemble;
 use shadetell::engine::gpu::{BoundsChecks, Clock, Executor, Peaks};
 use shadetell::engine::graph::Data;
 use shadetell::engine::plan::{Plan, Step, UserShader};
+use shadetell::engine::reference;
 use shadetell::workloads::{CASES, Case, OPS};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &KernelArgs) -> Result<ExitCode, Failure> {
             args.shape
         ))
     })?;
-    let expected = cpu::run(&graph, &inputs).map_err(shadetell::Error::from)?;
+    let expected = reference::run(&graph, &inputs).map_err(shadetell::Error::from)?;
     let error = speed::error(&theirs.run(&inputs)?.outputs, &expected);
     let is_wrong = speed::is_wrong(error);
     let (our_times, their_times) = args.times(&ours, (!is_wrong).then_some(&theirs), &inputs, clock)?;

@@ -9,9 +9,9 @@ use crate::output;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde::Serialize;
-use shadetell::engine::cpu;
 use shadetell::engine::gpu::{Clock, Executor, Peaks};
 use shadetell::engine::plan::Plan;
+use shadetell::engine::reference;
 use shadetell::workloads::{CASES, Case, OPS};
 use std::process::ExitCode;
 
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &KernelsArgs) -> Result<ExitCode, Failure> {
         let plan = gpu.plan(&graph).map_err(shadetell::Error::from)?;
         let executor = Executor::new(&gpu, plan)?;
         let found = executor.run(&inputs)?.outputs;
-        let error = speed::error(&found, &cpu::run(&graph, &inputs).map_err(shadetell::Error::from)?);
+        let error = speed::error(&found, &reference::run(&graph, &inputs).map_err(shadetell::Error::from)?);
         let speed = match speed::is_wrong(error) {
             true => None,
             false => {

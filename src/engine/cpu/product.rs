@@ -1,0 +1,211 @@
+//! Products of rows with packed weights, in tasks for all threads.
+
+use super::memory::Block;
+use super::packed::{Packed, Panel};
+use super::vector::{self, Ending, Instructions, ROWS};
+use super::workers::Workers;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Weights that stay in the fastest cache while rows pass by.
+const BLOCK: usize = 8192;
+/// Rows of a task, so that expanding and loading weights is worth while.
+const BAND: usize = 96;
+/// Multiplications below which other threads are not asked for help.
+const LEAST: usize = 1 << 18;
+
+/// Where the rows of a product lie: each consists of runs of floats without gaps.
+#[derive(Debug)]
+pub(super) struct Rows {
+    /// Images, their rows and their columns.
+    pub(super) sizes: [usize; 3],
+    /// Floats from one to the next of these.
+    pub(super) strides: [usize; 3],
+    /// Floats from the inputs of a group to those of the next.
+    pub(super) group_stride: usize,
+    /// Where the runs begin, in the order of the weights.
+    pub(super) runs: Vec<usize>,
+    /// Floats of each run.
+    pub(super) run: usize,
+}
+
+impl Rows {
+    /// Rows of `width` floats one behind the other.
+    pub(super) fn dense(count: usize, width: usize) -> Rows {
+        Rows { sizes: [1, 1, count], strides: [0, 0, width], group_stride: 0, runs: vec![0], run: width }
+    }
+
+    fn count(&self) -> usize {
+        self.sizes.iter().product()
+    }
+
+    fn start(&self, row: usize) -> usize {
+        let [_, height, width] = self.sizes;
+        let [image, y, x] = [row / (height * width), row / width % height, row % width];
+        image * self.strides[0] + y * self.strides[1] + x * self.strides[2]
+    }
+}
+
+/// Runs that are summed up before the next rows.
+#[derive(Debug)]
+struct Part {
+    runs: Vec<usize>,
+    run: usize,
+    /// Which of the products of a column these are.
+    depth: Range<usize>,
+}
+
+/// `clamp(rows * weights + bias + residual)`, ready to run.
+#[derive(Debug)]
+pub(super) struct Product {
+    weights: Arc<Packed>,
+    bias: Vec<f32>,
+    bounds: [f32; 2],
+    rows: Rows,
+    instructions: Instructions,
+    /// The parts for panels of 1, 2, .. vectors.
+    parts: Vec<Vec<Part>>,
+}
+
+/// Memory of a thread, which stays.
+#[derive(Default)]
+struct Scratch {
+    sums: Block,
+    expanded: Block,
+    starts: Vec<usize>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Product {
+    pub(super) fn new(
+        weights: Arc<Packed>,
+        bias: Vec<f32>,
+        bounds: [f32; 2],
+        rows: Rows,
+        instructions: Instructions,
+    ) -> Product {
+        let parts = (1..=instructions.most_vectors()).map(|vectors| {
+            let most = BLOCK / (vectors * instructions.lanes());
+            parts(&rows, most)
+        });
+        Product { parts: parts.collect(), weights, bias, bounds, rows, instructions }
+    }
+
+    /// Computes `y`, row by row. `residual` is added where there is one.
+    pub(super) fn run(&self, x: &[f32], residual: Option<&[f32]>, y: &mut [f32], workers: &Workers) {
+        let (count, panels) = (self.rows.count(), self.weights.panels.len());
+        let columns = self.bias.len();
+        let threads = if count * columns * self.weights.depth < LEAST { 1 } else { workers.count() };
+        let bands = count.div_ceil(BAND);
+        let bands = if threads > 1 { bands.next_multiple_of(threads) } else { bands };
+        let band = count.div_ceil(bands).next_multiple_of(ROWS);
+        // Where there are too few rows for all threads, several share them and divide the columns.
+        let groups = (2 * threads).div_ceil(count.div_ceil(band)).min(panels);
+        let groups = if threads == 1 || count.div_ceil(band) >= threads { 1 } else { groups };
+        let in_bands = |number: usize, y: &mut [f32]| {
+            let first = number * band;
+            let mut rows: Vec<&mut [f32]> = y.chunks_mut(columns).collect();
+            if groups == 1 {
+                return self.task(x, residual, first, &mut rows, 0..panels);
+            }
+            let mut tasks = Vec::with_capacity(groups);
+            for group in (0..groups).rev() {
+                let panels = panels * group / groups..panels * (group + 1) / groups;
+                let column = self.weights.panels[panels.start].columns.start;
+                let parts = rows.iter_mut().map(|row| {
+                    let (before, part) = std::mem::take(row).split_at_mut(column);
+                    *row = before;
+                    part
+                });
+                tasks.push((parts.collect::<Vec<_>>(), panels));
+            }
+            workers.each(tasks, |(mut rows, panels)| self.task(x, residual, first, &mut rows, panels));
+        };
+        if threads == 1 {
+            y.chunks_mut(band * columns).enumerate().for_each(|(number, y)| in_bands(number, y));
+        } else {
+            workers.chunks(y, band * columns, in_bands);
+        }
+    }
+
+    /// The rows from `first` on, in the columns of some panels.
+    fn task(
+        &self,
+        x: &[f32],
+        residual: Option<&[f32]>,
+        first: usize,
+        rows: &mut [&mut [f32]],
+        panels: Range<usize>,
+    ) {
+        SCRATCH.with_borrow_mut(|Scratch { sums, expanded, starts }| {
+            let panels = &self.weights.panels[panels];
+            let origin = panels.first().map_or(0, |panel| panel.columns.start);
+            let mut group = usize::MAX;
+            for panel in panels {
+                if panel.group != group {
+                    group = panel.group;
+                    let start = |row| self.rows.start(row) + group * self.rows.group_stride;
+                    starts.clear();
+                    starts.extend((first..first + rows.len()).map(start));
+                }
+                let sums = sums.first_floats(rows.len() * panel.width);
+                self.sum(x, starts, panel, expanded, sums);
+                let columns = panel.columns.clone();
+                let ending = Ending {
+                    scale: &self.weights.scale[columns.clone()],
+                    bias: &self.bias[columns.clone()],
+                    bounds: self.bounds,
+                };
+                for ((row, y), sums) in rows.iter_mut().enumerate().zip(sums.chunks_exact(panel.width)) {
+                    let place = (first + row) * self.bias.len();
+                    let residual = residual.map(|r| &r[place + columns.start..place + columns.end]);
+                    let y = &mut y[columns.start - origin..columns.end - origin];
+                    self.instructions.finish(&ending, sums, residual, y);
+                }
+            }
+        });
+    }
+
+    /// The sums of one panel.
+    fn sum(&self, x: &[f32], starts: &[usize], panel: &Panel, expanded: &mut Block, sums: &mut [f32]) {
+        for part in &self.parts[panel.vectors - 1] {
+            let weights = self.weights.rows(panel, part.depth.clone(), expanded);
+            let product = vector::Product {
+                x,
+                starts,
+                runs: &part.runs,
+                run: part.run,
+                panel: weights,
+                vectors: panel.vectors,
+                is_first: part.depth.start == 0,
+            };
+            self.instructions.product(&product, sums);
+        }
+    }
+}
+
+/// The runs in parts of at most `most` products, if a run is not longer.
+fn parts(rows: &Rows, most: usize) -> Vec<Part> {
+    let mut parts = Vec::new();
+    if rows.run > most {
+        for (number, start) in rows.runs.iter().enumerate() {
+            for first in (0..rows.run).step_by(most) {
+                let run = most.min(rows.run - first);
+                let depth = number * rows.run + first;
+                parts.push(Part { runs: vec![start + first], run, depth: depth..depth + run });
+            }
+        }
+    } else {
+        let at_a_time = most / rows.run.max(1);
+        for (number, runs) in rows.runs.chunks(at_a_time).enumerate() {
+            let depth = number * at_a_time * rows.run;
+            let end = depth + runs.len() * rows.run;
+            parts.push(Part { runs: runs.to_vec(), run: rows.run, depth: depth..end });
+        }
+    }
+    parts
+}
