@@ -115,7 +115,7 @@ fn encoders_are_those_of_torchvision_and_timm() {
         let options = EncoderOptions { grid: true, ..EncoderOptions::default() };
         let on_cpu = ImageEncoder::new(&model, Backend::Cpu, &options).unwrap();
         agrees(entry, "references", &on_cpu.encode_preprocessed(&[&photo]).unwrap()[0]);
-        let options = EncoderOptions { batch: 2, grid: true };
+        let options = EncoderOptions { batch: 2, grid: true, ..EncoderOptions::default() };
         let on_adapter = ImageEncoder::new(&model, Backend::Gpu(&shared().gpu), &options).unwrap();
         let found = on_adapter.encode_preprocessed(&[&photo; 3]).unwrap();
         found.iter().for_each(|features| agrees(entry, "adapter", features));

@@ -3,11 +3,12 @@
 use crate::caption::Backend;
 use crate::engine::cpu;
 use crate::engine::gpu::Executor;
-use crate::engine::graph::{Data, Graph};
+use crate::engine::graph::Data;
 use crate::error::Error;
 use crate::image::Rgb8;
 use crate::models::{FeatureSizes, build_encoder};
 use crate::weights::{Model, Preprocessing};
+use std::num::NonZeroUsize;
 
 /// The names of the 1,000 classes of ImageNet (Russakovsky et al., arXiv 1409.0575), in their order.
 const IMAGENET: &str = include_str!("imagenet.txt");
@@ -19,11 +20,13 @@ pub struct EncoderOptions {
     pub batch: usize,
     /// Whether the grid of features is read back too.
     pub grid: bool,
+    /// Most threads that work on the CPU; as many as there are processors if not given. Results do not depend on it.
+    pub threads: Option<NonZeroUsize>,
 }
 
 impl Default for EncoderOptions {
     fn default() -> Self {
-        EncoderOptions { batch: 1, grid: false }
+        EncoderOptions { batch: 1, grid: false, threads: None }
     }
 }
 
@@ -62,7 +65,7 @@ pub struct ImageEncoder {
 #[derive(Debug)]
 enum Engine {
     Gpu(Box<Executor>),
-    Cpu(Box<Graph>),
+    Cpu(Box<cpu::Executor>),
 }
 
 impl ImageEncoder {
@@ -78,7 +81,7 @@ impl ImageEncoder {
         let options = EncoderOptions { batch: options.batch.clamp(1, ImageEncoder::MAX_BATCH), ..*options };
         let (graph, sizes) = build_encoder(model, &manifest.preprocess, options.batch, options.grid)?;
         let engine = match backend {
-            Backend::Cpu => Engine::Cpu(Box::new(graph)),
+            Backend::Cpu => Engine::Cpu(Box::new(cpu::Executor::new(&graph, options.threads))),
             Backend::Gpu(gpu) => Engine::Gpu(Box::new(Executor::new(gpu, gpu.plan(&graph)?)?)),
         };
         let mut names = manifest.encoder.classes.clone();
@@ -125,7 +128,7 @@ impl ImageEncoder {
             let inputs = [Data::U8(pixels)];
             let outputs = match &self.engine {
                 Engine::Gpu(executor) => executor.run(&inputs)?.outputs,
-                Engine::Cpu(graph) => cpu::run(graph, &inputs)?,
+                Engine::Cpu(executor) => executor.run(&inputs)?.outputs,
             };
             features.extend((0..group.len()).map(|image| self.of_image(&outputs, image)));
         }

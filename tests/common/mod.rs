@@ -112,7 +112,8 @@ impl Case {
     pub(crate) fn check(&self, label: &str, tolerance: Tolerance) {
         let expected = self.expected();
         let mut complaints = Vec::new();
-        let on_cpu = cpu::Executor::new(&self.graph, NonZeroUsize::new(3)).run(&self.inputs).expect("the CPU runs");
+        let on_cpu =
+            cpu::Executor::new(&self.graph, NonZeroUsize::new(3)).run(&self.inputs).expect("the CPU runs");
         for (index, (found, expected)) in on_cpu.outputs.iter().zip(&expected).enumerate() {
             let shape = self.graph.shape(self.graph.outputs()[index]);
             if let Err(complaint) = compare(found, expected, shape, tolerance) {

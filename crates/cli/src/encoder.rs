@@ -62,7 +62,8 @@ impl EncoderArgs {
             Some(path) => Model::open(path)?,
             None => bundled_model()?,
         };
-        let options = EncoderOptions { batch: self.batch.size(self.paths.len()), grid };
+        let options =
+            EncoderOptions { batch: self.batch.size(self.paths.len()), grid, ..EncoderOptions::default() };
         let device = Device::open(self.device, &self.adapter)?;
         let encoder = ImageEncoder::new(&model, device.backend(), &options)?;
         if self.verbose || (device.is_fallback && !self.quiet) {

@@ -27,6 +27,7 @@ pub(crate) struct Packed {
     pub(super) depth: usize,
     /// Factors of the columns.
     pub(super) scale: Vec<f32>,
+    instructions: Instructions,
     values: Values,
 }
 
@@ -62,7 +63,7 @@ impl Packed {
             Values::Floats(values) => &values.floats()[range],
             Values::Halves(values) => {
                 let expanded = expanded.first_floats(range.len());
-                values[range].convert_to_f32_slice(expanded);
+                self.instructions.widen(&values[range], expanded);
                 expanded
             }
         }
@@ -101,7 +102,7 @@ pub(super) fn pack(constant: &Constant, outputs: usize, layout: Layout, workers:
         });
         (Values::Floats(values), vec![1.0; outputs])
     };
-    Packed { panels, depth, scale, values }
+    Packed { panels, depth, scale, instructions: layout.instructions, values }
 }
 
 /// The columns of each group in panels of the greatest width, and a narrower one for the rest.
@@ -147,7 +148,7 @@ mod tests {
     fn panels_hold_the_weights_by_tap_and_input() {
         let (outputs, inputs, taps) = (2 * 37, 3, 4);
         let halves: Vec<f32> = (0..outputs * inputs * taps).map(|i| i as f32).collect();
-        let floats: Vec<f32> = (0..outputs * inputs * taps).map(|i| random_value(1, i as u64)).collect();
+        let floats: Vec<f32> = (0..outputs * inputs * taps).map(|i| random_value(1, i)).collect();
         let factors: Vec<f32> = (0..outputs).map(|i| i as f32 + 0.1).collect();
         for instructions in Instructions::all() {
             for (values, is_half) in [(&halves, true), (&floats, false)] {

@@ -1,7 +1,7 @@
 //! Products of rows with packed weights, in tasks for all threads.
 
 use super::memory::Block;
-use super::packed::{Packed, Panel};
+use super::packed::Packed;
 use super::vector::{self, Ending, Instructions, ROWS};
 use super::workers::Workers;
 use std::cell::RefCell;
@@ -12,6 +12,8 @@ use std::sync::Arc;
 const BLOCK: usize = 8192;
 /// Rows of a task, so that expanding and loading weights is worth while.
 const BAND: usize = 96;
+/// Floats of rows that stay in the second cache while weights pass by.
+const CACHED: usize = 1 << 17;
 /// Multiplications below which other threads are not asked for help.
 const LEAST: usize = 1 << 18;
 
@@ -100,12 +102,21 @@ impl Product {
         let (count, panels) = (self.rows.count(), self.weights.panels.len());
         let columns = self.bias.len();
         let threads = if count * columns * self.weights.depth < LEAST { 1 } else { workers.count() };
-        let bands = count.div_ceil(BAND);
-        let bands = if threads > 1 { bands.next_multiple_of(threads) } else { bands };
+        // Threads that divide the columns read other weights, which pays where the weights are the larger operand. Otherwise they
+        // divide the rows, and where these are too few, the columns too.
+        let by_columns = threads > 1 && columns >= count && panels >= threads;
+        let (most, groups) = match by_columns {
+            true => ((CACHED / (x.len() / count).max(1)).max(BAND), threads),
+            false => (BAND, 1),
+        };
+        let bands = count.div_ceil(most);
+        let bands = if threads > 1 && !by_columns { bands.next_multiple_of(threads) } else { bands };
         let band = count.div_ceil(bands).next_multiple_of(ROWS);
-        // Where there are too few rows for all threads, several share them and divide the columns.
-        let groups = (2 * threads).div_ceil(count.div_ceil(band)).min(panels);
-        let groups = if threads == 1 || count.div_ceil(band) >= threads { 1 } else { groups };
+        let bands = count.div_ceil(band);
+        let groups = match bands >= threads {
+            false if !by_columns => (2 * threads).div_ceil(bands).min(panels),
+            _ => groups,
+        };
         let in_bands = |number: usize, y: &mut [f32]| {
             let first = number * band;
             let mut rows: Vec<&mut [f32]> = y.chunks_mut(columns).collect();
@@ -152,39 +163,44 @@ impl Product {
                     starts.clear();
                     starts.extend((first..first + rows.len()).map(start));
                 }
-                let sums = sums.first_floats(rows.len() * panel.width);
-                self.sum(x, starts, panel, expanded, sums);
                 let columns = panel.columns.clone();
                 let ending = Ending {
                     scale: &self.weights.scale[columns.clone()],
                     bias: &self.bias[columns.clone()],
                     bounds: self.bounds,
                 };
-                for ((row, y), sums) in rows.iter_mut().enumerate().zip(sums.chunks_exact(panel.width)) {
-                    let place = (first + row) * self.bias.len();
-                    let residual = residual.map(|r| &r[place + columns.start..place + columns.end]);
-                    let y = &mut y[columns.start - origin..columns.end - origin];
-                    self.instructions.finish(&ending, sums, residual, y);
+                let parts = &self.parts[panel.vectors - 1];
+                // Sums that are complete at once are finished while they are in the fastest cache.
+                let at_a_time = if parts.len() == 1 { ROWS } else { rows.len() };
+                let sums = sums.first_floats(at_a_time * panel.width);
+                for part in parts {
+                    let weights = self.weights.rows(panel, part.depth.clone(), expanded);
+                    let is_last = part.depth.end == self.weights.depth;
+                    for (number, starts) in starts.chunks(at_a_time).enumerate() {
+                        let sums = &mut sums[..starts.len() * panel.width];
+                        let product = vector::Product {
+                            x,
+                            starts,
+                            runs: &part.runs,
+                            run: part.run,
+                            panel: weights,
+                            vectors: panel.vectors,
+                            is_first: part.depth.start == 0,
+                        };
+                        self.instructions.product(&product, sums);
+                        if !is_last {
+                            continue;
+                        }
+                        for (row, sums) in (number * at_a_time..).zip(sums.chunks_exact(panel.width)) {
+                            let place = (first + row) * self.bias.len();
+                            let residual = residual.map(|r| &r[place + columns.start..place + columns.end]);
+                            let y = &mut rows[row][columns.start - origin..columns.end - origin];
+                            self.instructions.finish(&ending, sums, residual, y);
+                        }
+                    }
                 }
             }
         });
-    }
-
-    /// The sums of one panel.
-    fn sum(&self, x: &[f32], starts: &[usize], panel: &Panel, expanded: &mut Block, sums: &mut [f32]) {
-        for part in &self.parts[panel.vectors - 1] {
-            let weights = self.weights.rows(panel, part.depth.clone(), expanded);
-            let product = vector::Product {
-                x,
-                starts,
-                runs: &part.runs,
-                run: part.run,
-                panel: weights,
-                vectors: panel.vectors,
-                is_first: part.depth.start == 0,
-            };
-            self.instructions.product(&product, sums);
-        }
     }
 }
 

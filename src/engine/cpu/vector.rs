@@ -3,6 +3,7 @@
 //! Which set runs is decided once, by what the processor has. Every element is summed in the order of its inputs, each product with one
 //! rounding (except by `portable`), so that results do not depend on the rows that are computed together.
 
+use half::f16;
 use std::sync::LazyLock;
 
 /// Rows that share each load of a weight.
@@ -37,7 +38,8 @@ impl Instructions {
         let mut found = vec![Instructions::Portable];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            let has_f16c = is_x86_feature_detected!("f16c");
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && has_f16c {
                 found.push(Instructions::Avx2);
             }
             if is_x86_feature_detected!("avx512f") {
@@ -76,6 +78,26 @@ impl Instructions {
             Instructions::Neon => 4,
         }
     }
+}
+
+/// Floats of a cache line.
+const LINE: usize = 16;
+
+/// How far ahead of their use weights are fetched, in bytes. They are read once for each batch of rows, most of them from memory; the
+/// processor looks ahead by itself only to the end of a page.
+const AHEAD: usize = 8192;
+
+/// Asks for what lies [`AHEAD`] bytes behind a value.
+#[inline(always)]
+fn prefetch<T>(value: &T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch reads nothing, and an address without memory behind it is ignored.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast::<i8>().wrapping_add(AHEAD));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = value;
 }
 
 /// Rows of `x` times a panel of weights.
@@ -122,13 +144,23 @@ pub(super) struct Depthwise<'a> {
 }
 
 macro_rules! instructions {
-    ($(#[$attribute:meta])* $name:ident, $feature:meta, $lanes:literal, $vector:ty, $splat:expr, $multiply_add:expr) => {
+    ($(#[$attribute:meta])* $name:ident, $feature:meta, $lanes:literal, $vector:ty, $splat:expr, $multiply_add:expr, $widen:expr) => {
         $(#[$attribute])*
         mod $name {
-            use super::{Depthwise, Ending, Product, ROWS};
+            use super::{Depthwise, Ending, LINE, Product, ROWS, f16, prefetch};
 
             pub(super) const LANES: usize = $lanes;
             type Vector = $vector;
+
+            /// As 32-bit floats, whole vectors of them.
+            #[$feature]
+            pub(super) fn widen(halves: &[f16], floats: &mut [f32]) {
+                let ((halves, _), (floats, _)) = (halves.as_chunks::<LANES>(), floats.as_chunks_mut::<LANES>());
+                for (halves, floats) in halves.iter().zip(floats) {
+                    prefetch(halves);
+                    *floats = bytemuck::must_cast($widen(bytemuck::must_cast(*halves)));
+                }
+            }
 
             /// Adds the products of all rows to `sums`, row by row.
             #[$feature]
@@ -161,6 +193,7 @@ macro_rules! instructions {
             #[$feature]
             #[inline(never)]
             fn tile<const R: usize, const V: usize>(product: &Product<'_>, starts: &[usize], sums: &mut [[[f32; LANES]; V]]) {
+                let Some(starts) = starts.first_chunk::<R>() else { return };
                 let mut acc = [[$splat(0.0); V]; R];
                 if !product.is_first {
                     for (acc, sums) in acc.iter_mut().zip(&*sums) {
@@ -172,16 +205,19 @@ macro_rules! instructions {
                 let (panel, _) = product.panel.as_chunks::<LANES>();
                 let (panel, _) = panel.as_chunks::<V>();
                 for (offset, panel) in product.runs.iter().zip(panel.chunks_exact(product.run)) {
+                    // Slices of one length: the loop needs no check of its own.
                     let mut rows = [&product.x[..0]; R];
-                    for (row, start) in rows.iter_mut().zip(starts) {
-                        *row = &product.x[start + offset..][..panel.len()];
+                    for r in 0..R {
+                        rows[r] = &product.x[starts[r] + offset..][..panel.len()];
                     }
-                    for (k, weights) in panel.iter().enumerate() {
+                    for k in 0..panel.len() {
+                        for v in (0..V).step_by(LINE.div_ceil(LANES)) {
+                            prefetch(&panel[k][v]);
+                        }
                         for r in 0..R {
                             let x = $splat(rows[r][k]);
                             for v in 0..V {
-                                let weight: Vector = bytemuck::must_cast(weights[v]);
-                                acc[r][v] = $multiply_add(x, weight, acc[r][v]);
+                                acc[r][v] = $multiply_add(x, bytemuck::must_cast(panel[k][v]), acc[r][v]);
                             }
                         }
                     }
@@ -290,6 +326,9 @@ macro_rules! instructions {
 mod portable_vector {
     //! Eight floats that the compiler may put into whatever vectors there are.
 
+    use half::f16;
+    use half::slice::HalfFloatSliceExt;
+
     pub(super) type Vector = [f32; 8];
 
     #[inline]
@@ -304,6 +343,13 @@ mod portable_vector {
         }
         sum
     }
+
+    #[inline]
+    pub(super) fn widen(halves: [f16; 8]) -> Vector {
+        let mut floats = [0.0; 8];
+        halves.convert_to_f32_slice(&mut floats);
+        floats
+    }
 }
 
 instructions!(
@@ -312,16 +358,18 @@ instructions!(
     8,
     super::portable_vector::Vector,
     super::portable_vector::splat,
-    super::portable_vector::multiply_add
+    super::portable_vector::multiply_add,
+    super::portable_vector::widen
 );
 #[cfg(target_arch = "x86_64")]
 instructions!(
     avx2,
-    target_feature(enable = "avx2,fma"),
+    target_feature(enable = "avx2,fma,f16c"),
     8,
     std::arch::x86_64::__m256,
     std::arch::x86_64::_mm256_set1_ps,
-    std::arch::x86_64::_mm256_fmadd_ps
+    std::arch::x86_64::_mm256_fmadd_ps,
+    std::arch::x86_64::_mm256_cvtph_ps
 );
 #[cfg(target_arch = "x86_64")]
 instructions!(
@@ -330,7 +378,8 @@ instructions!(
     16,
     std::arch::x86_64::__m512,
     std::arch::x86_64::_mm512_set1_ps,
-    std::arch::x86_64::_mm512_fmadd_ps
+    std::arch::x86_64::_mm512_fmadd_ps,
+    std::arch::x86_64::_mm512_cvtph_ps
 );
 #[cfg(target_arch = "aarch64")]
 instructions!(
@@ -339,7 +388,8 @@ instructions!(
     4,
     std::arch::aarch64::float32x4_t,
     std::arch::aarch64::vdupq_n_f32,
-    super::neon_multiply_add
+    super::neon_multiply_add,
+    super::neon_widen
 );
 
 /// The operands in the order of the others.
@@ -351,6 +401,14 @@ fn neon_multiply_add(
     sum: std::arch::aarch64::float32x4_t,
 ) -> std::arch::aarch64::float32x4_t {
     std::arch::aarch64::vfmaq_f32(sum, a, b)
+}
+
+/// Four floats; the conversion itself has no stable intrinsic.
+#[cfg(target_arch = "aarch64")]
+fn neon_widen(halves: [f16; 4]) -> [f32; 4] {
+    let mut floats = [0.0; 4];
+    half::slice::HalfFloatSliceExt::convert_to_f32_slice(&halves[..], &mut floats);
+    floats
 }
 
 /// Calls a function of the module of a set of instructions.
@@ -373,6 +431,11 @@ macro_rules! dispatch {
 }
 
 impl Instructions {
+    /// As 32-bit floats; both are a whole number of vectors.
+    pub(super) fn widen(self, halves: &[f16], floats: &mut [f32]) {
+        dispatch!(self, widen(halves, floats));
+    }
+
     /// Adds the products of all rows to `sums`, row by row.
     pub(super) fn product(self, product: &Product<'_>, sums: &mut [f32]) {
         dispatch!(self, product(product, sums));

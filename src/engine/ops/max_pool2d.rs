@@ -1,5 +1,6 @@
 //! Maximum over windows.
 
+use crate::engine::cpu;
 use crate::engine::graph::{Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, Pool2d, pool2d};
 use crate::engine::plan::{Dispatch, Lowering, Shader};
@@ -33,6 +34,10 @@ impl Operation for MaxPool2d {
         let (tensor, x) = inputs[0];
         let shape = tensor.shape.sizes().unwrap_or_default();
         vec![Data::F32(reference::max_pool2d::max_pool2d(x.f32(), shape, &self.0))]
+    }
+
+    fn on_cpu(&self, node: &mut cpu::Preparation<'_>) -> Option<Box<dyn cpu::Kernel>> {
+        cpu::max_pool2d(&self.0, node)
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {

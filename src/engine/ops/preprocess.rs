@@ -1,5 +1,6 @@
 //! Bytes of a photo to normalised floats.
 
+use crate::engine::cpu;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Tensor, TensorId};
 use crate::engine::ops::{Infer, Operand, Operands, Operation, exactly};
 use crate::engine::plan::{Dispatch, Lowering, Shader, params};
@@ -59,6 +60,10 @@ impl Operation for Preprocess {
         let (tensor, pixels) = inputs[0];
         let channels = [tensor.shape.last(), self.results()];
         vec![Data::F32(reference::preprocess::preprocess(pixels.u8(), channels, self.mean, self.std))]
+    }
+
+    fn on_cpu(&self, node: &mut cpu::Preparation<'_>) -> Option<Box<dyn cpu::Kernel>> {
+        Some(cpu::preprocess(self, node))
     }
 
     fn lower(&self, node: &Lowering<'_>) -> Result<Vec<Dispatch>, String> {
