@@ -65,8 +65,8 @@ pub struct ShadetellPicture {
 /// A model that is prepared on a device.
 pub struct ShadetellCaptioner(Captioner);
 
-/// Prepares a model on a device, or, if `device` is null, for the slow reference kernels on the CPU. Takes seconds, because
-/// kernels are compiled. `options` may be null.
+/// Prepares a model on a device, or, if `device` is null, on all cores of the CPU, which are faster than a software adapter.
+/// On a device it takes seconds, because kernels are compiled. `options` may be null.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn shadetell_captioner_new(
     model: *const ShadetellModel,

@@ -22,11 +22,11 @@ const USAGE: &str = "\
 Usage: cargo xtask <COMMAND>
 
 Commands:
-  caption [ARGS...]  Make sure that there is a GPU adapter (a software one is installed where there is none),
-                     build `shadetell` in release, and run `shadetell caption ARGS...`.
+  caption [ARGS...]  Build `shadetell` in release, and run `shadetell caption ARGS...`.
                      Without ARGS it captions the photos in photos/.
   test [OPTIONS] [-- CARGO_TEST_ARGS...]
-                     The same set-up, then every check: format, lints, documentation, all tests on Mesa's
+                     Make sure that there is a GPU adapter (a software one is installed where there is none),
+                     then every check: format, lints, documentation, all tests on Mesa's
                      software driver (lavapipe), and the kernel tests once more on SwiftShader.
       --quick        Only format, lints and tests, on the adapter of this machine
       --mesa22       Run the kernel tests on Debian 12's own Mesa 22 too
@@ -62,13 +62,12 @@ fn main() -> ExitCode {
     })
 }
 
-/// Builds the command, makes sure that there is an adapter, and captions; the exit code is that of the command.
+/// Builds the command, and captions; the exit code is that of the command.
 fn caption(args: &[OsString]) -> Result<ExitCode> {
     let cargo = Cargo::in_workspace();
     cargo.run(&["build", "--release", "-p", "shadetell-cli"])?;
 
     let shadetell = Program::built_in("release")?;
-    setup::ensure_adapter(&shadetell)?;
     let mut command = shadetell.command("caption");
     if args.is_empty() {
         command.args(samples(&cargo)?)

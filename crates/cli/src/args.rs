@@ -115,7 +115,16 @@ pub(crate) struct AdapterArgs {
 impl AdapterArgs {
     /// Opens the adapter, with the kernels that `shadetell tune` chose for it, if any.
     pub(crate) fn open(&self) -> Result<Gpu, GpuError> {
-        let mut gpu = Gpu::open(&self.choice())?;
+        AdapterArgs::open_choice(&self.choice())
+    }
+
+    /// The same, but a software adapter only if it was asked for.
+    pub(crate) fn open_hardware(&self) -> Result<Gpu, GpuError> {
+        AdapterArgs::open_choice(&AdapterChoice { hardware_only: true, ..self.choice() })
+    }
+
+    fn open_choice(choice: &AdapterChoice) -> Result<Gpu, GpuError> {
+        let mut gpu = Gpu::open(choice)?;
         gpu.choices = tuned::load(&gpu.info);
         Ok(gpu)
     }
@@ -129,7 +138,8 @@ impl AdapterArgs {
 
     /// The same choice as a type of the library.
     pub(crate) fn choice(&self) -> AdapterChoice {
-        AdapterChoice { adapter: self.adapter.clone(), backends: self.backend.map(wgpu::Backends::from) }
+        let backends = self.backend.map(wgpu::Backends::from);
+        AdapterChoice { adapter: self.adapter.clone(), backends, ..AdapterChoice::default() }
     }
 }
 

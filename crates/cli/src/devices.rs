@@ -32,7 +32,8 @@ pub(crate) struct DevicesArgs {
 
 /// Prints the list.
 pub(crate) fn run(args: &DevicesArgs) -> Result<ExitCode, Failure> {
-    let choice = AdapterChoice { adapter: None, backends: args.backend.map(wgpu::Backends::from) };
+    let choice =
+        AdapterChoice { backends: args.backend.map(wgpu::Backends::from), ..AdapterChoice::default() };
     let found = adapters(&choice);
     let list: Vec<Device> = found.iter().flatten().enumerate().map(Device::of).collect();
     if args.json {

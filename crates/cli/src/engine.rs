@@ -1,4 +1,4 @@
-//! The device that computes captions: a GPU, a software adapter, or the reference kernels on the CPU.
+//! The device that computes captions: a GPU, a software adapter, or the CPU.
 
 use super::args::AdapterArgs;
 use super::devices::{backend, kind};
@@ -7,17 +7,17 @@ use super::output::note;
 use clap::ValueEnum;
 use shadetell::engine::gpu::{Gpu, GpuError};
 use shadetell::weights::Model;
-use shadetell::wgpu::{AdapterInfo, DeviceType};
+use shadetell::wgpu::AdapterInfo;
 use shadetell::{Backend, CaptionOptions, Captioner, Error};
 
 /// The choice of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum DeviceChoice {
-    /// A GPU, or else a software adapter, or else the CPU without shaders
+    /// A GPU, or else the CPU
     Auto,
-    /// Any adapter, or an error
+    /// Any adapter, even a software one, or an error
     Gpu,
-    /// The CPU without shaders: the slow reference kernels
+    /// The CPU, all cores of it: several times faster than a software adapter
     Cpu,
 }
 
@@ -52,7 +52,7 @@ impl Engine {
 /// The device that computes captions.
 #[derive(Clone)]
 pub(crate) struct Device {
-    /// A GPU, or the CPU without shaders.
+    /// A GPU; `None` for the CPU.
     pub(crate) gpu: Option<Gpu>,
     /// Its name.
     pub(crate) name: String,
@@ -68,8 +68,12 @@ impl Device {
         if choice == DeviceChoice::Cpu {
             return Ok(Device::cpu("as asked for", false));
         }
-        let gpu = match adapter.open() {
+        let opened = if choice == DeviceChoice::Auto { adapter.open_hardware() } else { adapter.open() };
+        let gpu = match opened {
             Ok(gpu) => gpu,
+            Err(GpuError::SoftwareAdapter { adapter }) if choice == DeviceChoice::Auto => {
+                return Ok(Device::cpu(&format!("which is faster than {adapter}"), false));
+            }
             // What was asked for by name and is not there is an error, even if another device is available.
             Err(
                 error @ (GpuError::AdapterNotFound { .. }
@@ -88,19 +92,13 @@ impl Device {
             Err(error) => return Err(error),
         };
         let AdapterInfo { name, device_type, .. } = &gpu.info;
-        let named = adapter.adapter.is_some()
-            || std::env::var_os("WGPU_ADAPTER_NAME").is_some_and(|name| !name.is_empty());
-        let why = match device_type {
-            _ if named => ", as asked for",
-            DeviceType::Cpu => ", as there is no hardware GPU",
-            _ => "",
-        };
+        let why = if adapter.choice().is_specific() { ", as asked for" } else { "" };
         let reason = format!("{name} ({}, {}){why}", kind(*device_type), backend(gpu.info.backend));
         Ok(Device { name: name.clone(), reason, gpu: Some(gpu), is_fallback: false })
     }
 
     fn cpu(why: &str, is_fallback: bool) -> Device {
-        let reason = format!("the CPU, without shaders, {why}");
+        let reason = format!("the CPU, {why}");
         Device { gpu: None, name: "cpu".to_owned(), reason, is_fallback }
     }
 

@@ -3,7 +3,7 @@
 use shadetell::Backend;
 use shadetell::engine::gpu::{Gpu, GpuError};
 
-/// The device that captions are computed on: a GPU, or the CPU without shaders.
+/// The device that captions are computed on: a GPU, or the CPU.
 #[derive(Clone)]
 pub struct Device(Option<Gpu>);
 
@@ -11,7 +11,7 @@ pub struct Device(Option<Gpu>);
 pub type Reopen = Box<dyn Fn() -> Result<Device, GpuError> + Send>;
 
 impl Device {
-    /// The CPU without shaders.
+    /// The CPU.
     pub const CPU: Device = Device(None);
 
     /// The GPU, if it is one.

@@ -54,7 +54,10 @@ pub(super) struct Weights {
 }
 
 /// The weights of all executors that live, so that those of one model share them.
-static SHARED: Mutex<Option<HashMap<(Source, Layout), Weak<Packed>>>> = Mutex::new(None);
+static SHARED: Mutex<Option<SharedWeights>> = Mutex::new(None);
+
+/// By where they come from, and how they are packed.
+type SharedWeights = HashMap<(Source, Layout), Weak<Packed>>;
 
 impl<'a> Preparation<'a> {
     pub(super) fn new(

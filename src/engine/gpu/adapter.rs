@@ -12,6 +12,19 @@ pub struct AdapterChoice {
     pub adapter: Option<String>,
     /// The only backends to look at.
     pub backends: Option<wgpu::Backends>,
+    /// Whether a software adapter is an error, [`GpuError::SoftwareAdapter`]: the CPU computes faster without one
+    /// ([`cpu::Executor`](crate::engine::cpu::Executor)). An adapter or a backend that is asked for, here or in the
+    /// environment, is taken anyway.
+    pub hardware_only: bool,
+}
+
+impl AdapterChoice {
+    /// Whether an adapter or a backend is asked for, here or in the environment.
+    pub fn is_specific(&self) -> bool {
+        let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let in_environment = ["WGPU_ADAPTER_NAME", "WGPU_BACKEND"].into_iter().any(is_set);
+        self.adapter.is_some() || self.backends.is_some() || in_environment
+    }
 }
 
 /// An adapter with what can be known before a device is made.
@@ -201,6 +214,9 @@ impl Gpu {
         let found = sorted_adapters(choice)?;
         let adapter = &found[select(&found, choice)?];
         let info = adapter.get_info();
+        if choice.hardware_only && info.device_type == wgpu::DeviceType::Cpu && !choice.is_specific() {
+            return Err(GpuError::SoftwareAdapter { adapter: info.name });
+        }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadetell"),
             required_features: Self::helpful_features(adapter),

@@ -38,6 +38,12 @@ pub enum GpuError {
         /// Where it was looked for.
         backends: String,
     },
+    /// A hardware adapter was asked for, and there are software adapters only.
+    #[error("expected a hardware adapter, found only the software adapter `{adapter}`")]
+    SoftwareAdapter {
+        /// The best one.
+        adapter: String,
+    },
     /// The environment variable names a graphics API that does not exist.
     #[error(
         "WGPU_BACKEND: expected vulkan, metal, dx12 or gl, found `{wanted}`; leave it empty for any of them"
@@ -114,6 +120,7 @@ impl GpuError {
     pub fn cause(&self) -> Cause {
         match self {
             GpuError::NoAdapter { .. }
+            | GpuError::SoftwareAdapter { .. }
             | GpuError::UnknownBackend { .. }
             | GpuError::BackendNotFound { .. }
             | GpuError::AddressSpace { .. }

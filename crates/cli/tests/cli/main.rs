@@ -289,6 +289,31 @@ fn an_unknown_adapter_is_an_error_even_if_another_device_is_available() {
 }
 
 #[test]
+fn the_cpu_is_used_rather_than_a_software_adapter_that_nobody_asked_for() {
+    let folder = Folder::new();
+    let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
+    let adapters: Value = serde_json::from_str(&run(&["devices", "--json"]).expect(0).stdout).unwrap();
+    let chosen = adapters.as_array().unwrap().iter().find(|adapter| adapter["chosen"] == true).unwrap();
+    let name = chosen["name"].as_str().unwrap();
+    let used = |options: &[&str]| {
+        let args = [&["caption", "-v", "--max-length", "2"], options, &[&photo]].concat();
+        run(&args).expect(0).stderr.lines().next().unwrap().to_owned()
+    };
+    if chosen["type"] == "software" {
+        assert_eq!(used(&[]), format!("using the CPU, which is faster than {name}"));
+    } else {
+        assert!(used(&[]).starts_with(&format!("using {name}")), "{}", used(&[]));
+    }
+    for asked_for in [["--device", "gpu"], ["--adapter", "0"]] {
+        assert!(
+            used(&asked_for).starts_with(&format!("using {name}")),
+            "{asked_for:?}: {}",
+            used(&asked_for)
+        );
+    }
+}
+
+#[test]
 fn without_an_adapter_the_cpu_is_used_with_a_note() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
