@@ -1,6 +1,6 @@
 """ResNet-152, 224x224, batch 1, 32-bit floats: this engine and others in turns, as a Markdown table.
 
-    python3 benches/peers/compare.py [--turns N] [--runs N] [--engines ncnn-vulkan,onnxruntime-webgpu,...]
+    python3 benches/peers/compare.py [--turns N] [--runs N] [--engines shadetell-cpu,onnxruntime-cpu,...]
 
 Installs the others from the Python package index into target/peers/. In each turn every engine runs twice in a fresh process: with
 Mesa's shader cache empty, then filled. Times before the first result count from the loading of the network. Which Vulkan driver is used
@@ -34,6 +34,15 @@ def command(engine, runs):
         subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=ROOT, check=True)
         binary = os.path.join(ROOT, "target", "release", "shadetell")
         return [binary, "bench", "model", "--arch", "resnet152", "--runs", str(runs), "--format", "json"]
+    if engine == "shadetell-cpu":
+        binary = command("shadetell", runs)[0]
+        model = os.path.join(ROOT, "target", "peers", "resnet152.safetensors")
+        if not os.path.exists(model):
+            os.makedirs(os.path.dirname(model), exist_ok=True)
+            options = ["--arch", "resnet152", "--decoder", "show-tell", "-o", model]
+            subprocess.run([binary, "synth", *options], check=True)
+        photo = os.path.join(ROOT, "photos", "cat.jpg")
+        return [sys.executable, os.path.join(HERE, "shadetell_cpu.py"), binary, model, photo, str(runs)]
     packages, script, device = ENGINES[engine]
     folder = os.path.join(ROOT, "target", "peers", script.removesuffix(".py"))
     python = os.path.join(folder, "bin", "python")
@@ -57,13 +66,14 @@ def measured(arguments, cache):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    known = ["shadetell-cpu", *ENGINES]
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--runs", type=int, default=7, help="warm runs of each process")
-    parser.add_argument("--engines", default=",".join(ENGINES), help="which, separated by commas")
+    parser.add_argument("--engines", default=",".join(known), help="which, separated by commas")
     args = parser.parse_args()
     names = ["shadetell", *args.engines.split(",")]
-    if unknown := [name for name in names[1:] if name not in ENGINES]:
-        parser.error(f"unknown engines {unknown}; there are {list(ENGINES)}")
+    if unknown := [name for name in names[1:] if name not in known]:
+        parser.error(f"unknown engines {unknown}; there are {known}")
     commands = {name: command(name, args.runs) for name in names}
     found = {name: {"empty": [], "filled": [], "warm": []} for name in names}
     labels = {}

@@ -2,7 +2,9 @@
 
 use crate::common::{Case, Tolerance, targets};
 use shadetell::engine::graph::{DType, Data, Graph, TensorId};
-use shadetell::engine::ops::{Activation, Binary, BinaryKind, Embedding, Reshape, Transpose};
+use shadetell::engine::ops::{
+    Activation, Binary, BinaryKind, Conv2d, Embedding, Linear, MaxPool2d, Pool2d, Reshape, Transpose,
+};
 use shadetell::engine::plan::Plan;
 
 fn view(case: &mut Case, x: TensorId, shape: &[usize]) -> TensorId {
@@ -53,6 +55,26 @@ fn views_of_inputs_and_constants_agree_with_the_reference() {
     let table = case.random_weight([3, 5]);
     case.last(Embedding, vec![ids, table]);
     case.check("views of an input, a constant and ids", Tolerance::Exact);
+}
+
+/// Not only weights may be constants, alone or as views.
+#[test]
+fn images_and_rows_may_be_constants() {
+    let mut case = Case::new(6);
+    let image = case.random_weight([1, 4, 5, 3]);
+    let again = case.random_weight([60]);
+    let again = view(&mut case, again, &[1, 4, 5, 3]);
+    let pool = Pool2d { kernel: [2, 2], stride: [1, 1], padding: [0, 0], count_include_pad: false };
+    for x in [image, again] {
+        let (weight, bias) = (case.random_weight([2, 3, 2, 2]), case.random_weight([2]));
+        case.last(Conv2d::default(), vec![x, weight, bias]);
+        let (weight, bias) = (case.random_weight([3, 1, 2, 2]), case.random_weight([3]));
+        case.last(Conv2d { groups: 3, ..Conv2d::default() }, vec![x, weight, bias]);
+        let (weight, bias) = (case.random_weight([6, 3]), case.random_weight([6]));
+        case.last(Linear { activation: Activation::Relu }, vec![x, weight, bias]);
+        case.last(MaxPool2d(pool), vec![x]);
+    }
+    case.check("constant operands", Tolerance::Approximate);
 }
 
 /// A result may be a view of any tensor, and two results may share memory.

@@ -3,12 +3,12 @@
 use super::kernel::{Kernel, Operands, Preparation, Weights};
 use super::memory::{ALIGNMENT, Block, Parts};
 use super::workers::Workers;
-use crate::engine::graph::{Constant, DType, Data, Graph, GraphError, Shape, TensorId, check_inputs};
+use crate::engine::graph::{DType, Data, Graph, GraphError, Shape, TensorId, check_inputs};
 use crate::engine::plan::{Arena, Lifetime};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A graph that is ready to run on the CPU: weights are packed, and every tensor has its place in one block of memory.
@@ -50,8 +50,10 @@ enum Source {
     Input(usize),
     /// In these bytes of the arena.
     Arena(Range<usize>),
-    /// In the graph. Kernels have their own copies.
-    Constant(Constant),
+    /// In the kernel.
+    Kernel,
+    /// Here: those of a constant.
+    Values(Arc<Data>),
 }
 
 #[derive(Debug)]
@@ -91,7 +93,15 @@ impl Executor {
             let mut written: Vec<Range<usize>> =
                 node.outputs.iter().filter_map(|id| places.tensors.get(id).cloned()).collect();
             written.push(places.scratch[number].clone());
-            let inputs = node.inputs.iter().map(|&id| places.source(graph, id)).collect();
+            let operands = node.op.operation().operands();
+            let source = |(index, &id): (usize, &TensorId)| {
+                let is_known = kernel.has_constants() || operands.is_weight(index);
+                match is_known && graph.get(id).constant.is_some() {
+                    true => Source::Kernel,
+                    false => places.source(graph, id),
+                }
+            };
+            let inputs = node.inputs.iter().enumerate().map(source).collect();
             steps.push(Step { kernel, inputs, written });
         }
         let port = |&id: &TensorId| {
@@ -148,7 +158,8 @@ impl Executor {
         let outputs = self.outputs.iter().map(|(source, dtype)| match source {
             Source::Input(index) => inputs[*index].clone(),
             Source::Arena(range) => Data::from_bytes(*dtype, &arena[range.clone()]),
-            Source::Constant(values) => Data::F32(values.read().into_owned()),
+            Source::Values(values) => Data::clone(values),
+            Source::Kernel => Data::F32(Vec::new()),
         });
         Ok(Run { outputs: outputs.collect(), phases: times })
     }
@@ -162,7 +173,8 @@ impl Step {
         let operands = self.inputs.iter().map(|source| match source {
             Source::Input(index) => Ok(inputs[*index].bytes()),
             Source::Arena(range) => parts.read(range).ok_or_else(overlap),
-            Source::Constant(_) => Ok(&[][..]),
+            Source::Values(values) => Ok(values.bytes()),
+            Source::Kernel => Ok(&[][..]),
         });
         let operands = operands.collect::<Result<Vec<&[u8]>, GraphError>>()?;
         let scratch = parts.written.pop().unwrap_or_default();
@@ -228,21 +240,15 @@ impl Places {
         }
     }
 
+    /// Where a tensor is, which may be a view of another.
     fn source(&self, graph: &Graph, id: TensorId) -> Source {
-        if let Some(values) = &graph.get(id).constant {
-            return Source::Constant(values.clone());
+        if let Some(range) = self.tensors.get(&id) {
+            return Source::Arena(range.clone());
         }
-        match self.tensors.get(&id) {
-            Some(range) => Source::Arena(range.clone()),
-            None => {
-                let storage = graph.storage(id);
-                match &graph.get(storage).constant {
-                    Some(values) => Source::Constant(values.clone()),
-                    None => {
-                        Source::Input(graph.inputs().iter().position(|&input| input == storage).unwrap_or(0))
-                    }
-                }
-            }
+        let storage = graph.storage(id);
+        match &graph.get(storage).constant {
+            Some(values) => Source::Values(Arc::new(Data::F32(values.read().into_owned()))),
+            None => Source::Input(graph.inputs().iter().position(|&input| input == storage).unwrap_or(0)),
         }
     }
 }

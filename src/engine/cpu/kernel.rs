@@ -17,6 +17,11 @@ pub(crate) trait Kernel: Debug + Send + Sync {
         0
     }
 
+    /// Whether it has its constant operands. Otherwise it has its weights only.
+    fn has_constants(&self) -> bool {
+        false
+    }
+
     /// Computes the results.
     ///
     /// # Errors
@@ -26,7 +31,7 @@ pub(crate) trait Kernel: Debug + Send + Sync {
 
 /// The memory that a kernel works on.
 pub(crate) struct Operands<'a> {
-    /// The operands; constants are empty.
+    /// The operands; those that the kernel has are empty.
     pub(super) inputs: Vec<&'a [u8]>,
     /// The results.
     pub(super) outputs: Vec<&'a mut [u8]>,
@@ -135,6 +140,10 @@ struct Reference {
 }
 
 impl Kernel for Reference {
+    fn has_constants(&self) -> bool {
+        true
+    }
+
     fn run(&self, node: &mut Operands<'_>, _: &Workers) -> Result<(), GraphError> {
         let computed = self.inputs.iter().zip(&self.constants).zip(&node.inputs);
         let inputs: Vec<Arc<Data>> = computed

@@ -71,6 +71,13 @@ impl<'a> Operands<'a> {
         Operands { required, optional: &[], repeats: false }
     }
 
+    /// Whether an operand is a weight, by its place.
+    pub(crate) fn is_weight(&self, index: usize) -> bool {
+        let declared = self.required.iter().chain(self.optional);
+        let operand = declared.clone().nth(index).or(declared.last().filter(|_| self.repeats));
+        operand.is_some_and(|operand| operand.is_weight)
+    }
+
     /// Checks the number of operands, and of each its element type and whether it may be computed.
     pub(crate) fn check(&self, found: &[&Tensor]) -> Result<(), String> {
         let known = || self.required.iter().chain(self.optional);

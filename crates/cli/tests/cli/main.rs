@@ -299,7 +299,7 @@ fn the_cpu_is_used_rather_than_a_software_adapter_that_nobody_asked_for() {
         let args = [&["caption", "-v", "--max-length", "2"], options, &[&photo]].concat();
         run(&args).expect(0).stderr.lines().next().unwrap().to_owned()
     };
-    if chosen["type"] == "software" {
+    if chosen["type"] == "software adapter" {
         assert_eq!(used(&[]), format!("using the CPU, which is faster than {name}"));
     } else {
         assert!(used(&[]).starts_with(&format!("using {name}")), "{}", used(&[]));
