@@ -2,6 +2,7 @@
 
 use super::kernel::{Kernel, Operands, Preparation, Weights};
 use super::memory::{ALIGNMENT, Block, Parts};
+use super::vector::Instructions;
 use super::workers::Workers;
 use crate::engine::graph::{DType, Data, Graph, GraphError, Shape, TensorId, check_inputs};
 use crate::engine::plan::{Arena, Lifetime};
@@ -68,6 +69,10 @@ impl Executor {
     /// Plans a graph and packs its weights, which executors of one model share. `threads` is the greatest number of threads that work
     /// for it: as many as there are processors, if none is given.
     pub fn new(graph: &Graph, threads: Option<NonZeroUsize>) -> Executor {
+        Executor::with(graph, threads, Instructions::best())
+    }
+
+    fn with(graph: &Graph, threads: Option<NonZeroUsize>, instructions: Instructions) -> Executor {
         let workers = Workers::new(threads);
         let mut weights = Weights::default();
         let kernels: Vec<(Option<Box<dyn Kernel>>, usize)> = graph
@@ -77,7 +82,7 @@ impl Executor {
                 if node.op.operation().is_view() {
                     return (None, 0);
                 }
-                let kernel = Preparation::new(graph, node, &workers, &mut weights).kernel(node);
+                let kernel = Preparation::new(graph, node, instructions, &workers, &mut weights).kernel(node);
                 let scratch = kernel.scratch() * size_of::<f32>();
                 (Some(kernel), scratch)
             })
@@ -249,6 +254,111 @@ impl Places {
         match &graph.get(storage).constant {
             Some(values) => Source::Values(Arc::new(Data::F32(values.read().into_owned()))),
             None => Source::Input(graph.inputs().iter().position(|&input| input == storage).unwrap_or(0)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::ops::{Activation, Conv2d, LstmWeights, Padding};
+    use crate::engine::random_value;
+    use crate::engine::reference;
+
+    const IMAGE: [usize; 3] = [9, 11, 12];
+
+    fn random(seed: u64, count: usize) -> Vec<f32> {
+        (0..count).map(|i| random_value(seed, i)).collect()
+    }
+
+    /// All operations with kernels of their own, over sizes that fill no vector.
+    fn graph(images: usize) -> Graph {
+        let mut graph = Graph::new();
+        let mut seed = 0;
+        let mut constant = |graph: &mut Graph, shape: &[usize]| {
+            seed += 1;
+            let values = random(seed, shape.iter().product());
+            // Every other one fits into 16 bits.
+            let rounded = values.iter().map(|value| (value * 64.0).round() / 64.0).collect();
+            graph.constant("w", shape.to_vec(), if seed % 4 < 2 { values } else { rounded }).unwrap()
+        };
+        let [height, width, channels] = IMAGE;
+        let x = graph.input("x", [images, height, width, channels], DType::F32).unwrap();
+        let around = Padding { top: 1, bottom: 1, left: 1, right: 1 };
+        let (weight, bias) = (constant(&mut graph, &[70, 12, 3, 3]), constant(&mut graph, &[70]));
+        let conv = Conv2d { padding: around, activation: Activation::Relu, ..Conv2d::default() };
+        let wide = graph.conv2d("wide", x, weight, bias, conv).unwrap();
+        let (weight, bias) = (constant(&mut graph, &[70, 1, 3, 3]), constant(&mut graph, &[70]));
+        let conv =
+            Conv2d { stride: [2, 1], padding: around, groups: 70, activation: Activation::Relu6, ..conv };
+        let depthwise = graph.conv2d("depthwise", wide, weight, bias, conv).unwrap();
+        let (weight, bias) = (constant(&mut graph, &[38, 35, 2, 2]), constant(&mut graph, &[38]));
+        let conv = Conv2d { dilation: [1, 2], groups: 2, ..Conv2d::default() };
+        let grouped = graph.conv2d("grouped", depthwise, weight, bias, conv).unwrap();
+        let (weight, bias) = (constant(&mut graph, &[38, 38, 1, 1]), constant(&mut graph, &[38]));
+        let sum = vec![grouped, weight, bias, grouped];
+        let sum = graph.add_node("sum", Conv2d::default(), sum).unwrap()[0];
+        let rows = graph.flatten("rows", sum).unwrap();
+        let size = graph.shape(rows).last();
+        let (weight, bias) = (constant(&mut graph, &[140, size]), constant(&mut graph, &[140]));
+        let linear = graph.linear("linear", rows, weight, bias).unwrap();
+        let (h, c) = (constant(&mut graph, &[images, 9]), constant(&mut graph, &[images, 9]));
+        let weights =
+            LstmWeights { weight: constant(&mut graph, &[36, 149]), bias: constant(&mut graph, &[36]) };
+        let cell = graph.lstm_cell("cell", &[linear], [h, c], weights).unwrap();
+        for id in [wide, depthwise, sum, linear, cell[0], cell[1]] {
+            graph.output(id).unwrap();
+        }
+        graph
+    }
+
+    #[test]
+    fn all_instructions_agree_with_the_references_on_any_number_of_threads() {
+        let graph = graph(3);
+        let inputs = [Data::F32(random(9, 3 * IMAGE.iter().product::<usize>()))];
+        let expected = reference::run(&graph, &inputs).unwrap();
+        for instructions in Instructions::all() {
+            let run = |threads| {
+                let executor = Executor::with(&graph, NonZeroUsize::new(threads), instructions);
+                executor.run(&inputs).unwrap();
+                executor.run(&inputs).unwrap().outputs
+            };
+            let found = run(1);
+            for (index, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                let difference = found.difference(expected);
+                assert!(difference < 1e-5, "{instructions:?}, result {index}: {difference}");
+            }
+            assert!(run(2) == found && run(5) == found, "{instructions:?}");
+        }
+    }
+
+    #[test]
+    fn results_do_not_depend_on_the_batch() {
+        let size: usize = IMAGE.iter().product();
+        let image = random(10, size);
+        let of_first = |images: usize| {
+            let graph = graph(images);
+            let inputs = [Data::F32([image.clone(), random(11, (images - 1) * size)].concat())];
+            let outputs = Executor::new(&graph, None).run(&inputs).unwrap().outputs;
+            // The state of the cell differs by batch, as it is a constant.
+            outputs[..4].iter().map(|data| data.f32()[..data.len() / images].to_vec()).collect::<Vec<_>>()
+        };
+        let alone = of_first(1);
+        assert!(of_first(2) == alone && of_first(5) == alone);
+    }
+
+    #[test]
+    fn nan_stays() {
+        let graph = graph(1);
+        let mut image = random(12, IMAGE.iter().product());
+        image[0] = f32::NAN;
+        for instructions in Instructions::all() {
+            let executor = Executor::with(&graph, None, instructions);
+            let outputs = executor.run(&[Data::F32(image.clone())]).unwrap().outputs;
+            assert!(
+                outputs.iter().all(|data| data.f32().iter().any(|value| value.is_nan())),
+                "{instructions:?}"
+            );
         }
     }
 }

@@ -68,13 +68,14 @@ impl<'a> Preparation<'a> {
     pub(super) fn new(
         graph: &'a Graph,
         node: &'a Node,
+        instructions: Instructions,
         workers: &'a Workers,
         weights: &'a mut Weights,
     ) -> Preparation<'a> {
         Preparation {
             inputs: node.inputs.iter().map(|&id| graph.get(id)).collect(),
             outputs: node.outputs.iter().map(|&id| graph.get(id)).collect(),
-            instructions: Instructions::best(),
+            instructions,
             workers,
             ids: &node.inputs,
             weights,
