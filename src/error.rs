@@ -67,7 +67,7 @@ mod tests {
         let text = String::new;
         let gpu = [
             (GpuError::NoAdapter { backends: text() }, Cause::Unavailable),
-            (GpuError::SoftwareAdapter { adapter: text() }, Cause::Unavailable),
+            (GpuError::NoHardware { found: text() }, Cause::Unavailable),
             (GpuError::AdapterNotFound { wanted: text(), found: text() }, Cause::Unavailable),
             (GpuError::NoDevice { adapter: text(), reason: text() }, Cause::Unavailable),
             (GpuError::LimitTooLow { limit: "maxBufferSize", need: 2, have: 1, advice: "" }, Cause::Limit),

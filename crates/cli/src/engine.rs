@@ -71,8 +71,8 @@ impl Device {
         let opened = if choice == DeviceChoice::Auto { adapter.open_hardware() } else { adapter.open() };
         let gpu = match opened {
             Ok(gpu) => gpu,
-            Err(GpuError::SoftwareAdapter { adapter }) if choice == DeviceChoice::Auto => {
-                return Ok(Device::cpu(&format!("which is faster than {adapter}"), false));
+            Err(GpuError::NoHardware { found }) if choice == DeviceChoice::Auto => {
+                return Ok(Device::cpu(&format!("as there is no hardware GPU: found {found}"), false));
             }
             // What was asked for by name and is not there is an error, even if another device is available.
             Err(

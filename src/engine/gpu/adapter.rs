@@ -12,7 +12,7 @@ pub struct AdapterChoice {
     pub adapter: Option<String>,
     /// The only backends to look at.
     pub backends: Option<wgpu::Backends>,
-    /// Whether a software adapter is an error, [`GpuError::SoftwareAdapter`]: the CPU computes faster without one
+    /// Whether a software adapter is an error, [`GpuError::NoHardware`]: the CPU computes faster without one
     /// ([`cpu::Executor`](crate::engine::cpu::Executor)). An adapter or a backend that is asked for, here or in the
     /// environment, is taken anyway.
     pub hardware_only: bool,
@@ -110,6 +110,21 @@ fn check_address_space() -> Result<(), GpuError> {
 fn address_space(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
     line.split_whitespace().next()?.parse().ok()
+}
+
+/// Whether this may be a machine with a GPU. Without any of the files that drivers open, none has to be loaded, which takes tens
+/// of milliseconds.
+fn may_have_hardware() -> bool {
+    /// Beginnings of their names: Mesa, WSL, AMD's compute driver, Qualcomm, ARM, NVIDIA's Tegra and others, Imagination.
+    #[cfg(target_os = "linux")]
+    const FILES: [&str; 10] =
+        ["dri", "dxg", "kfd", "kgsl", "mali", "nvgpu", "nvhost", "nvidia", "nvmap", "pvr"];
+    #[cfg(target_os = "linux")]
+    if let Ok(files) = std::fs::read_dir("/dev") {
+        let mut names = files.flatten().map(|file| file.file_name());
+        return names.any(|name| FILES.iter().any(|&file| name.to_string_lossy().starts_with(file)));
+    }
+    true
 }
 
 fn enumerate(backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
@@ -211,11 +226,15 @@ impl Gpu {
         choice: &AdapterChoice,
         limits: impl FnOnce(&wgpu::Limits) -> wgpu::Limits,
     ) -> Result<Gpu, GpuError> {
+        let is_hardware_needed = choice.hardware_only && !choice.is_specific();
+        if is_hardware_needed && !may_have_hardware() {
+            return Err(GpuError::NoHardware { found: "no device file of a GPU in /dev".to_owned() });
+        }
         let found = sorted_adapters(choice)?;
         let adapter = &found[select(&found, choice)?];
         let info = adapter.get_info();
-        if choice.hardware_only && info.device_type == wgpu::DeviceType::Cpu && !choice.is_specific() {
-            return Err(GpuError::SoftwareAdapter { adapter: info.name });
+        if is_hardware_needed && info.device_type == wgpu::DeviceType::Cpu {
+            return Err(GpuError::NoHardware { found: format!("only the software adapter {}", info.name) });
         }
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("shadetell"),

@@ -38,11 +38,11 @@ pub enum GpuError {
         /// Where it was looked for.
         backends: String,
     },
-    /// A hardware adapter was asked for, and there are software adapters only.
-    #[error("expected a hardware adapter, found only the software adapter `{adapter}`")]
-    SoftwareAdapter {
-        /// The best one.
-        adapter: String,
+    /// A hardware adapter was asked for, and there is none.
+    #[error("expected a hardware adapter, found {found}")]
+    NoHardware {
+        /// What there is instead.
+        found: String,
     },
     /// The environment variable names a graphics API that does not exist.
     #[error(
@@ -120,7 +120,7 @@ impl GpuError {
     pub fn cause(&self) -> Cause {
         match self {
             GpuError::NoAdapter { .. }
-            | GpuError::SoftwareAdapter { .. }
+            | GpuError::NoHardware { .. }
             | GpuError::UnknownBackend { .. }
             | GpuError::BackendNotFound { .. }
             | GpuError::AddressSpace { .. }

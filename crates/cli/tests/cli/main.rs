@@ -300,7 +300,7 @@ fn the_cpu_is_used_rather_than_a_software_adapter_that_nobody_asked_for() {
         run(&args).expect(0).stderr.lines().next().unwrap().to_owned()
     };
     if chosen["type"] == "software adapter" {
-        assert_eq!(used(&[]), format!("using the CPU, which is faster than {name}"));
+        assert!(used(&[]).starts_with("using the CPU, as there is no hardware GPU: found "), "{}", used(&[]));
     } else {
         assert!(used(&[]).starts_with(&format!("using {name}")), "{}", used(&[]));
     }
@@ -314,7 +314,7 @@ fn the_cpu_is_used_rather_than_a_software_adapter_that_nobody_asked_for() {
 }
 
 #[test]
-fn without_an_adapter_the_cpu_is_used_with_a_note() {
+fn without_an_adapter_the_cpu_is_used() {
     let folder = Folder::new();
     let photo = folder.photo("dog.jpg", ImageFormat::Jpeg);
     let short = ["caption", "--max-length", "3"];
@@ -332,9 +332,9 @@ fn without_an_adapter_the_cpu_is_used_with_a_note() {
     let output = run_without_adapter(&["caption", "--device", "gpu", &photo]).expect(NO_DEVICE);
     assert!(output.stdout.is_empty() && output.stderr.contains("--device cpu"), "{output:#?}");
 
-    let said = run_without_adapter(&[&short, [photo.as_str()].as_slice()].concat()).expect(0);
+    let said = run_without_adapter(&[&short, ["-v", &photo].as_slice()].concat()).expect(0);
     assert_eq!(said.lines().len(), 1);
-    assert!(said.stderr.starts_with("using the CPU") && said.stderr.lines().count() == 1, "{said:#?}");
+    assert!(said.stderr.starts_with("using the CPU"), "{said:#?}");
     let quiet = run_without_adapter(&[&short, ["-q", &photo].as_slice()].concat()).expect(0);
     assert_eq!((quiet.stdout, quiet.stderr.as_str()), (said.stdout, ""));
 }
@@ -520,11 +520,11 @@ fn with_too_little_address_space_the_cpu_is_used() {
     let limited = |device| {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -v 700000; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_shadetell")]);
-        outcome(shell.args(["caption", "--max-length", "2", "--device", device, &photo]))
+        outcome(shell.args(["caption", "-v", "--max-length", "2", "--device", device, &photo]))
     };
-    let said = limited("auto").expect(0);
-    assert!(said.stderr.contains("using the CPU") && said.stderr.contains("ulimit -v"), "{said:#?}");
-    assert!(limited("gpu").expect(NO_DEVICE).stderr.contains("--device cpu"));
+    assert!(limited("auto").expect(0).stderr.starts_with("using the CPU"));
+    let refused = limited("gpu").expect(NO_DEVICE).stderr;
+    assert!(refused.contains("ulimit -v") && refused.contains("--device cpu"), "{refused}");
 }
 
 #[test]
