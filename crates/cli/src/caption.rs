@@ -71,6 +71,10 @@ pub(crate) struct CaptionArgs {
           value_parser = number(0.0..=1.0f32, "a number"))]
     min_confidence: Option<f32>,
 
+    /// What is printed of a sentence below this confidence, if not JSON
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Unsure::Mark, conflicts_with = "json")]
+    unsure: Unsure,
+
     /// Photos in a batch; captions do not depend on it. `auto` takes up to 8
     #[arg(long, value_name = "N", default_value = "auto", allow_negative_numbers = true,
           value_parser = batch(CaptionOptions::MAX_BATCH))]
@@ -111,6 +115,15 @@ pub(crate) struct CaptionArgs {
     /// Print only captions and errors
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
+}
+
+/// What is printed of a sentence that the model is not sure of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Unsure {
+    /// `not sure: ` and the sentence
+    Mark,
+    /// Nothing: an empty line, or a path and a tab
+    Omit,
 }
 
 /// Ways to compare captions of different lengths.
@@ -261,8 +274,12 @@ impl Batch<'_> {
             record.attention = picture.map(|picture| picture.display().to_string());
             json(&record)
         } else {
-            let mark = if caption.is_sure { "" } else { "not sure: " };
-            let sentence = format!("{mark}{}", visible(&caption.text));
+            let text = visible(&caption.text);
+            let sentence = match (caption.is_sure, self.args.unsure) {
+                (true, _) => text,
+                (false, Unsure::Mark) => format!("not sure: {text}"),
+                (false, Unsure::Omit) => String::new(),
+            };
             if self.args.paths.len() == 1 { sentence } else { format!("{}\t{sentence}", shown(path)) }
         };
         Ok((line, timings(photo.took, caption)))

@@ -102,21 +102,7 @@ impl Product {
         let (count, panels) = (self.rows.count(), self.weights.panels.len());
         let columns = self.bias.len();
         let threads = if count * columns * self.weights.depth < LEAST { 1 } else { workers.count() };
-        // Threads that divide the columns read other weights, which pays where the weights are the larger operand. Otherwise they
-        // divide the rows, and where these are too few, the columns too.
-        let by_columns = threads > 1 && columns >= count && panels >= threads;
-        let (most, groups) = match by_columns {
-            true => ((CACHED / (x.len() / count).max(1)).max(BAND), threads),
-            false => (BAND, 1),
-        };
-        let bands = count.div_ceil(most);
-        let bands = if threads > 1 && !by_columns { bands.next_multiple_of(threads) } else { bands };
-        let band = count.div_ceil(bands).next_multiple_of(ROWS);
-        let bands = count.div_ceil(band);
-        let groups = match bands >= threads {
-            false if !by_columns => (2 * threads).div_ceil(bands).min(panels),
-            _ => groups,
-        };
+        let (band, groups) = division([count, columns, panels], x.len() / count, threads);
         let in_bands = |number: usize, y: &mut [f32]| {
             let first = number * band;
             let mut rows: Vec<&mut [f32]> = y.chunks_mut(columns).collect();
@@ -204,6 +190,25 @@ impl Product {
     }
 }
 
+/// Divides rows and panels among threads: rows of a band, and groups of panels that each band is computed in. `width` is the
+/// number of floats that a row adds to what is read.
+///
+/// Threads that divide the columns read other weights, which pays where the weights are the larger operand. Otherwise they
+/// divide the rows, and where these are too few, the columns too.
+fn division([rows, columns, panels]: [usize; 3], width: usize, threads: usize) -> (usize, usize) {
+    let in_bands = |bands: usize| rows.div_ceil(bands).next_multiple_of(ROWS);
+    if threads == 1 {
+        return (in_bands(rows.div_ceil(BAND)), 1);
+    }
+    if columns >= rows && panels >= threads {
+        let most = (CACHED / width.max(1)).max(BAND);
+        return (in_bands(rows.div_ceil(most)), threads);
+    }
+    let band = in_bands(rows.div_ceil(BAND).next_multiple_of(threads));
+    let bands = rows.div_ceil(band);
+    (band, if bands >= threads { 1 } else { (2 * threads).div_ceil(bands).min(panels) })
+}
+
 /// The runs in parts of at most `most` products, if a run is not longer.
 fn parts(rows: &Rows, most: usize) -> Vec<Part> {
     let mut parts = Vec::new();
@@ -224,4 +229,45 @@ fn parts(rows: &Rows, most: usize) -> Vec<Part> {
         }
     }
     parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_divide_the_larger_operand() {
+        // One thread: bands that fit the caches.
+        assert_eq!(division([3136, 256, 4], 64, 1), (96, 1));
+        assert_eq!(division([3, 2048, 32], 1024, 1), (6, 1));
+        // Many rows: each thread has bands of its own.
+        assert_eq!(division([3136, 256, 4], 64, 2), (96, 1));
+        // Few rows and many columns: the threads share bands that stay in the second cache.
+        assert_eq!(division([196, 256, 4], 1024, 2), (102, 2));
+        assert_eq!(division([49, 2048, 32], 512, 2), (54, 2));
+        assert_eq!(division([3, 2048, 32], 1024, 16), (6, 16));
+        // Few of both.
+        assert_eq!(division([196, 64, 1], 64, 2), (54, 1));
+        assert_eq!(division([12, 256, 4], 64, 16), (6, 4));
+    }
+
+    #[test]
+    fn parts_cover_all_products_in_their_order() {
+        for (runs, run) in [(9, 64), (3, 300), (1, 1000), (7, 3)] {
+            let runs: Vec<usize> = (0..runs).map(|number| 5000 * number).collect();
+            let rows = Rows { runs: runs.clone(), run, ..Rows::dense(1, 0) };
+            let parts = parts(&rows, 128);
+            let mut next = 0;
+            for part in &parts {
+                assert_eq!((part.depth.start, part.depth.len()), (next, part.runs.len() * part.run));
+                assert!(part.depth.len() <= 128);
+                for (number, start) in part.runs.iter().enumerate() {
+                    let product = next + number * part.run;
+                    assert_eq!(*start, runs[product / run] + product % run);
+                }
+                next = part.depth.end;
+            }
+            assert_eq!(next, runs.len() * run);
+        }
+    }
 }

@@ -108,6 +108,9 @@ fn sentences_below_a_confidence_are_marked() {
     let sentence = said(&["--min-confidence", "0"]);
     assert!(!sentence.starts_with("not sure"), "{sentence}");
     assert_eq!(said(&["--min-confidence", "1"]), format!("not sure: {sentence}"));
+    assert_eq!(said(&["--min-confidence", "1", "--unsure", "omit"]), "\n");
+    assert_eq!(said(&["--min-confidence", "0", "--unsure", "omit"]), sentence);
+    assert_eq!(said(&["--min-confidence", "1", "--unsure", "omit", &path]), format!("{path}\t\n{path}\t\n"));
     let record = on_cpu(&["--json", "--max-length", "6", "--min-confidence", "1", &path]).expect(0).records();
     assert_eq!(record[0]["sure"], false);
     let classic = folder.write("classic.safetensors", shadetell_flickr8k::MODEL);
