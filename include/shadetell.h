@@ -231,8 +231,8 @@ const float *shadetell_caption_attention(const ShadetellCaption *caption,
 void shadetell_caption_free(ShadetellCaption *caption);
 
 /*
- Prepares a model on a device, or, if `device` is null, for the slow reference kernels on the CPU. Takes seconds, because
- kernels are compiled. `options` may be null.
+ Prepares a model on a device, or, if `device` is null, on all cores of the CPU, which are faster than a software adapter.
+ On a device it takes seconds, because kernels are compiled. `options` may be null.
  */
 ShadetellStatus shadetell_captioner_new(const ShadetellModel *model,
                                         const ShadetellDevice *device,
