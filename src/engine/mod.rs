@@ -30,7 +30,7 @@
 //! | [`plan`] | kernels, memory and bindings for one kind of device: plain data |
 //! | [`gpu`] | adapters, devices, and the [`Executor`](gpu::Executor) of a plan |
 //! | [`cpu`] | the executor of a graph on the CPU |
-//! | [`reference`] | what each operation computes, written to be read |
+//! | [`mod@reference`] | what each operation computes, written to be read |
 //!
 //! [`ops::CustomOperation`] is the way to an operation of one's own; [`verify`] compares it with its reference.
 

@@ -7,7 +7,7 @@ use crate::queue::{EncodeResult, Update};
 use crate::request::{Answer, PerPhoto, json, respond};
 use crate::service::Service;
 use crate::upload::Upload;
-use crate::v1::{CaptionForm, PhotoFile, query};
+use crate::v1::{CaptionForm, CaptionJson, Failed, PhotoFile, query};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -76,6 +76,46 @@ pub(crate) struct EmbedRecord {
     model: String,
     /// The device that computed it.
     adapter: String,
+}
+
+/// The classes of one photo or several.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(crate) enum TagAnswer {
+    /// For a photo alone in the body.
+    One(TagRecord),
+    /// For a form: a record for each photo, in order. A photo that failed has an error in its record.
+    Several(Vec<TagResult>),
+}
+
+/// The classes of one of several photos.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(crate) enum TagResult {
+    Tagged(TagRecord),
+    Failed(Failed),
+}
+
+/// The features of one photo or several.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(crate) enum EmbedAnswer {
+    /// For a photo alone in the body.
+    One(EmbedRecord),
+    /// For a form: a record for each photo, in order. A photo that failed has an error in its record.
+    Several(Vec<EmbedResult>),
+}
+
+/// The features of one of several photos.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[allow(dead_code, reason = "describes answers")]
+pub(crate) enum EmbedResult {
+    Embedded(EmbedRecord),
+    Failed(Failed),
 }
 
 /// What is asked for.
@@ -182,12 +222,14 @@ async fn encode(
 
 /// The classes of photos.
 ///
-/// If the body is a photo, the answer is an object; if it is a form, an array, as for captions.
+/// Bodies are as for captions: for a photo, or JSON with `image`, the answer is an object; for a form, or JSON with `images`, an array.
 #[utoipa::path(post, path = "/v1/tag", tag = "features",
     params(TagQuery),
-    request_body(content((PhotoFile = "application/octet-stream"), (CaptionForm = "multipart/form-data"))),
+    request_body(content(
+        (PhotoFile = "application/octet-stream"), (CaptionForm = "multipart/form-data"), (CaptionJson = "application/json"),
+    )),
     responses(
-        (status = 200, description = "Classes", body = TagRecord),
+        (status = 200, description = "Classes", body = TagAnswer),
         (status = "4XX", description = "As for captions", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "As for captions", body = Problem, content_type = "application/problem+json"),
     ))]
@@ -202,12 +244,14 @@ pub(crate) async fn tag(
 
 /// The features of photos, for search and other models.
 ///
-/// If the body is a photo, the answer is an object; if it is a form, an array, as for captions.
+/// Bodies are as for captions: for a photo, or JSON with `image`, the answer is an object; for a form, or JSON with `images`, an array.
 #[utoipa::path(post, path = "/v1/embed", tag = "features",
     params(EmbedQuery),
-    request_body(content((PhotoFile = "application/octet-stream"), (CaptionForm = "multipart/form-data"))),
+    request_body(content(
+        (PhotoFile = "application/octet-stream"), (CaptionForm = "multipart/form-data"), (CaptionJson = "application/json"),
+    )),
     responses(
-        (status = 200, description = "Features", body = EmbedRecord),
+        (status = 200, description = "Features", body = EmbedAnswer),
         (status = "4XX", description = "As for captions", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", description = "As for captions", body = Problem, content_type = "application/problem+json"),
     ))]

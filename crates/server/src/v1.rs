@@ -171,7 +171,7 @@ pub(crate) enum CaptionRecord {
     Failed(Failed),
 }
 
-/// One of several photos, without a caption.
+/// One of several photos, without an answer of its own.
 #[derive(Serialize, ToSchema)]
 #[allow(dead_code, reason = "describes answers")]
 pub(crate) struct Failed {

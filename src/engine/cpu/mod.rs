@@ -1,7 +1,7 @@
 //! The CPU as a device: an executor that is planned once and runs on all cores.
 //!
-//! Convolutions, linear layers and LSTM cells are products with weights that are packed once ([`product`]); their inner loops use the
-//! vector instructions of the processor ([`vector`]). All other operations run their [`reference`](super::reference). Activations share
+//! Convolutions, linear layers and LSTM cells are products with weights that are packed once (`product.rs`); their inner loops use the
+//! vector instructions of the processor (`vector.rs`). All other operations run their [reference](super::reference). Activations share
 //! one block of memory. Results depend neither on the batch nor on the number of threads.
 
 mod conv2d;
