@@ -78,14 +78,16 @@ class Item:
     """A photo (its number), or sentences without one (minus their number, minus one)."""
     number: int
     captions: list[list[int]]
+    taught: bool = True  # whether teachers know what it is about
 
 
 class Corpus:
     """Training photos with captions first, then photos with labels only; sentences without photos."""
     def __init__(self, photos: list[Photo], features: list[Features], everyday: np.ndarray, sentences: list[list[list[str]]], words: list[str],
                  tags: list[Tag], attributes: list[Attribute], class_rows: np.ndarray, cache: Path, longest: int = 18,
-                 everyday_times: int = 3, detectors: Detectors | None = None) -> None:
-        """everyday (bool of each photo): more alike to what the sentences are about. detectors: of attributes, if not to be trained."""
+                 everyday_times: int = 3, detectors: Detectors | None = None, new: int = 0) -> None:
+        """everyday (bool of each photo): more alike to what the sentences are about. detectors: of attributes, if not to be trained.
+        new: of the sentences, the last that no teacher knows."""
         cache.mkdir(parents=True, exist_ok=True)
         index = {w: i for i, w in enumerate(words)}
         ids = lambda captions: [encode(c, index, longest) for c in captions]
@@ -113,7 +115,7 @@ class Corpus:
         self.named = [self.pseudo.names(g) for g in sentences]
         self.said = [self.pseudo.attributes_said(g) for g in sentences]
         self.items = [Item(i, ids(p.captions)) for i, p in enumerate(photos[:n]) for _ in range(everyday_times if everyday[i] else 1)]
-        self.items += [Item(-1 - j, ids(g)) for j, g in enumerate(sentences)]
+        self.items += [Item(-1 - j, ids(g), j < len(sentences) - new) for j, g in enumerate(sentences)]
 
     def see(self, items: list[Item], rng: np.random.Generator) -> Seen:
         """What the decoder is given of each, views and pseudo-photos drawn anew."""

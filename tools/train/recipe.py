@@ -42,6 +42,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--everyday", type=Path, action="append", default=[], help="the same, drawn three times an epoch: few photos that matter")
     parser.add_argument("--labels", type=Path, action="append", default=[], help="folder of photos with labels.csv")
     parser.add_argument("--sentences", type=Path, action="append", default=[], help="captions of photos that nobody has: `photo,sentence`")
+    parser.add_argument("--new-sentences", type=Path, action="append", default=[], help="the same, about what teachers do not know: learned without them")
     parser.add_argument("--hold-out", type=Path, action="append", default=[], help="names of photos to score on, one a line: `photo.jpg` or `folder/photo.jpg`")
     parser.add_argument("--leave-out", type=Path, action="append", default=[], help="names of photos not to use at all")
     parser.add_argument("--share", type=float, default=0.1, help="of each source that is set aside to score on if --hold-out names none of it")
@@ -111,7 +112,8 @@ class Data:
             photos += used
             features.append(f)
             everyday += [near] * len(used)
-        self.sentences = [group for file in a.sentences for group in without(sentences(file), taken)]
+        self.sentences, new = ([group for file in files for group in without(sentences(file), taken)] for files in (a.sentences, a.new_sentences))
+        self.sentences += new
         self.groups.append(([c for group in self.sentences for c in group], a.often - 1))
         start = model_file.read(a.start) if a.start else None
         self.start = start.decoder if start else None
@@ -120,7 +122,7 @@ class Data:
             known = start.words
             self.words = known + [w for w in self.words if w not in set(known)]
         self.corpus = Corpus(photos, features, np.array(everyday), self.sentences, self.words, self.tags, self.attributes,
-                             self.encoder["_fc.weight"].numpy(), a.run / "prepared", detectors=start.detectors if start else None)
+                             self.encoder["_fc.weight"].numpy(), a.run / "prepared", detectors=start.detectors if start else None, new=len(new))
         self.held = [self._hold(name, p, f, a.run / "prepared") for name, p, f in aside]
 
     def _hold(self, name: str, photos: list[Photo], features: Features, cache: Path) -> HeldOut:
@@ -142,7 +144,8 @@ def describe(decoder: Decoder, held: HeldOut, rules: Rules, chosen: list[int]) -
 
 def teacher(file: Path, data: Data) -> Decoder:
     model = model_file.read(file)
-    if model.words != data.words or model.tags != data.tags:
+    tags = [[(t.name, t.classes) for t in some] for some in (model.tags, data.tags)]
+    if model.words != data.words or tags[0] != tags[1]:
         raise SystemExit(f"{file}: expected a teacher with the same words and tags as this run, found others: train it on the same sources")
     return model.decoder
 

@@ -159,7 +159,9 @@ class Trainer:
             with torch.no_grad():
                 p = sum(torch.softmax(t.teach(seen, rows), 1) for t in self.teachers) / len(self.teachers)
             human = -logp.gather(1, rows.target[:, None])[:, 0]
-            loss = ((1 - stage.soft) * human - stage.soft * (p * logp).sum(1)).mean()
+            taught = torch.tensor([self.corpus.items[i].taught for i in batch], device=self.device)[rows.photo][rows.row]
+            soft = torch.where(taught, stage.soft, 0.0)
+            loss = ((1 - soft) * human - soft * (p * logp).sum(1)).mean()
         else:
             loss = CrossEntropy.apply(logits, rows.target, stage.smoothing).mean()
         loss.backward()

@@ -30,6 +30,7 @@ const OPTIONS: CaptionOptions = CaptionOptions {
     length_penalty: None,
     max_length: None,
     batch: None,
+    threads: None,
     preprocessing: None,
     keep_special: false,
 };
